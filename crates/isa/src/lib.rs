@@ -1,0 +1,11 @@
+//! BPF instructions as plain values: encode, decode, assemble, disassemble.
+//!
+//! [`Insn`] is one 8-byte slot exactly as the kernel has it (`struct bpf_insn`, RFC 9669
+//! section 3). Wide instructions (`ld_imm64`) take two slots.
+//! No I/O; no dependencies.
+#![forbid(unsafe_code)]
+
+mod insn;
+pub mod opcode;
+
+pub use insn::{Insn, Reg, Size};

@@ -1,0 +1,55 @@
+//! What there is to probe: the front end asks a [`Catalog`] and [`Binaries`], never the host.
+
+/// One field of a tracepoint's record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Field {
+    /// Name, for example `filename`.
+    pub name: String,
+    /// C type as the format file has it, without array brackets: `const char *`, `char`,
+    /// `__data_loc char[]`.
+    pub c_type: String,
+    /// Elements when it is an array (`char comm[16]`: 16).
+    pub array: Option<u32>,
+    /// Bytes from the start of the record.
+    pub offset: u32,
+    /// Bytes.
+    pub size: u32,
+    /// Whether an integer is signed.
+    pub signed: bool,
+}
+
+/// A tracepoint's record layout, without the common fields.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TracepointFormat {
+    /// The fields, in order.
+    pub fields: Vec<Field>,
+}
+
+/// What there is to probe on one kernel. Lists are sorted.
+pub trait Catalog {
+    /// Every tracepoint as (category, name).
+    fn tracepoints(&self) -> Vec<(String, String)>;
+    /// The layout of one; `None` when there is no such tracepoint. Must not list all to find one.
+    fn tracepoint_format(&self, category: &str, name: &str) -> Option<TracepointFormat>;
+    /// Every raw tracepoint.
+    fn raw_tracepoints(&self) -> Vec<String>;
+}
+
+/// User programs and libraries to probe. (`bombus-symbols` implements it.)
+pub trait Binaries {
+    /// The file that a uprobe names: a path, a program in `PATH`, a library's short name (`libc`).
+    fn resolve(&self, name: &str, pid: Option<u32>) -> Option<std::path::PathBuf>;
+    /// Function symbols of a file, sorted by name.
+    fn functions(&self, path: &std::path::Path) -> Result<Vec<Symbol>, String>;
+}
+
+/// A function in a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Symbol {
+    /// Its name in the symbol table.
+    pub name: String,
+    /// Where it starts, as an offset in the file.
+    pub offset: u64,
+    /// Bytes; 0 when unknown.
+    pub size: u64,
+}

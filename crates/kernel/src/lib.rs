@@ -1,0 +1,21 @@
+//! The `bpf(2)` boundary as one trait, and the loader over it.
+//!
+//! [`Kernel`] has the typed commands of `bpf(2)`. [`Tracer`] adds what tracing needs beside them:
+//! a command or process to follow, and one place to wait for everything that can happen.
+//! Two crates implement both: `bombus-linux` by system calls, `bombus-embedded` in user space.
+#![forbid(unsafe_code)]
+
+mod error;
+mod features;
+pub mod glob;
+mod loader;
+mod tracer;
+mod traits;
+
+pub use error::{Error, Result};
+pub use features::{Features, KernelVersion};
+pub use loader::{Loaded, load};
+pub use tracer::{Command, Scope, Tracer, Wake};
+pub use traits::{AttachPoint, BtfFd, Kernel, LinkFd, MapFd, Period, ProgFd, ProgLoad, UpdateFlag};
+
+pub mod catalog;

@@ -1,0 +1,22 @@
+//! The tables of eBPF as data: one row a thing. Everything that asks "is X allowed in Y" asks here.
+#![forbid(unsafe_code)]
+
+mod helper;
+mod map_type;
+mod prog_type;
+mod syscall;
+mod syscall_table;
+
+pub use helper::{HELPERS, Helper, HelperInfo};
+pub use map_type::MapType;
+pub use prog_type::{AttachType, ProgType};
+pub use syscall::{
+    SYSCALLS, Syscall, SyscallArg, syscall_by_event, syscall_by_name, syscall_by_number,
+};
+
+/// Bytes of stack in one frame (`MAX_BPF_STACK`, `include/linux/filter.h`).
+pub const MAX_STACK: usize = 512;
+/// Nesting of tail calls (`MAX_TAIL_CALL_CNT`, `include/linux/bpf.h`).
+pub const MAX_TAIL_CALLS: u32 = 33;
+/// Bytes of a task's name, with the closing zero (`TASK_COMM_LEN`).
+pub const TASK_COMM_LEN: usize = 16;

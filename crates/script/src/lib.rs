@@ -1,0 +1,5 @@
+//! The tracing language: text to programs, and a plan for user space.
+#![forbid(unsafe_code)]
+
+pub mod plan;
+pub mod types;
