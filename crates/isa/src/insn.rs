@@ -65,6 +65,16 @@ impl Size {
         }
     }
 
+    /// The size that bits 3 and 4 of a load's or store's opcode say.
+    pub const fn from_bits(code: u8) -> Size {
+        match code & size::DW {
+            size::B => Size::B,
+            size::H => Size::H,
+            size::W => Size::W,
+            _ => Size::Dw,
+        }
+    }
+
     /// The size of `n` bytes, if there is one.
     pub const fn from_bytes(n: usize) -> Option<Size> {
         match n {

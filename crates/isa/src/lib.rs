@@ -5,7 +5,12 @@
 //! No I/O; no dependencies.
 #![forbid(unsafe_code)]
 
+mod decode;
+mod encode;
 mod insn;
+mod op;
 pub mod opcode;
 
+pub use decode::DecodeError;
 pub use insn::{Insn, Reg, Size};
+pub use op::{AluOp, AtomicOp, Cond, Endian, Imm64, Op, Operand, Width};

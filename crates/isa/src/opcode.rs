@@ -48,6 +48,10 @@ pub mod alu {
     pub const END: u8 = 0xd0;
 }
 
+/// Offset of a 64-bit register move that makes it a cast between address spaces
+/// (`BPF_ADDR_SPACE_CAST`, Linux 6.9; not in RFC 9669).
+pub const ADDR_SPACE_CAST: i16 = 1;
+
 /// Jump operations: the high four bits of `JMP` and `JMP32` opcodes.
 pub mod jmp {
     #![allow(missing_docs, reason = "the names are those of RFC 9669, table 8")]
