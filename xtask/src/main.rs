@@ -1,1 +1,32 @@
-fn main() {}
+//! Developers' chores: `cargo xtask COMMAND`. Each command is a module of its own.
+
+mod bench;
+mod test;
+
+use std::process::ExitCode;
+
+/// A command: name, what `cargo xtask help` says, the function.
+type Command = (&'static str, &'static str, fn(&[String]) -> Result<(), String>);
+
+const COMMANDS: &[Command] = &[
+    ("test", "everything that must hold: format, lints, licences, all tests", test::run),
+    ("bench", "start | events | embedded: measure against the peers, in one run", bench::run),
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let name = args.first().map(String::as_str).unwrap_or("help");
+    let Some((_, _, run)) = COMMANDS.iter().find(|command| command.0 == name) else {
+        for (name, help, _) in COMMANDS {
+            println!("cargo xtask {name:<8} {help}");
+        }
+        return if name == "help" { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    };
+    match run(&args[1..]) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask {name}: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

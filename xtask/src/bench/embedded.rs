@@ -1,0 +1,84 @@
+//! The embedded kernel over a C build, as nobody, against `strace` and against no tracer at all.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::measure::{as_nobody, in_turn, least_and_median, ms};
+
+const ROUNDS: usize = 5;
+const FILES: usize = 10;
+const COUNT_ALL: &str = "tracepoint:raw_syscalls:sys_enter { @[comm] = count(); }";
+const OPENAT: &str = "tracepoint:syscalls:sys_enter_openat { @[comm] = count(); }";
+
+pub(super) fn run(bombus: &Path) -> Result<(), String> {
+    let dir = project()?;
+    println!("embedded: a build of {FILES} C files as nobody, {ROUNDS} runs each in turn");
+    println!("| build | how | least wall ms | median | to untraced | to strace -f -c |");
+    println!("|---|---|---|---|---|---|");
+    for jobs in ["-j1", "-j2"] {
+        let build = format!("make -B -s {jobs} -C {}", dir.display());
+        let trace = |script: &'static str| {
+            let (bombus, build) = (bombus.to_owned(), build.clone());
+            Box::new(move || {
+                let mut command = Command::new(&bombus);
+                command.args(["--kernel", "embedded", "-e", script, "-c", &build]);
+                as_nobody(&mut command);
+                command
+            }) as Box<dyn FnMut() -> Command>
+        };
+        let plain = |prefix: &'static [&'static str]| {
+            let build = build.clone();
+            Box::new(move || {
+                let words: Vec<&str> = prefix.iter().copied().chain(build.split(' ')).collect();
+                let mut command = Command::new(words[0]);
+                command.args(&words[1..]);
+                as_nobody(&mut command);
+                command
+            }) as Box<dyn FnMut() -> Command>
+        };
+        let mut tools = [
+            plain(&[]),
+            plain(&["strace", "-f", "-c", "-o", "/dev/null"]),
+            trace(COUNT_ALL),
+            trace(OPENAT),
+        ];
+        let costs = in_turn(ROUNDS, &mut tools)?;
+        let walls: Vec<(Duration, Duration)> =
+            costs.iter().map(|runs| least_and_median(runs, |cost| cost.wall)).collect();
+        for (name, wall) in ["untraced", "strace -f -c", "all counted", "openat"].iter().zip(&walls)
+        {
+            let ratio = |to: usize| wall.0.as_secs_f64() / walls[to].0.as_secs_f64();
+            println!(
+                "| make {jobs} | {name} | {} | {} | {:.2} | {:.2} |",
+                ms(wall.0),
+                ms(wall.1),
+                ratio(0),
+                ratio(1)
+            );
+        }
+    }
+    std::fs::remove_dir_all(&dir).map_err(|error| error.to_string())
+}
+
+/// Ten C files and a Makefile that anybody may build.
+fn project() -> Result<PathBuf, String> {
+    let dir = std::env::temp_dir().join(format!("bombus-build-{}", std::process::id()));
+    let write = |name: String, text: String| {
+        std::fs::write(dir.join(name), text).map_err(|error| error.to_string())
+    };
+    std::fs::create_dir_all(&dir).map_err(|error| error.to_string())?;
+    let mut objects = String::new();
+    for n in 0..FILES {
+        objects += &format!(" f{n}.o");
+        let text = format!(
+            "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n\
+             int f{n}(int x) {{ char b[64]; snprintf(b, sizeof b, \"%d\", x); return atoi(b) + {n}; }}\n"
+        );
+        write(format!("f{n}.c"), text)?;
+    }
+    let makefile = format!("all:{objects}\n%.o: %.c\n\tgcc -O1 -c -o $@ $<\n");
+    write("Makefile".into(), makefile)?;
+    std::os::unix::fs::chown(&dir, Some(65534), Some(65534)).map_err(|error| error.to_string())?;
+    Ok(dir)
+}
