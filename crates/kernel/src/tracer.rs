@@ -1,6 +1,7 @@
 //! What tracing needs beside `bpf(2)`: whom to follow, and where to wait.
 
 use std::ffi::OsString;
+use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use crate::{Kernel, MapFd, Result};
@@ -30,7 +31,7 @@ pub enum Wake {
     Records,
     /// The deadline passed.
     Deadline,
-    /// A signal for this process came (see the caller's signal flags).
+    /// A signal for this process came, see [`Tracer::watch_signals`].
     Signal,
     /// The command, or the process that was followed, is gone.
     TargetExited {
@@ -49,10 +50,22 @@ pub trait Tracer: Kernel {
     /// they start later). The process goes on running.
     fn follow(&self, pid: u32) -> Result<()>;
 
-    /// Restricts what the kernel itself filters (the embedded kernel has trees only). Programs for
-    /// Linux carry their filter in their own code; a tree is kept by programs and a map, see
-    /// `bombus-script`.
-    fn resume(&self) -> Result<()>;
+    /// Lets the spawned command, or the followed process, go on its way. `before_exec` is called
+    /// with the command's process id at the last moment: after it, the command's next system call
+    /// is its `execve`. (Here the caller puts the thread into the map of a followed tree.) When it
+    /// fails, the command is given up and its error returned. An `execve` that fails is an error
+    /// of this method. Without a command `before_exec` is not called.
+    fn release(&self, before_exec: &mut dyn FnMut(u32) -> Result<()>) -> Result<()>;
+
+    /// [`Tracer::release`] with nothing to do before the `execve`.
+    fn resume(&self) -> Result<()> {
+        self.release(&mut |_| Ok(()))
+    }
+
+    /// Makes [`Tracer::wait`] come back with [`Wake::Signal`] whenever `signals` is readable. It is
+    /// a `signalfd(2)`: the signals are blocked and so cannot get lost between two waits; the
+    /// caller reads them from it. Commands start with the mask from before.
+    fn watch_signals(&self, signals: BorrowedFd<'_>) -> Result<()>;
 
     /// Waits until something happens. `wanted` are the ring buffers to watch. On the embedded
     /// kernel the traced processes make progress only while somebody waits here.
