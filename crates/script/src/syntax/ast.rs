@@ -544,7 +544,7 @@ pub enum TypeRefKind {
         len: Option<Integer>,
     },
     /// `typeof(type)`, `typeof(expr)`
-    Typeof(TypeOrExpr),
+    Typeof(Box<TypeOrExpr>),
 }
 
 /// Operators with one operand.
