@@ -1,1 +1,30 @@
-//! Placeholder header, replaced with the crate's first code.
+//! Engines that run BPF in user space.
+//!
+//! What is here now is the *checked interpreter*: every memory access, every register read and
+//! every helper pointer is checked when it happens, so no program, verified or not, can harm the
+//! process that runs it. Programs see guest addresses ([`address`]), never pointers of the host,
+//! which is why none of this needs `unsafe`.
+//!
+//! What an instruction means stands in [`semantics`] alone, as pure functions on numbers.
+#![forbid(unsafe_code)]
+
+pub mod address;
+mod execution;
+mod host;
+mod interpreter;
+mod program;
+pub mod semantics;
+mod trap;
+mod validate;
+
+pub use execution::{Context, Execution, Stack};
+pub use host::{Call, Host, Return};
+pub use program::{InvalidProgram, Program};
+pub use trap::{Trap, TrapKind};
+
+/// Frames that may be open at once, callbacks included (`MAX_CALL_FRAMES`,
+/// `include/linux/bpf_verifier.h`).
+pub const MAX_FRAMES: usize = 8;
+
+/// Instructions that a run may take unless it is told otherwise.
+pub const DEFAULT_FUEL: u64 = 10_000_000;

@@ -1,0 +1,164 @@
+//! The state of one run that outlives an instruction: stack, context, fuel.
+
+use std::rc::Rc;
+
+use bombus_platform::{MAX_STACK, MAX_TAIL_CALLS};
+
+use crate::address::{self, CTX, FRAME_STRIDE, STACK};
+use crate::interpreter::Args;
+use crate::{DEFAULT_FUEL, Host, MAX_FRAMES, Program, Trap, TrapKind};
+
+/// Stack memory, kept between runs so that a run allocates nothing.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    frames: Box<[[u8; MAX_STACK]; MAX_FRAMES]>,
+}
+
+impl Default for Stack {
+    fn default() -> Stack {
+        Stack { frames: Box::new([[0; MAX_STACK]; MAX_FRAMES]) }
+    }
+}
+
+/// What `r1` points to when the program starts.
+#[derive(Debug)]
+pub enum Context<'a> {
+    /// The program can only read it.
+    ReadOnly(&'a [u8]),
+    /// The program may change it.
+    Writable(&'a mut [u8]),
+}
+
+impl Context<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Context::ReadOnly(bytes) => bytes,
+            Context::Writable(bytes) => bytes,
+        }
+    }
+}
+
+/// One run. Helpers get it to reach the memory and the functions of their caller.
+#[derive(Debug)]
+pub struct Execution<'a> {
+    stack: &'a mut Stack,
+    context: Context<'a>,
+    /// Frames that are open.
+    pub(crate) depth: usize,
+    pub(crate) fuel: u64,
+    /// Tail calls that are left.
+    tail_calls: u32,
+}
+
+impl<'a> Execution<'a> {
+    /// A run that has not started.
+    pub fn new(stack: &'a mut Stack, context: Context<'a>) -> Execution<'a> {
+        let (fuel, tail_calls) = (DEFAULT_FUEL, MAX_TAIL_CALLS);
+        Execution { stack, context, depth: 0, fuel, tail_calls }
+    }
+
+    /// Sets how many instructions the run may take. (Backward jumps are charged with the
+    /// instructions that they jump over, which bounds the number of instructions executed.)
+    pub fn with_fuel(mut self, fuel: u64) -> Execution<'a> {
+        self.fuel = fuel;
+        self
+    }
+
+    /// Runs a program from its first instruction to its end; gives `r0`. Second argument of the
+    /// program is the context's length, which the kernel leaves undefined for most program types.
+    pub fn run<H: Host>(&mut self, program: &Rc<Program>, host: &mut H) -> Result<u64, Trap> {
+        let args = [address::pack(CTX, 0), self.context.bytes().len() as u64];
+        let value = self.enter(program, 0, Args::new(&args), host)?;
+        let uninitialized = TrapKind::UninitializedRegister(0);
+        // A tail call may have ended in another program; its exit was checked there.
+        value.ok_or(Trap { program: program.id(), pc: 0, kind: uninitialized })
+    }
+
+    /// Calls a function of `program` by its guest address, for helpers that take callbacks.
+    pub fn callback<H: Host>(
+        &mut self,
+        program: &Rc<Program>,
+        function: u64,
+        args: &[u64],
+        host: &mut H,
+    ) -> Result<u64, TrapKind> {
+        let entry = program.function_at(function).ok_or(TrapKind::BadFunction(function))?;
+        match self.enter(program, entry, Args::new(args), host) {
+            Ok(value) => value.ok_or(TrapKind::UninitializedRegister(0)),
+            Err(trap) => Err(trap.kind),
+        }
+    }
+
+    /// The `len` bytes at a guest address, wherever they are, for reading.
+    #[inline]
+    pub fn read<'b, H: Host>(
+        &'b self,
+        host: &'b mut H,
+        address: u64,
+        len: usize,
+    ) -> Result<&'b [u8], TrapKind> {
+        let offset = address::offset(address);
+        let found = match address::region(address) {
+            STACK => slot(offset, len, self.depth)
+                .and_then(|(frame, at)| self.stack.frames.get(frame)?.get(at..at + len)),
+            CTX => usize::try_from(offset)
+                .ok()
+                .and_then(|at| self.context.bytes().get(at..at.checked_add(len)?)),
+            _ => host.memory(address, len),
+        };
+        found.ok_or(TrapKind::BadRead { address, len })
+    }
+
+    /// The `len` bytes at a guest address, wherever they are, for writing.
+    #[inline]
+    pub fn write<'b, H: Host>(
+        &'b mut self,
+        host: &'b mut H,
+        address: u64,
+        len: usize,
+    ) -> Result<&'b mut [u8], TrapKind> {
+        let offset = address::offset(address);
+        let found = match address::region(address) {
+            STACK => slot(offset, len, self.depth)
+                .and_then(|(frame, at)| self.stack.frames.get_mut(frame)?.get_mut(at..at + len)),
+            CTX => match &mut self.context {
+                Context::ReadOnly(_) => None,
+                Context::Writable(bytes) => usize::try_from(offset)
+                    .ok()
+                    .and_then(|at| bytes.get_mut(at..at.checked_add(len)?)),
+            },
+            _ => host.memory_mut(address, len),
+        };
+        found.ok_or(TrapKind::BadWrite { address, len })
+    }
+
+    /// Takes one of the run's tail calls; false when it has had them all.
+    pub fn take_tail_call(&mut self) -> bool {
+        let left = self.tail_calls.checked_sub(1);
+        self.tail_calls = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    /// Opens a frame of zeros; gives its frame pointer.
+    pub(crate) fn push_frame(&mut self) -> Result<u64, TrapKind> {
+        let frame = self.stack.frames.get_mut(self.depth).ok_or(TrapKind::TooManyFrames)?;
+        frame.fill(0);
+        self.depth += 1;
+        Ok(address::pack(STACK, (self.depth as u64 - 1) * FRAME_STRIDE + MAX_STACK as u64))
+    }
+
+    /// Pays for `instructions`.
+    #[inline]
+    pub(crate) fn burn(&mut self, instructions: u64) -> Result<(), TrapKind> {
+        self.fuel = self.fuel.checked_sub(instructions).ok_or(TrapKind::OutOfFuel)?;
+        Ok(())
+    }
+}
+
+/// Frame and position in it of a stack offset, when all `len` bytes lie in one open frame.
+#[inline]
+fn slot(offset: u64, len: usize, depth: usize) -> Option<(usize, usize)> {
+    let (frame, at) = ((offset / FRAME_STRIDE) as usize, (offset % FRAME_STRIDE) as usize);
+    let fits = frame < depth && len <= MAX_STACK && at + len <= MAX_STACK;
+    fits.then_some((frame, at))
+}

@@ -1,0 +1,38 @@
+//! What surrounds a program: helpers, and memory that is neither stack nor context.
+
+use std::rc::Rc;
+
+use crate::{Execution, Program, TrapKind};
+
+/// A call of a helper.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The helper's number.
+    pub helper: i32,
+    /// `r1` to `r5`. Registers that hold nothing come as 0.
+    pub args: [u64; 5],
+    /// The caller; callbacks run in it.
+    pub program: &'a Rc<Program>,
+}
+
+/// What a helper gives.
+#[derive(Clone, Debug)]
+pub enum Return {
+    /// `r0`.
+    Value(u64),
+    /// The program goes on as this one, with the context in `r1`.
+    TailCall(Rc<Program>),
+}
+
+/// What surrounds a program.
+pub trait Host {
+    /// Performs a helper call. `execution` is the way to the caller's stack and context, and to its
+    /// functions.
+    fn call(&mut self, execution: &mut Execution<'_>, call: &Call<'_>) -> Result<Return, TrapKind>;
+
+    /// The `len` bytes at a guest address in one of the host's regions, for reading.
+    fn memory(&mut self, address: u64, len: usize) -> Option<&[u8]>;
+
+    /// The same for writing.
+    fn memory_mut(&mut self, address: u64, len: usize) -> Option<&mut [u8]>;
+}

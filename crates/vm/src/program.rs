@@ -1,0 +1,81 @@
+//! Programs, decoded and structurally sound.
+
+use std::fmt;
+use std::rc::Rc;
+
+use bombus_isa::{Imm64, Insn, Op};
+
+use crate::{address, validate};
+
+/// A program that can run: every instruction decoded, every `ld_imm64` resolved, every jump inside
+/// its function.
+#[derive(Clone, Debug)]
+pub struct Program {
+    ops: Box<[Op]>,
+    /// Entry slots of the functions, sorted; the first is 0.
+    functions: Box<[u32]>,
+    id: u32,
+}
+
+/// Why a program cannot be run. The text reads as the kernel verifier's log does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InvalidProgram {
+    /// Slot of the instruction that is at fault.
+    pub pc: usize,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for InvalidProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "insn {}: {}", self.pc, self.reason)
+    }
+}
+
+impl std::error::Error for InvalidProgram {}
+
+impl Program {
+    /// Decodes and checks a program. `id` comes back in traps. `resolve` says what a `ld_imm64`
+    /// that names something of the host loads; it is not asked about plain numbers and functions.
+    pub fn new(
+        insns: &[Insn],
+        id: u32,
+        resolve: &mut dyn FnMut(Imm64) -> Option<u64>,
+    ) -> Result<Rc<Program>, InvalidProgram> {
+        let mut ops = validate::decode(insns)?;
+        let functions = validate::check(&ops)?;
+        for (pc, op) in ops.iter_mut().enumerate() {
+            let Op::LoadImm64 { imm, .. } = op else { continue };
+            let value = match *imm {
+                Imm64::Value(value) => Some(value),
+                Imm64::Func(distance) => {
+                    Some(address::pack(address::CODE, (pc as i64 + 1 + i64::from(distance)) as u64))
+                }
+                other => resolve(other),
+            };
+            let reason = || format!("{imm:?} names nothing that this program can use");
+            let value = value.ok_or_else(|| InvalidProgram { pc, reason: reason() })?;
+            *imm = Imm64::Value(value);
+        }
+        Ok(Rc::new(Program { ops: ops.into(), functions: functions.into(), id }))
+    }
+
+    /// The number it was made with.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// One instruction a slot; second slots of `ld_imm64` hold a copy of the first, and nothing
+    /// jumps there.
+    pub(crate) fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// The entry slot that a function's guest address stands for.
+    pub(crate) fn function_at(&self, value: u64) -> Option<usize> {
+        let pc = address::offset(value);
+        let entry = u32::try_from(pc).ok()?;
+        let known = self.functions.binary_search(&entry).is_ok();
+        (address::region(value) == address::CODE && known).then_some(pc as usize)
+    }
+}
