@@ -41,6 +41,12 @@ pub trait Binaries {
     fn resolve(&self, name: &str, pid: Option<u32>) -> Option<std::path::PathBuf>;
     /// Function symbols of a file, sorted by name.
     fn functions(&self, path: &std::path::Path) -> Result<Vec<Symbol>, String>;
+    /// Where in the file an address of its code (as the linker gave it) lies; `None` when it lies
+    /// nowhere.
+    fn file_offset(&self, path: &std::path::Path, address: u64) -> Option<u64> {
+        let _ = path;
+        Some(address)
+    }
 }
 
 /// A function in a file.

@@ -93,6 +93,8 @@ helpers! {
     GetStackid = 27, "get_stackid" (Ctx, Map, Scalar);
     /// Address of the task's `struct task_struct`.
     GetCurrentTask = 35, "get_current_task" ();
+    /// Number of the NUMA node.
+    GetNumaNodeId = 42, "get_numa_node_id" ();
     /// Read a string (old form).
     ProbeReadStr = 45, "probe_read_str" (MemUninit, Size, Scalar);
     /// Id of the task's cgroup.

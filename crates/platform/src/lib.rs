@@ -4,6 +4,7 @@
 mod helper;
 mod map_type;
 mod prog_type;
+pub mod pt_regs;
 mod syscall;
 mod syscall_table;
 

@@ -32,6 +32,8 @@ pub struct Plan {
     pub strings: Vec<String>,
     /// Warnings for the user that do not stop the script, rendered already.
     pub warnings: Vec<String>,
+    /// Maps are not printed at the end (`config = { print_maps_on_exit = false }`).
+    pub quiet_maps: bool,
 }
 
 /// A single-element array map that user space fills in before anything runs. Offsets in bytes; each
