@@ -9,6 +9,8 @@ pub(crate) fn run(_args: &[String]) -> Result<(), String> {
         "lints",
         cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     )?;
+    println!("== tidy");
+    crate::tidy::check()?;
     licences()?;
     step("documentation", cargo(&["doc", "--quiet", "--workspace", "--no-deps"]))?;
     step("tests", cargo(&["test", "--workspace"]))
