@@ -43,6 +43,8 @@ fn build() -> Result<PathBuf, String> {
     let copy = std::env::temp_dir().join(format!("bombus-bench-{}", std::process::id()));
     std::fs::create_dir_all(&copy).map_err(|error| error.to_string())?;
     let binary = copy.join("bombus");
-    std::fs::copy(target.join("release/bombus"), &binary).map_err(|error| error.to_string())?;
+    // Cargo's directory for a named target; see .cargo/config.toml.
+    let built = format!("{}-unknown-linux-gnu/release/bombus", std::env::consts::ARCH);
+    std::fs::copy(target.join(built), &binary).map_err(|error| error.to_string())?;
     Ok(binary)
 }
