@@ -43,6 +43,18 @@ impl std::error::Error for DecodeError {}
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
+/// The instructions of a program, each with its slot. After an invalid slot it goes on with the
+/// next one.
+pub fn ops(insns: &[Insn]) -> impl Iterator<Item = (usize, Result<Op>)> + '_ {
+    let mut slot = 0;
+    std::iter::from_fn(move || {
+        let at = slot;
+        let op = insns.get(at)?.decode(insns.get(at + 1).copied());
+        slot += op.map_or(1, Op::slots);
+        Some((at, op))
+    })
+}
+
 impl Insn {
     /// The instruction that starts in this slot; `next` is the slot after it, which only
     /// `ld_imm64` looks at.

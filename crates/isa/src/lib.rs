@@ -5,12 +5,19 @@
 //! No I/O; no dependencies.
 #![forbid(unsafe_code)]
 
+mod asm;
 mod decode;
+mod disasm;
 mod encode;
 mod insn;
 mod op;
 pub mod opcode;
+mod parse;
+mod validate;
 
-pub use decode::DecodeError;
+pub use asm::{AsmError, asm};
+pub use decode::{DecodeError, ops};
+pub use disasm::{Resolve, disasm};
 pub use insn::{Insn, Reg, Size};
 pub use op::{AluOp, AtomicOp, Cond, Endian, Imm64, Op, Operand, Width};
+pub use validate::{InvalidInsn, validate};
