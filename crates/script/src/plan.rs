@@ -19,6 +19,9 @@ pub struct Plan {
     pub maps: Vec<MapPlan>,
     /// What records in the ring buffer ask for; a record starts with a `u64` index into this.
     pub actions: Vec<Action>,
+    /// Where in the script each action stands, by the same index. May be shorter than `actions`:
+    /// only `errorf`, `warnf` and runtime errors show their place.
+    pub places: Vec<Place>,
     /// Index of the ring buffer in `object.maps`, when any program sends records.
     pub events: Option<u32>,
     /// Index of a per-CPU array with one `u64`: records that found the ring buffer full.
@@ -202,9 +205,24 @@ pub enum Action {
     },
     /// A failure that the script's author should hear of, with the place in the script.
     RuntimeError {
-        /// `file:line:column` and the reason.
+        /// The reason.
         message: String,
     },
+}
+
+/// An extent of the script, within one line.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Place {
+    /// The file, or `stdin` for `-e`.
+    pub file: String,
+    /// Line number, from 1.
+    pub line: u32,
+    /// First column, from 1.
+    pub column: u32,
+    /// The column after the last.
+    pub end_column: u32,
+    /// The line's text, for the messages that show it.
+    pub text: String,
 }
 
 /// Where formatted text goes.
