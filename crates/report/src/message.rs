@@ -73,6 +73,8 @@ pub struct Place {
     pub column: u32,
     /// The column after the last, when the whole extent is known.
     pub end_column: Option<u32>,
+    /// The line's text, to be shown under runtime errors, when known.
+    pub source: Option<String>,
 }
 
 /// A map with what is in it, in the order to show.

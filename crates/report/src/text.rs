@@ -41,7 +41,7 @@ fn line(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 }
 
 fn report(severity: Severity, text: &[u8], place: Option<&Place>, out: &mut Vec<u8>) {
-    if let Some(Place { file, line, column, end_column }) = place {
+    if let Some(Place { file, line, column, end_column, .. }) = place {
         let _ = write!(out, "{file}:{line}:{column}");
         if let Some(end) = end_column {
             let _ = write!(out, "-{end}");
@@ -54,6 +54,18 @@ fn report(severity: Severity, text: &[u8], place: Option<&Place>, out: &mut Vec<
     });
     out.extend_from_slice(text.strip_suffix(b"\n").unwrap_or(text));
     out.push(b'\n');
+    if severity == Severity::Runtime {
+        place.into_iter().for_each(|place| underline(place, out));
+    }
+}
+
+/// The script's line, and under it a mark below the extent.
+fn underline(place: &Place, out: &mut Vec<u8>) {
+    let Some(source) = &place.source else { return };
+    let blank = place.column.saturating_sub(1) as usize;
+    let marks = place.end_column.map_or(1, |end| end.saturating_sub(place.column).max(1)) as usize;
+    line(out, format_args!("{source}"));
+    line(out, format_args!("{:blank$}{}", "", "~".repeat(marks)));
 }
 
 /// One line a key; histograms start on a line of their own and end with an empty one.

@@ -5,7 +5,7 @@
 //! `value V`, `printf "format" V...`, `map @x V`, `map @x {K: V, ...}`, `stats` like `map`,
 //! `hist @x BITS DIV {bucket: count}`, `lhist @x MIN MAX STEP {bucket: count}`, `hists @x BITS DIV
 //! {K: {bucket: count}}`, `time T`, `join T`, `attached N`, `lost N`, `end`,
-//! `error|warning|runtime T [file line column end]`.
+//! `error|warning|runtime T [file line column end [T]]`.
 
 use bombus_report::{
     Contents, Entry, Format, Histogram, Map, MapKind, Message, Place, Severity, Value, printf,
@@ -94,6 +94,10 @@ pub(crate) fn render(line: &str, format: Format, out: &mut Vec<u8>) -> Result<()
                     line: reader.number()? as u32,
                     column: reader.number()? as u32,
                     end_column: Some(reader.number()? as u32),
+                    source: match reader.at_end() {
+                        true => None,
+                        false => Some(String::from_utf8_lossy(&reader.text()?).into_owned()),
+                    },
                 }),
             };
             show(&Message::Report { severity, text: &text, place: place.as_ref() });
