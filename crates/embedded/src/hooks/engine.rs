@@ -1,19 +1,82 @@
-//! The door to the hooks.
+//! The door to the hooks: starts, waits, ends. What a stop means is in [`super::stop`].
 
-use std::time::Instant;
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use bombus_kernel::{Command, Error, Result, Wake};
 
-use super::{Control, Event, Interest, Stops, Task};
+use super::breakpoint::Breakpoints;
+use super::clock::{self, Clock};
+use super::cpu::Follower;
+use super::filter::{self, Condition, Insn};
+use super::launch::Child;
+use super::sys::{self, Change};
+use super::task::{Tasks, Thread, View};
+use super::{Control, Event, Interest, Stops, Task, attach, procfs};
 
 /// Traces a tree of processes.
+///
+/// Not to be dropped while a filtered command lives: its system calls would fail. See
+/// [`Engine::keep_until_gone`].
 #[derive(Debug, Default)]
 pub struct Engine {
-    stops: Stops,
+    pub(super) root: Option<Root>,
+    pub(super) tasks: Tasks,
+    pub(super) interest: Interest,
+    pub(super) breakpoints: Breakpoints,
+    /// No filter: every task stops at every system call.
+    pub(super) every_syscall: bool,
+    /// A filter is in force: without a tracer, system calls would fail.
+    filtered: bool,
+    /// Events are no longer wanted.
+    pub(super) quiet: bool,
+    /// New tasks whose first stop came before their maker's event, and at which tick.
+    pub(super) early: HashMap<u32, u64>,
+    /// Unknown tasks that ended, and at which tick: their maker's event may be yet to come.
+    pub(super) ended_early: HashMap<u32, u64>,
+    /// Changes that were taken while waiting for another task.
+    pub(super) queue: VecDeque<Change>,
+    pub(super) stops: Stops,
+    pub(super) follower: Follower,
+    clock: Option<Clock>,
+    signals: Option<OwnedFd>,
 }
 
-fn unsupported() -> Error {
-    Error::Unsupported { what: "this part is being written".into(), help: None }
+/// What tracing began with.
+#[derive(Debug)]
+pub(super) struct Root {
+    /// Process id.
+    pub(super) pid: u32,
+    /// The command, when it is one.
+    pub(super) command: Option<Child>,
+    /// Its program runs.
+    pub(super) launched: bool,
+    /// It is gone; with its wait status if it is ours.
+    pub(super) ended: Option<Option<i32>>,
+    /// [`Wake::TargetExited`] was given.
+    reported: bool,
+}
+
+/// How long a new task is held back for the sake of its maker's event, in ticks. (When the maker
+/// is killed meanwhile, that event never comes.)
+const PATIENCE: u64 = 10;
+
+/// System calls after which the name or the user may be another.
+const IDENTITY: [(u32, Option<Condition>); 7] = [
+    // prctl(PR_SET_NAME)
+    (libc::SYS_prctl as u32, Some(Condition::Equals(0, libc::PR_SET_NAME as u32))),
+    (libc::SYS_setuid as u32, None),
+    (libc::SYS_setgid as u32, None),
+    (libc::SYS_setreuid as u32, None),
+    (libc::SYS_setregid as u32, None),
+    (libc::SYS_setresuid as u32, None),
+    (libc::SYS_setresgid as u32, None),
+];
+
+/// Whether the system call may change the task's name or user.
+pub(super) fn changes_identity(nr: u32) -> bool {
+    IDENTITY.iter().any(|&(call, _)| call == nr)
 }
 
 impl Engine {
@@ -22,43 +85,253 @@ impl Engine {
         Engine::default()
     }
 
+    /// Makes [`Engine::wait`] come back whenever this `signalfd(2)` is readable. Commands start
+    /// with its signals unblocked.
+    pub fn watch_signals(&mut self, signals: BorrowedFd<'_>) -> Result<()> {
+        let own = signals.try_clone_to_owned();
+        let own = own.map_err(|error| {
+            Error::os("watch for signals", error.raw_os_error().unwrap_or(libc::EIO))
+        })?;
+        self.signals = Some(own);
+        Ok(())
+    }
+
     /// Starts a command and holds it before its `execve`; returns its process id.
-    pub fn spawn(&mut self, _command: &Command) -> Result<u32> {
-        Err(unsupported())
+    pub fn spawn(&mut self, command: &Command) -> Result<u32> {
+        let unblock = self.signals.as_ref().map_or(0, |fd| procfs::signalfd_mask(fd.as_raw_fd()));
+        let child = Child::fork(command, unblock)?;
+        let pid = child.pid;
+        self.root =
+            Some(Root { pid, command: Some(child), launched: false, ended: None, reported: false });
+        Ok(pid)
     }
 
     /// Takes hold of a running process with all its threads; it goes on running.
-    pub fn follow(&mut self, _pid: u32) -> Result<()> {
-        Err(unsupported())
+    pub fn follow(&mut self, pid: u32) -> Result<()> {
+        for tid in attach::seize_process(pid)? {
+            self.tasks.add(Thread::new(tid, pid), Default::default);
+        }
+        self.stops.tasks = self.tasks.threads.len() as u64;
+        self.root = Some(Root { pid, command: None, launched: true, ended: None, reported: false });
+        Ok(())
     }
 
-    /// Says what is wanted, and lets the command begin. Once.
-    pub fn start(&mut self, _interest: &Interest) -> Result<()> {
-        Err(unsupported())
+    /// Says what is wanted, and lets the command begin; comes back once its program runs. Events
+    /// up to then go to `on`. Fails when the command cannot be run.
+    pub fn start(
+        &mut self,
+        interest: &Interest,
+        on: &mut dyn FnMut(Event, &mut dyn Task) -> Control,
+    ) -> Result<()> {
+        self.interest = interest.clone();
+        self.breakpoints = Breakpoints::new(&interest.breakpoints);
+        let Some(root) = &mut self.root else { return Ok(()) };
+        let Some(child) = &mut root.command else {
+            self.every_syscall = !(interest.sys_enter.is_empty() && interest.sys_exit.is_empty());
+            self.start_followed();
+            return Ok(());
+        };
+        let options = attach::options(interest.exit);
+        attach::seize_child(child.pid, options)?;
+        let filter = make_filter(interest);
+        self.filtered = !filter.is_empty();
+        let mut thread = Thread::new(child.pid, child.pid);
+        thread.launching = true;
+        self.tasks.add(thread, Default::default);
+        self.stops.tasks = 1;
+        child.release(&filter)?;
+        while !self.root.as_ref().is_none_or(|root| root.launched || root.ended.is_some()) {
+            match self.next_change() {
+                Ok(change) => drop(self.handle(change, on)),
+                Err(libc::EINTR) => {}
+                Err(errno) => return Err(Error::os("wait for the command", errno)),
+            }
+        }
+        match self.root.as_mut().and_then(|root| root.command.as_mut()?.failure()) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
-    /// Resumes and watches the traced processes until the deadline, a signal handler of this
-    /// process ran, the command or followed process ended, or `on` says so.
+    /// Resumes and watches the traced processes until the deadline, a signal for this process, the
+    /// end of the command or followed process, or `on` says so.
     pub fn wait(
         &mut self,
-        _deadline: Option<Instant>,
-        _on: &mut dyn FnMut(Event, &mut dyn Task) -> Control,
+        deadline: Option<Instant>,
+        on: &mut dyn FnMut(Event, &mut dyn Task) -> Control,
     ) -> Result<Wake> {
-        Err(unsupported())
+        if let Some(wake) = self.root_ended() {
+            return Ok(wake);
+        }
+        if self.clock.is_none() {
+            let clock = Clock::new().map_err(|error| {
+                Error::os("make a timer", error.raw_os_error().unwrap_or(libc::EIO))
+            })?;
+            self.clock = Some(clock);
+        }
+        self.clock.iter().for_each(|clock| clock.run(deadline));
+        let wake = self.wait_running(deadline, on);
+        self.clock.iter().for_each(Clock::halt);
+        wake
+    }
+
+    fn wait_running(
+        &mut self,
+        deadline: Option<Instant>,
+        on: &mut dyn FnMut(Event, &mut dyn Task) -> Control,
+    ) -> Result<Wake> {
+        let due = || deadline.is_some_and(|deadline| deadline <= Instant::now());
+        if due() {
+            return Ok(Wake::Deadline);
+        }
+        loop {
+            let change = self.next_change();
+            let mut signal = false;
+            let mut flow = Control::Continue;
+            match change {
+                Ok(change) => flow = self.handle(change, on),
+                Err(libc::EINTR) => signal = true,
+                Err(libc::ECHILD) => {
+                    // Nobody left to trace: only time and signals can happen.
+                    let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+                    let fd = self.signals.as_ref().map(AsRawFd::as_raw_fd);
+                    signal = sys::poll_readable(fd, left.unwrap_or(clock::TICK).min(clock::TICK));
+                    if due() {
+                        return Ok(Wake::Deadline);
+                    }
+                }
+                Err(errno) => return Err(Error::os("wait for the traced processes", errno)),
+            }
+            if self.clock.as_ref().is_some_and(Clock::ticked) {
+                signal = self.signal_is_pending();
+                self.tick(on);
+                if due() {
+                    return Ok(Wake::Deadline);
+                }
+                self.clock.iter().for_each(|clock| clock.run(deadline));
+            }
+            if let Some(wake) = self.root_ended() {
+                return Ok(wake);
+            }
+            match (signal, flow) {
+                (true, _) => return Ok(Wake::Signal),
+                (false, Control::Return) => return Ok(Wake::Records),
+                (false, Control::Continue) => {}
+            }
+        }
+    }
+
+    /// The end of what tracing began with, told once.
+    fn root_ended(&mut self) -> Option<Wake> {
+        let root = self.root.as_mut()?;
+        let status = root.ended.filter(|_| !root.reported)?;
+        root.reported = true;
+        Some(Wake::TargetExited { status })
+    }
+
+    fn signal_is_pending(&self) -> bool {
+        let fd = self.signals.as_ref().map(AsRawFd::as_raw_fd);
+        fd.is_some() && sys::poll_readable(fd, Duration::ZERO)
+    }
+
+    /// What has to be done from time to time.
+    fn tick(&mut self, on: &mut dyn FnMut(Event, &mut dyn Task) -> Control) {
+        self.tasks.caches.tick += 1;
+        let now = self.tasks.caches.tick;
+        self.ended_early.retain(|_, since| *since + PATIENCE > now);
+        let late = self.early.iter().filter(|(_, since)| **since + PATIENCE <= now);
+        let late: Vec<u32> = late.map(|(&tid, _)| tid).collect();
+        for tid in late {
+            self.adopt(tid, on);
+        }
+    }
+
+    pub(super) fn next_change(&mut self) -> std::result::Result<Change, sys::Errno> {
+        match self.queue.pop_front() {
+            Some(change) => Ok(change),
+            None => sys::wait_any(),
+        }
     }
 
     /// Visits every traced task that is running on a CPU now (for `profile`). It is not stopped:
     /// [`Task::regs`] fails.
-    pub fn running(&mut self, _visit: &mut dyn FnMut(&mut dyn Task)) {}
+    pub fn running(&mut self, visit: &mut dyn FnMut(&mut dyn Task)) {
+        let Tasks { threads, processes, caches } = &mut self.tasks;
+        for thread in threads.values_mut().filter(|thread| !thread.launching) {
+            let Some(process) = processes.get_mut(&thread.pid) else { continue };
+            if let Some((b'R', cpu)) = procfs::state_and_cpu(thread.pid, thread.tid) {
+                visit(&mut View {
+                    thread,
+                    process,
+                    caches,
+                    regs: None,
+                    cpu: Some(cpu),
+                    stopped: false,
+                });
+            }
+        }
+    }
 
     /// What the tracing has cost so far.
     pub fn stops(&self) -> Stops {
         self.stops
     }
 
-    /// Removes breakpoints and lets go of whatever can be let go of. After this, no more events.
-    pub fn detach_all(&mut self) {}
+    /// Removes breakpoints, and delivers no more events. A command that has a filter goes on only
+    /// in [`Engine::keep_until_gone`]; everything else is let go of.
+    pub fn detach_all(&mut self) {
+        self.quiet = true;
+        self.follower.stop();
+        if !self.breakpoints.is_empty() {
+            self.remove_breakpoints();
+        }
+        self.interest = Interest::default();
+        self.every_syscall = false;
+    }
 
-    /// Resumes the remaining processes, without events, until the last of them is gone.
-    pub fn keep_until_gone(&mut self) {}
+    /// Whether the traced processes need this process to stay: their system calls would fail
+    /// without.
+    pub fn needs_keeper(&self) -> bool {
+        self.filtered && !self.tasks.threads.is_empty()
+    }
+
+    /// Resumes the remaining processes, without events, until the last of them is gone. Comes back
+    /// at once when nothing depends on it: what has no filter is set free by the kernel when this
+    /// process ends, and not one of its sleeping system calls is disturbed.
+    pub fn keep_until_gone(&mut self) {
+        self.detach_all();
+        while self.needs_keeper() {
+            let early: Vec<u32> = self.early.keys().copied().collect();
+            for tid in early {
+                self.adopt(tid, &mut |_, _| Control::Continue);
+            }
+            match self.next_change() {
+                Ok(change) => drop(self.handle(change, &mut |_, _| Control::Continue)),
+                Err(libc::EINTR) => {}
+                Err(_) => break,
+            }
+        }
+    }
+}
+
+/// The filter for a command. Empty when no system call needs to stop.
+fn make_filter(interest: &Interest) -> Vec<Insn> {
+    let mut traced = interest.sys_enter;
+    traced.extend(&interest.sys_exit);
+    let mut conditions = vec![];
+    if !interest.breakpoints.is_empty() {
+        let executable = Condition::AnyBit(2, libc::PROT_EXEC as u32);
+        conditions.push((libc::SYS_mmap as u32, executable));
+        conditions.push((libc::SYS_mprotect as u32, executable));
+    }
+    if traced.is_empty() && conditions.is_empty() {
+        return vec![];
+    }
+    for (nr, condition) in IDENTITY {
+        match condition {
+            Some(condition) => conditions.push((nr, condition)),
+            None => traced.insert(nr),
+        }
+    }
+    filter::compile(&traced, &conditions)
 }

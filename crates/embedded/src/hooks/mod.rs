@@ -10,8 +10,19 @@
 //!
 //! `ptrace` requests must come from the thread that attached: one thread calls everything here.
 
+mod attach;
+mod breakpoint;
+mod clock;
+mod cpu;
 mod engine;
+mod filter;
+mod launch;
+mod procfs;
+mod stop;
+mod sys;
 mod syscall_set;
+mod task;
+mod uretprobe;
 
 use std::path::PathBuf;
 
