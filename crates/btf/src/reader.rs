@@ -1,0 +1,127 @@
+//! Looks up types in a blob without decoding it.
+//!
+//! The running kernel's blob has more than a hundred thousand types and a tracing tool wants two
+//! of them. Nothing is built here: every look-up walks over the types' headers, one or two
+//! milliseconds for the whole kernel.
+
+use std::fmt;
+
+use crate::{HEADER_SIZE, Kind, MAGIC, VERSION};
+
+/// Why bytes are not type information.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReaderError {
+    /// The first two bytes are not the magic number (of a little-endian machine).
+    NotBtf,
+    /// Another version than 1.
+    Version(u8),
+    /// The header names parts outside of the data.
+    Truncated,
+}
+
+impl fmt::Display for ReaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReaderError::NotBtf => write!(f, "this is not BTF"),
+            ReaderError::Version(version) => write!(f, "BTF version {version} is not known"),
+            ReaderError::Truncated => write!(f, "the BTF ends early"),
+        }
+    }
+}
+
+impl std::error::Error for ReaderError {}
+
+/// A blob of types.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    types: &'a [u8],
+    strings: &'a [u8],
+}
+
+/// One type, as far as its header tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Type<'a> {
+    /// Its number.
+    pub id: u32,
+    /// What it is.
+    pub kind: Kind,
+    /// Members, arguments, enumerators; the linkage of a function.
+    pub count: u16,
+    /// Flag of the kind: bit fields, signed enumerators, declaration of a union.
+    pub flag: bool,
+    /// Its size in bytes, or the type that it refers to.
+    pub size_or_type: u32,
+    /// What follows the header, as the kernel has it.
+    pub extra: &'a [u8],
+    /// The strings, from its name on.
+    name: &'a [u8],
+}
+
+impl<'a> Type<'a> {
+    /// Its name; empty when it has none.
+    pub fn name(&self) -> &'a [u8] {
+        let end = self.name.iter().position(|&byte| byte == 0);
+        &self.name[..end.unwrap_or(self.name.len())]
+    }
+
+    /// Whether it has this name. Quicker than to compare with [`Type::name`].
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Checks the header only.
+    pub fn new(bytes: &'a [u8]) -> Result<Reader<'a>, ReaderError> {
+        let word = |at: usize| u32_at(bytes, at).map(|word| word as usize);
+        let header = (|| Some((word(0)?, word(4)?, word(8)?, word(12)?, word(16)?, word(20)?)))();
+        let (magic, header_size, type_off, type_len, string_off, string_len) =
+            header.ok_or(ReaderError::Truncated)?;
+        if magic as u16 != MAGIC {
+            return Err(ReaderError::NotBtf);
+        }
+        let version = (magic >> 16) as u8;
+        if version != VERSION {
+            return Err(ReaderError::Version(version));
+        }
+        let body = bytes.get(header_size.max(HEADER_SIZE)..).ok_or(ReaderError::Truncated)?;
+        let part = |offset: usize, len: usize| {
+            offset.checked_add(len).and_then(|end| body.get(offset..end))
+        };
+        match (part(type_off, type_len), part(string_off, string_len)) {
+            (Some(types), Some(strings)) => Ok(Reader { types, strings }),
+            _ => Err(ReaderError::Truncated),
+        }
+    }
+
+    /// The number of the first type of this kind and name.
+    pub fn find(&self, kind: Kind, name: &str) -> Option<u32> {
+        self.types().find(|ty| ty.kind == kind && ty.is_named(name)).map(|ty| ty.id)
+    }
+
+    /// All types in the order of their numbers, up to the first that is malformed.
+    pub fn types(&self) -> impl Iterator<Item = Type<'a>> + use<'a> {
+        let Reader { mut types, strings } = *self;
+        (1..).map_while(move |id| {
+            let (header, rest) = types.split_at_checked(12)?;
+            let info = u32_at(header, 4)?;
+            let (kind, count) = (Kind::from_number((info >> 24) as u8 & 0x1f)?, info as u16);
+            let (extra, rest) = rest.split_at_checked(kind.extra_bytes(count.into()))?;
+            types = rest;
+            let name = strings.get(u32_at(header, 0)? as usize..).unwrap_or_default();
+            Some(Type {
+                id,
+                kind,
+                name,
+                count,
+                flag: info >> 31 != 0,
+                size_or_type: u32_at(header, 8)?,
+                extra,
+            })
+        })
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
+}
