@@ -4,9 +4,19 @@
 //! phi nodes. Local variables start as [`StackSlot`]s; a pass turns those whose address does not
 //! escape into values.
 
+pub mod bits;
 mod builder;
+mod cfg;
+mod display;
+mod operands;
+mod parse;
+mod verify;
 
 pub use builder::Builder;
+pub use cfg::Cfg;
+pub use operands::Replacements;
+pub use parse::{ParseError, parse};
+pub use verify::verify;
 
 use bombus_platform::Helper;
 
@@ -102,7 +112,7 @@ pub struct Inst {
 }
 
 /// Operations. Results are 64 bits wide unless said otherwise.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Op {
     /// A number.
     Const(i64),
