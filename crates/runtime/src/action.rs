@@ -116,13 +116,14 @@ impl<'a> Actions<'a> {
         if severity != Severity::Error && !self.warnings {
             return;
         }
-        let place = self.plan.places.get(action).filter(|place| place.line > 0).map(|place| Place {
-            file: place.file.clone(),
-            line: place.line,
-            column: place.column,
-            end_column: Some(place.end_column),
-            source: Some(place.text.clone()),
-        });
+        let place =
+            self.plan.places.get(action).filter(|place| place.line > 0).map(|place| Place {
+                file: place.file.clone(),
+                line: place.line,
+                column: place.column,
+                end_column: Some(place.end_column),
+                source: Some(place.text.clone()),
+            });
         output.show(&Message::Report { severity, text, place: place.as_ref() });
     }
 }

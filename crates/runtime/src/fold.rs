@@ -35,7 +35,11 @@ pub(crate) fn fold(value: &MapValue, cpus: &[&[u8]], div: u64, decoder: &Decoder
             let (entry, rank) = match ty {
                 Type::Int { size, signed: is_signed } => {
                     let number = number(
-                        if *is_signed { signed(bytes, *size) as u64 } else { unsigned(bytes, *size) },
+                        if *is_signed {
+                            signed(bytes, *size) as u64
+                        } else {
+                            unsigned(bytes, *size)
+                        },
                         *is_signed,
                     );
                     (shown(number / div, *is_signed), Some(number))

@@ -42,7 +42,8 @@ impl<'a> Maps<'a> {
             }
         }
         elements.sort_by(|(a_key, a), (b_key, b)| {
-            let by_key = || plan.key.as_ref().map_or(Ordering::Equal, |ty| compare(ty, a_key, b_key));
+            let by_key =
+                || plan.key.as_ref().map_or(Ordering::Equal, |ty| compare(ty, a_key, b_key));
             a.rank.cmp(&b.rank).then_with(by_key)
         });
         let contents = match &plan.key {
@@ -51,9 +52,8 @@ impl<'a> Maps<'a> {
                     Ok(0) | Err(_) => 0,
                     Ok(top) => elements.len().saturating_sub(top),
                 };
-                let shown = |(key, folded): (Vec<u8>, Folded)| {
-                    (decoder.value(ty, &key), folded.entry)
-                };
+                let shown =
+                    |(key, folded): (Vec<u8>, Folded)| (decoder.value(ty, &key), folded.entry);
                 Contents::Keyed(elements.into_iter().skip(skip).map(shown).collect())
             }
             None => match elements.pop() {
@@ -115,7 +115,8 @@ impl<'a> Maps<'a> {
             if !self.is_present(plan, &value, &folded) {
                 return Ok(());
             }
-            if let Some(mark) = plan.present_at.map(|at| at as usize).filter(|at| *at < zero.len()) {
+            if let Some(mark) = plan.present_at.map(|at| at as usize).filter(|at| *at < zero.len())
+            {
                 zero[mark] = 1;
             }
         }
@@ -130,7 +131,11 @@ impl<'a> Maps<'a> {
         }
     }
 
-    fn for_each_key(&self, plan: &MapPlan, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    fn for_each_key(
+        &self,
+        plan: &MapPlan,
+        mut each: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
         if plan.key.is_none() {
             return each(&self.only_key(plan));
         }

@@ -180,9 +180,11 @@ impl Session<'_> {
     /// Runs the probes of a signal.
     fn signalled(&self, signal: i32) -> Result<()> {
         let wanted = Trigger::Signal(signal);
-        self.plan.probes.iter().filter(|probe| probe.trigger == wanted).try_for_each(|probe| {
-            self.test_run(probe)
-        })
+        self.plan
+            .probes
+            .iter()
+            .filter(|probe| probe.trigger == wanted)
+            .try_for_each(|probe| self.test_run(probe))
     }
 
     /// Takes what is in the ring buffers and does what it asks for.
@@ -263,7 +265,10 @@ impl Session<'_> {
             return Ok(());
         }
         let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_err(|error| {
-            Error::os(format!("list the threads of process {pid}"), error.raw_os_error().unwrap_or(0))
+            Error::os(
+                format!("list the threads of process {pid}"),
+                error.raw_os_error().unwrap_or(0),
+            )
         })?;
         for thread in threads.flatten() {
             if let Some(tid) = thread.file_name().to_str().and_then(|tid| tid.parse().ok()) {

@@ -462,7 +462,13 @@ fn quiet_maps_joins_and_runtime_errors() {
     let fake = Fake::new().on("begin", |fake| {
         fake.put(COUNT, &[0; 4], &[3, 1, 4, 1]);
         let word = |text: &[u8; 8]| u64::from_le_bytes(*text);
-        fake.send(&[JOIN, 2, word(b"ls\0\0\0\0\0\0"), word(b"-l\0\0\0\0\0\0"), word(b"no\0\0\0\0\0\0")]);
+        fake.send(&[
+            JOIN,
+            2,
+            word(b"ls\0\0\0\0\0\0"),
+            word(b"-l\0\0\0\0\0\0"),
+            word(b"no\0\0\0\0\0\0"),
+        ]);
         fake.send(&[FAILED, 0]);
         fake.send(&[1 << 40, 0]);
         fake.send(&[]);
