@@ -1,0 +1,92 @@
+//! What this process may do, and what it would need.
+
+use bombus_kernel::Result;
+
+use crate::error::privileged;
+use crate::sys::{bpf, process};
+
+/// Which privileges a command needs.
+#[derive(Clone, Copy)]
+pub(crate) enum Wants {
+    /// `bpf(2)`: `CAP_BPF` (Linux 5.8).
+    Bpf,
+    /// Tracing programs and perf events: `CAP_BPF` and `CAP_PERFMON` (Linux 5.8).
+    Tracing,
+}
+
+struct Capability {
+    bit: u32,
+    name: &'static str,
+}
+
+/// `include/uapi/linux/capability.h`.
+const SYS_ADMIN: Capability = Capability { bit: 21, name: "CAP_SYS_ADMIN" };
+const PERFMON: Capability = Capability { bit: 38, name: "CAP_PERFMON" };
+const BPF: Capability = Capability { bit: 39, name: "CAP_BPF" };
+
+/// What is in the way of a call that was refused with `EPERM` or `EACCES`.
+pub(crate) fn missing(wants: Wants) -> String {
+    let effective = process::effective_capabilities().unwrap_or(0);
+    let has = |capability: &Capability| effective & (1 << capability.bit) != 0;
+    let wanted: &[Capability] = match wants {
+        Wants::Bpf => &[BPF],
+        Wants::Tracing => &[BPF, PERFMON],
+    };
+    let lacking: Vec<&str> =
+        wanted.iter().filter(|wanted| !has(wanted)).map(|wanted| wanted.name).collect();
+    let setting = |path: &str| {
+        let text = std::fs::read_to_string(path).ok()?;
+        Some(text.trim().to_owned())
+    };
+    if !lacking.is_empty() && !has(&SYS_ADMIN) {
+        let mut missing = format!("{} (or {})", lacking.join(" and "), SYS_ADMIN.name);
+        if let Some(level) = setting("/proc/sys/kernel/unprivileged_bpf_disabled")
+            && level != "0"
+        {
+            missing.push_str(&format!(", with kernel.unprivileged_bpf_disabled={level}"));
+        }
+        if matches!(wants, Wants::Tracing)
+            && let Some(level) = setting("/proc/sys/kernel/perf_event_paranoid")
+        {
+            missing.push_str(&format!(" and kernel.perf_event_paranoid={level}"));
+        }
+        return missing;
+    }
+    // All capabilities are there, so it is where they count, or something above them.
+    if let Some(map) = setting("/proc/self/uid_map")
+        && map.split_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
+    {
+        return format!("{} in the machine's own user namespace", wanted[0].name);
+    }
+    match setting("/sys/kernel/security/lockdown") {
+        Some(lockdown) if lockdown.contains("[confidentiality]") => {
+            "a kernel that is not locked down (lockdown=confidentiality)".to_owned()
+        }
+        _ => "a security policy or sandbox that allows bpf(2) and perf_event_open(2)".to_owned(),
+    }
+}
+
+/// Whether this process may load tracing programs: one of two instructions is loaded to see, and
+/// let go. The error names what is missing.
+pub fn can_load_programs() -> Result<()> {
+    use bombus_isa::{Insn, Reg};
+    let insns = [Insn::mov_imm(Reg::R0, 0).to_bytes(), Insn::exit().to_bytes()];
+    let program = bpf::ProgAttr {
+        name: "bombus_probe",
+        prog_type: bombus_platform::ProgType::RawTracepoint as u32,
+        expected_attach_type: 0,
+        insns: &insns,
+        license: c"GPL",
+        btf: None,
+        func_info: &[],
+        line_info: &[],
+        attach_btf_id: 0,
+    };
+    let load = || bpf::prog_load(&program, &mut []).map(drop);
+    // Kernels before 5.11 count programs against the limit on locked memory, and say EPERM.
+    let outcome = match load() {
+        Err(libc::EPERM) if process::lift_memlock_limit().is_ok() => load(),
+        outcome => outcome,
+    };
+    outcome.map_err(|errno| privileged("load programs into the kernel", errno, Wants::Tracing))
+}

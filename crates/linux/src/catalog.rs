@@ -1,0 +1,60 @@
+//! What there is to probe on the running kernel.
+
+use std::cell::OnceCell;
+
+use bombus_kernel::catalog::{Catalog, TracepointFormat};
+
+use crate::btf::{KernelTypes, Kind, TRACEPOINT_PREFIX};
+use crate::tracefs::Tracefs;
+
+/// Tracepoints from tracefs and, where that is not to be had, raw tracepoints from the kernel's
+/// types. Nothing is read before it is asked for.
+#[derive(Default)]
+pub struct LinuxCatalog {
+    tracefs: OnceCell<Option<Tracefs>>,
+}
+
+impl LinuxCatalog {
+    /// A catalog of the running kernel.
+    pub fn new() -> LinuxCatalog {
+        LinuxCatalog::default()
+    }
+
+    fn tracefs(&self) -> Option<&Tracefs> {
+        self.tracefs.get_or_init(Tracefs::find).as_ref()
+    }
+}
+
+/// Raw tracepoints that are not events of tracefs by these names.
+const SYSCALL_TRACEPOINTS: [&str; 2] = ["sys_enter", "sys_exit"];
+
+impl Catalog for LinuxCatalog {
+    fn tracepoints(&self) -> Vec<(String, String)> {
+        self.tracefs().map(Tracefs::tracepoints).unwrap_or_default()
+    }
+
+    fn tracepoint_format(&self, category: &str, name: &str) -> Option<TracepointFormat> {
+        self.tracefs()?.format(category, name)
+    }
+
+    fn raw_tracepoints(&self) -> Vec<String> {
+        let mut names: Vec<String> = match KernelTypes::open() {
+            Some(kernel) => {
+                let modules = kernel.modules();
+                let all = std::iter::once(&kernel).chain(&modules);
+                all.flat_map(|types| types.names(Kind::Typedef, TRACEPOINT_PREFIX))
+                    .map(str::to_owned)
+                    .collect()
+            }
+            // The events of `syscalls` are all made by two tracepoints.
+            None => {
+                let events = self.tracepoints().into_iter();
+                let own = events.filter(|(category, _)| category != "syscalls");
+                own.map(|(_, name)| name).chain(SYSCALL_TRACEPOINTS.map(str::to_owned)).collect()
+            }
+        };
+        names.sort();
+        names.dedup();
+        names
+    }
+}

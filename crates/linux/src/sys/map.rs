@@ -1,0 +1,204 @@
+//! `bpf(2)`: maps. [`Map`] knows the sizes of keys and values, so that the kernel never reads or
+//! writes past a buffer of ours.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::Errno;
+use super::bpf::{Command, NAME_LEN, bpf, bpf_fd, object_name};
+
+/// What `BPF_MAP_CREATE` takes.
+pub(crate) struct MapAttr<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) map_type: u32,
+    pub(crate) key_size: u32,
+    pub(crate) value_size: u32,
+    pub(crate) max_entries: u32,
+    pub(crate) flags: u32,
+}
+
+/// A map and the sizes of what it holds.
+pub(crate) struct Map {
+    fd: OwnedFd,
+    key_size: usize,
+    value_len: usize,
+    max_entries: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Create {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+    inner_map_fd: u32,
+    numa_node: u32,
+    map_name: [u8; NAME_LEN],
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Element {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    /// Or the next key.
+    value: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// What [`Map::lookup_batch`] found.
+pub(crate) struct Found {
+    /// How many elements.
+    pub(crate) count: usize,
+    /// Whether there is nothing after them.
+    pub(crate) end: bool,
+}
+
+impl Map {
+    /// `BPF_MAP_CREATE`. `values` is how many values an element has: 1, or the possible CPUs.
+    pub(crate) fn create(attr: &MapAttr<'_>, values: usize) -> Result<Map, Errno> {
+        let mut create = Create {
+            map_type: attr.map_type,
+            key_size: attr.key_size,
+            value_size: attr.value_size,
+            max_entries: attr.max_entries,
+            map_flags: attr.flags,
+            map_name: object_name(attr.name),
+            ..Create::default()
+        };
+        // SAFETY: there are no pointers.
+        let fd = unsafe { bpf_fd(Command::MapCreate, &mut create) }?;
+        let value_size = attr.value_size as usize;
+        // Per-CPU values are rounded up to eight bytes each (`bpf_map_value_size`,
+        // `kernel/bpf/syscall.c`).
+        let value_len =
+            if values == 1 { value_size } else { value_size.next_multiple_of(8) * values };
+        let key_size = attr.key_size as usize;
+        Ok(Map { fd, key_size, value_len, max_entries: attr.max_entries })
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        use std::os::fd::AsFd;
+        self.fd.as_fd()
+    }
+
+    pub(crate) fn raw(&self) -> u32 {
+        self.fd.as_raw_fd() as u32
+    }
+
+    /// Bytes of a key.
+    pub(crate) fn key_size(&self) -> usize {
+        self.key_size
+    }
+
+    /// Bytes of an element's values together.
+    pub(crate) fn value_len(&self) -> usize {
+        self.value_len
+    }
+
+    /// Elements that fit, or bytes of a ring buffer.
+    pub(crate) fn max_entries(&self) -> u32 {
+        self.max_entries
+    }
+
+    fn check_key(&self, key: &[u8]) -> Result<(), Errno> {
+        if key.len() == self.key_size { Ok(()) } else { Err(libc::EINVAL) }
+    }
+
+    fn element(&self, key: &[u8], value: u64, flags: u64) -> Element {
+        Element {
+            map_fd: self.raw(),
+            key: if key.is_empty() { 0 } else { key.as_ptr() as u64 },
+            value,
+            flags,
+            ..Element::default()
+        }
+    }
+
+    /// `BPF_MAP_LOOKUP_ELEM`; `ENOENT` when there is none.
+    pub(crate) fn lookup(&self, key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.check_key(key)?;
+        let mut value = vec![0; self.value_len];
+        let mut attr = self.element(key, value.as_mut_ptr() as u64, 0);
+        // SAFETY: `key` has the map's key size and `value` room for all values of an element.
+        unsafe { bpf(Command::MapLookupElem, &mut attr) }?;
+        Ok(value)
+    }
+
+    /// `BPF_MAP_UPDATE_ELEM`.
+    pub(crate) fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
+        self.check_key(key)?;
+        if value.len() != self.value_len {
+            return Err(libc::EINVAL);
+        }
+        let mut attr = self.element(key, value.as_ptr() as u64, flags);
+        // SAFETY: `key` and `value` have the map's sizes and are only read.
+        unsafe { bpf(Command::MapUpdateElem, &mut attr) }.map(drop)
+    }
+
+    /// `BPF_MAP_DELETE_ELEM`.
+    pub(crate) fn delete(&self, key: &[u8]) -> Result<(), Errno> {
+        self.check_key(key)?;
+        let mut attr = self.element(key, 0, 0);
+        // SAFETY: `key` has the map's key size and is only read.
+        unsafe { bpf(Command::MapDeleteElem, &mut attr) }.map(drop)
+    }
+
+    /// `BPF_MAP_GET_NEXT_KEY`; `ENOENT` after the last.
+    pub(crate) fn next_key(&self, key: Option<&[u8]>) -> Result<Vec<u8>, Errno> {
+        key.map_or(Ok(()), |key| self.check_key(key))?;
+        let mut next = vec![0; self.key_size];
+        let mut attr = self.element(key.unwrap_or_default(), next.as_mut_ptr() as u64, 0);
+        // SAFETY: `key` has the map's key size or is null, `next` has room for a key.
+        unsafe { bpf(Command::MapGetNextKey, &mut attr) }?;
+        Ok(next)
+    }
+
+    /// `BPF_MAP_LOOKUP_BATCH`: as many elements as `keys` and `values` have room for. `position`
+    /// is where the last call stopped, and where this one did; `first` says that there was none.
+    pub(crate) fn lookup_batch(
+        &self,
+        position: &mut Vec<u8>,
+        first: bool,
+        keys: &mut [u8],
+        values: &mut [u8],
+    ) -> Result<Found, Errno> {
+        let room = (keys.len() / self.key_size.max(1)).min(values.len() / self.value_len.max(1));
+        // A hash table's position is a bucket's number, an array's an index, others' a key.
+        position.resize(self.key_size.max(4), 0);
+        let mut next = vec![0; position.len()];
+        let mut attr = Batch {
+            in_batch: if first { 0 } else { position.as_ptr() as u64 },
+            out_batch: next.as_mut_ptr() as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: u32::try_from(room).unwrap_or(u32::MAX),
+            map_fd: self.raw(),
+            ..Batch::default()
+        };
+        // SAFETY: `keys` and `values` have room for `count` elements, the positions for whichever
+        // of bucket, index or key the map's type stores there.
+        let outcome = unsafe { bpf(Command::MapLookupBatch, &mut attr) };
+        *position = next;
+        match outcome {
+            Ok(_) => Ok(Found { count: attr.count as usize, end: false }),
+            Err(libc::ENOENT) => Ok(Found { count: attr.count as usize, end: true }),
+            Err(errno) => Err(errno),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The crate against the running kernel. Every test drives a process of its own (this same binary
+//! with other arguments, see `workload.rs`), keeps to it by its id, and leaves nothing attached.
+//! Without privileges, what needs them is skipped by name.
+
+mod attach;
+mod catalog;
+mod code;
+mod detach;
+mod maps;
+mod programs;
+mod ringbuf;
+mod spawn;
+mod workload;
+
+use bombus_kernel::{Kernel, MapFd, ProgFd, ProgLoad};
+use bombus_linux::Linux;
+use bombus_platform::{AttachType, MapType, ProgType};
+use bombus_spec::MapSpec;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A test: what it is called and what it does.
+type Test = (&'static str, fn() -> Result<(), Failed>);
+
+fn main() {
+    if workload::run() {
+        return;
+    }
+    let arguments = Arguments::from_args();
+    let privileged = bombus_linux::can_load_programs();
+    if let Err(error) = &privileged {
+        println!("skipped: what needs privileges: {error}");
+    }
+    let trial = |(name, test): Test, ignored| Trial::test(name, test).with_ignored_flag(ignored);
+    let anybody = [catalog::ANYBODY, spawn::ANYBODY].concat();
+    let root = [
+        maps::TESTS,
+        programs::TESTS,
+        attach::TESTS,
+        ringbuf::TESTS,
+        spawn::TESTS,
+        detach::TESTS,
+        catalog::TESTS,
+    ]
+    .concat();
+    let anybody = anybody.into_iter().map(|test| trial(test, false));
+    let root = root.into_iter().map(|test| trial(test, privileged.is_err()));
+    libtest_mimic::run(&arguments, anybody.chain(root).collect()).exit();
+}
+
+/// Fails the test with these words unless the condition holds.
+fn ensure(holds: bool, words: impl FnOnce() -> String) -> Result<(), Failed> {
+    if holds { Ok(()) } else { Err(words().into()) }
+}
+
+/// Fails the test unless both are equal.
+fn same<T: PartialEq + std::fmt::Debug>(got: T, wanted: T) -> Result<(), Failed> {
+    ensure(got == wanted, || format!("got {got:?}, wanted {wanted:?}"))
+}
+
+fn map_spec(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> MapSpec {
+    MapSpec {
+        name: "test".into(),
+        map_type,
+        key_size,
+        value_size,
+        max_entries,
+        flags: 0,
+        contents: Vec::new(),
+    }
+}
+
+/// An array of one `u64`.
+fn cell(linux: &Linux) -> Result<MapFd, Failed> {
+    Ok(linux.map_create(&map_spec(MapType::Array, 4, 8, 1))?)
+}
+
+/// What is in a [`cell`].
+fn read_cell(linux: &Linux, cell: MapFd) -> Result<u64, Failed> {
+    let value = linux.map_lookup(cell, &[0; 4])?.ok_or("an array without its element")?;
+    Ok(u64::from_ne_bytes(value.as_slice().try_into()?))
+}
+
+/// Loads a program that is named for this test suite.
+fn load(
+    linux: &Linux,
+    prog_type: ProgType,
+    attach_to: Option<&str>,
+    insns: &[bombus_isa::Insn],
+) -> Result<ProgFd, Failed> {
+    let attach_type = if attach_to.is_some() { AttachType::TraceRawTp } else { AttachType::None };
+    Ok(linux.prog_load(&ProgLoad {
+        name: "bombus_test",
+        prog_type,
+        attach_type,
+        attach_to,
+        insns,
+        license: "GPL",
+        btf: None,
+        func_info: &[],
+        line_info: &[],
+    })?)
+}
