@@ -1,4 +1,102 @@
 //! A kernel in user space behind [`bombus_kernel::Kernel`]: maps, helpers and programs of its own,
 //! and hooks into the processes that the user may trace anyway.
+//!
+//! Programs run in the checked interpreter of `bombus-vm`, on guest addresses: this crate resolves
+//! those of maps, ring buffers and registers, and never hands out a pointer. Everything runs on the
+//! thread that calls [`bombus_kernel::Tracer::wait`].
+#![deny(unsafe_code)]
 
+mod context_use;
+mod core;
+mod cpus;
+mod dispatch;
+#[allow(unsafe_code, reason = "ptrace, fork and seccomp; each block says why it is sound")]
 pub mod hooks;
+mod kernel;
+mod links;
+mod maps;
+mod os;
+mod programs;
+mod random;
+mod records;
+mod run;
+mod this_task;
+mod timers;
+mod tracer;
+
+use std::cell::{Cell, RefCell};
+
+use bombus_kernel::{Features, KernelVersion};
+
+use crate::core::Core;
+use crate::hooks::Engine;
+use crate::links::Links;
+use crate::timers::Timers;
+
+/// What a caller may choose, for tests that need the same result every time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Start of the random numbers that programs get; chance when absent.
+    pub seed: Option<u64>,
+    /// Possible CPUs; the machine's when absent.
+    pub cpus: Option<u32>,
+}
+
+/// What is traced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Target {
+    /// A command of ours, by its process id.
+    Command(u32),
+    /// A process that ran already.
+    Process,
+}
+
+/// The embedded kernel.
+#[derive(Debug)]
+pub struct Embedded {
+    features: Features,
+    core: RefCell<Core>,
+    links: RefCell<Links>,
+    timers: RefCell<Timers>,
+    /// Links that were ever made.
+    attached: Cell<u32>,
+    engine: RefCell<Engine>,
+    /// The command or process to trace.
+    target: Cell<Option<Target>>,
+    /// Records on their way out of a ring buffer; kept for its memory.
+    taken: RefCell<Vec<u8>>,
+}
+
+impl Default for Embedded {
+    fn default() -> Embedded {
+        Embedded::new(Options::default())
+    }
+}
+
+impl Embedded {
+    /// A kernel without maps, programs or processes.
+    pub fn new(options: Options) -> Embedded {
+        let cpus = options.cpus.unwrap_or_else(cpus::possible).max(1);
+        let seed = options.seed.unwrap_or_else(random::seed);
+        Embedded {
+            features: Features {
+                name: "embedded",
+                version: KernelVersion { major: 6, minor: 12, patch: 0 },
+                possible_cpus: cpus,
+                isa: 4,
+                perf_link: true,
+                for_each_map_elem: true,
+                bpf_loop: true,
+                tp_btf: false,
+                syscall_dispatch_above: None,
+            },
+            core: RefCell::new(Core::new(cpus, seed)),
+            links: RefCell::default(),
+            timers: RefCell::default(),
+            attached: Cell::new(0),
+            engine: RefCell::new(Engine::new()),
+            target: Cell::new(None),
+            taken: RefCell::default(),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Maps and programs, and how a program is run.
+
+use bombus_vm::{Context, Execution};
+
+use crate::hooks::Task;
+use crate::links::Attached;
+use crate::maps::{Map, Ringbuf};
+use crate::programs::Loaded;
+use crate::run::{Occasion, Run, Workspace};
+
+/// What programs are and work on.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) cpus: u32,
+    pub(crate) maps: Vec<Map>,
+    pub(crate) programs: Vec<Loaded>,
+    /// Type information, as it was loaded.
+    pub(crate) btfs: Vec<Vec<u8>>,
+    workspace: Workspace,
+    /// Whether any program can tell on which CPU it runs. When none can, asking the traced task is
+    /// not worth a system call for every event, and all run on CPU 0.
+    sees_cpu: bool,
+}
+
+impl Core {
+    pub(crate) fn new(cpus: u32, seed: u64) -> Core {
+        let workspace = Workspace::new(seed);
+        let (maps, programs, btfs) = (Vec::new(), Vec::new(), Vec::new());
+        Core { cpus, maps, programs, btfs, workspace, sees_cpu: false }
+    }
+
+    pub(crate) fn add_program(&mut self, program: Loaded) {
+        self.sees_cpu |= program.sees_cpu;
+        self.programs.push(program);
+    }
+
+    /// Runs an attached program; gives its value, or nothing when it was stopped.
+    pub(crate) fn run(
+        &mut self,
+        attached: Attached,
+        context: Context<'_>,
+        task: &mut dyn Task,
+        func_ip: u64,
+    ) -> Option<u64> {
+        let program = self.programs.get(attached.program as usize)?.program.clone();
+        let cpu = if self.sees_cpu { task.cpu() % self.cpus } else { 0 };
+        let occasion = Occasion { cookie: attached.cookie, func_ip, cpu };
+        let Core { maps, programs, workspace, .. } = self;
+        let (mut run, stack) = Run::new(maps, programs, workspace, task, occasion);
+        let result = Execution::new(stack, context).run(&program, &mut run);
+        run.finish();
+        match result {
+            Ok(value) => Some(value),
+            Err(trap) => {
+                if let Some(program) = self.programs.get_mut(trap.program as usize) {
+                    program.fault(&trap);
+                }
+                None
+            }
+        }
+    }
+
+    /// Runs several programs on the same read-only context.
+    pub(crate) fn run_all(&mut self, programs: &[Attached], context: &[u8], task: &mut dyn Task) {
+        for &attached in programs {
+            self.run(attached, Context::ReadOnly(context), task, 0);
+        }
+    }
+
+    /// The ring buffers.
+    pub(crate) fn ringbufs(&self) -> impl Iterator<Item = &Ringbuf> {
+        self.maps.iter().filter_map(Map::ringbuf)
+    }
+}

@@ -1,0 +1,218 @@
+//! The commands of `bpf(2)`.
+
+use bombus_kernel::{
+    AttachPoint, BtfFd, Error, Features, Kernel, LinkFd, MapFd, ProgFd, ProgLoad, Result,
+    UpdateFlag,
+};
+use bombus_platform::ProgType;
+use bombus_spec::MapSpec;
+use bombus_vm::Context;
+
+use crate::Embedded;
+use crate::links::Attached;
+use crate::maps::{ENOTSUPP, Errno, Map, Storage, ringbuf};
+use crate::run::MAX_MAPS;
+use crate::this_task::ThisTask;
+
+/// Handles count from 1, so that an immediate that nobody filled in names nothing.
+fn handle(index: usize) -> u32 {
+    index as u32 + 1
+}
+
+fn index(handle: u32) -> Option<usize> {
+    (handle as usize).checked_sub(1)
+}
+
+impl Embedded {
+    /// Does something with a map. Errors name the map and what was tried.
+    fn with_map<R>(
+        &self,
+        fd: MapFd,
+        doing: &str,
+        with: impl FnOnce(&mut Map) -> std::result::Result<R, Errno>,
+    ) -> Result<R> {
+        let maps = &mut self.core.borrow_mut().maps;
+        let map = index(fd.0).and_then(|index| maps.get_mut(index));
+        let map = map.ok_or_else(|| Error::os(format!("{doing} a map"), libc::EBADF))?;
+        with(map).map_err(|errno| Error::os(format!("{doing} map {}", map.name), errno))
+    }
+}
+
+/// That a key or value has the size that the map says.
+fn check(bytes: &[u8], size: usize) -> std::result::Result<(), Errno> {
+    if bytes.len() == size { Ok(()) } else { Err(libc::EINVAL) }
+}
+
+impl Kernel for Embedded {
+    fn features(&self) -> &Features {
+        &self.features
+    }
+
+    fn map_create(&self, spec: &MapSpec) -> Result<MapFd> {
+        let mut core = self.core.borrow_mut();
+        let doing = || format!("create {} map {}", spec.map_type.name(), spec.name);
+        if core.maps.len() == MAX_MAPS {
+            return Err(Error::os(doing(), libc::ENFILE));
+        }
+        let map = Map::new(spec, core.cpus).map_err(|errno| match errno {
+            libc::EOPNOTSUPP => Error::Unsupported {
+                what: format!("the embedded kernel has no maps of type {}", spec.map_type.name()),
+                help: None,
+            },
+            errno => Error::os(doing(), errno),
+        })?;
+        core.maps.push(map);
+        Ok(MapFd(handle(core.maps.len() - 1)))
+    }
+
+    fn map_lookup(&self, map: MapFd, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.with_map(map, "read", |map| {
+            check(key, map.key_size)?;
+            match &map.storage {
+                Storage::Table(table) => Ok(table.lookup_all(key)),
+                Storage::Programs(programs) => Ok(program_index(key)
+                    .and_then(|index| programs.get(index).copied().flatten())
+                    .map(|program| handle(program as usize).to_ne_bytes().to_vec())),
+                Storage::Ringbuf(_) => Err(ENOTSUPP),
+            }
+        })
+    }
+
+    fn map_update(&self, map: MapFd, key: &[u8], value: &[u8], flag: UpdateFlag) -> Result<()> {
+        let programs = self.core.borrow().programs.len();
+        self.with_map(map, "update", |map| {
+            check(key, map.key_size)?;
+            check(value, map.user_value_size)?;
+            match &mut map.storage {
+                Storage::Table(table) => table.update_all(key, value, flag as u64),
+                Storage::Programs(slots) => {
+                    if flag != UpdateFlag::Any {
+                        return Err(libc::EINVAL);
+                    }
+                    let slot = program_index(key).and_then(|index| slots.get_mut(index));
+                    let slot = slot.ok_or(libc::E2BIG)?;
+                    let fd = value.try_into().map_or(0, u32::from_ne_bytes);
+                    let program = index(fd).filter(|&index| index < programs);
+                    *slot = Some(program.ok_or(libc::EBADF)? as u32);
+                    Ok(())
+                }
+                Storage::Ringbuf(_) => Err(ENOTSUPP),
+            }
+        })
+    }
+
+    fn map_delete(&self, map: MapFd, key: &[u8]) -> Result<bool> {
+        self.with_map(map, "delete from", |map| {
+            check(key, map.key_size)?;
+            match &mut map.storage {
+                Storage::Table(table) => table.delete(key),
+                Storage::Programs(slots) => {
+                    let slot = program_index(key).and_then(|index| slots.get_mut(index));
+                    Ok(slot.ok_or(libc::E2BIG)?.take().is_some())
+                }
+                Storage::Ringbuf(_) => Err(ENOTSUPP),
+            }
+        })
+    }
+
+    fn map_next_key(&self, map: MapFd, key: Option<&[u8]>) -> Result<Option<Vec<u8>>> {
+        self.with_map(map, "walk", |map| {
+            key.map_or(Ok(()), |key| check(key, map.key_size))?;
+            match &map.storage {
+                Storage::Table(table) => Ok(table.after(key).map(|element| table.key(element))),
+                Storage::Programs(slots) => {
+                    let at = key.and_then(program_index).filter(|&index| index < slots.len());
+                    let next = at.map_or(0, |index| index + 1);
+                    Ok((next < slots.len()).then(|| (next as u32).to_ne_bytes().to_vec()))
+                }
+                Storage::Ringbuf(_) => Err(ENOTSUPP),
+            }
+        })
+    }
+
+    fn map_elements(&self, map: MapFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.with_map(map, "walk", |map| {
+            let table = map.table().ok_or(ENOTSUPP)?;
+            let mut elements = Vec::new();
+            let mut next = table.used_from(0);
+            while let Some(element) = next {
+                elements.push((table.key(element), table.element_values(element)));
+                next = table.used_from(element + 1);
+            }
+            Ok(elements)
+        })
+    }
+
+    fn ringbuf_consume(&self, map: MapFd, each: &mut dyn FnMut(&[u8])) -> Result<usize> {
+        // The records are copied out first: what looks at them may want to look at maps, too.
+        let mut taken = self.taken.take();
+        let ring =
+            |map: &mut Map| map.ringbuf_mut().ok_or(libc::EINVAL).map(|ring| ring.take(&mut taken));
+        self.with_map(map, "read", ring)?;
+        let count = ringbuf::records(&taken).map(each).count();
+        self.taken.replace(taken);
+        Ok(count)
+    }
+
+    fn btf_load(&self, btf: &[u8]) -> Result<BtfFd> {
+        /// `BTF_MAGIC` (`include/uapi/linux/btf.h`).
+        const MAGIC: [u8; 2] = 0xeb9fu16.to_le_bytes();
+        if !btf.starts_with(&MAGIC) {
+            return Err(Error::os("load type information", libc::EINVAL));
+        }
+        let btfs = &mut self.core.borrow_mut().btfs;
+        btfs.push(btf.to_vec());
+        Ok(BtfFd(handle(btfs.len() - 1)))
+    }
+
+    fn prog_load(&self, program: &ProgLoad<'_>) -> Result<ProgFd> {
+        let mut core = self.core.borrow_mut();
+        if program.prog_type == ProgType::Tracing {
+            return Err(Error::Unsupported {
+                what: format!("the embedded kernel has nothing to attach {} to", program.name),
+                help: Some("with root privileges, --kernel linux has".into()),
+            });
+        }
+        let bad_btf = || Error::os(format!("load program {}", program.name), libc::EBADF);
+        let find =
+            |fd: BtfFd| index(fd.0).and_then(|index| core.btfs.get(index)).ok_or_else(bad_btf);
+        let btf = program.btf.map(find).transpose()?.map(Vec::as_slice);
+        let loaded = crate::programs::load(program, core.programs.len() as u32, &core.maps, btf)?;
+        core.add_program(loaded);
+        Ok(ProgFd(handle(core.programs.len() - 1)))
+    }
+
+    /// A program that does what it must not gives 0; it is counted, see `Tracer::summary`.
+    fn prog_test_run(&self, program: ProgFd, ctx: &[u8]) -> Result<u32> {
+        let mut core = self.core.borrow_mut();
+        let index = index(program.0).filter(|&index| index < core.programs.len());
+        let index = index.ok_or_else(|| Error::os("run a program", libc::EBADF))?;
+        let attached = Attached { program: index as u32, cookie: 0 };
+        let value = core.run(attached, Context::ReadOnly(ctx), &mut ThisTask, 0);
+        Ok(value.unwrap_or(0) as u32)
+    }
+
+    fn attach(&self, program: ProgFd, at: &AttachPoint, cookie: u64) -> Result<LinkFd> {
+        let core = self.core.borrow();
+        let found = index(program.0).and_then(|index| Some((index, core.programs.get(index)?)));
+        let (index, loaded) = found.ok_or_else(|| Error::os("attach a program", libc::EBADF))?;
+        let attached = Attached { program: index as u32, cookie };
+        self.links.borrow_mut().attach(loaded, at, attached)?;
+        if let AttachPoint::Timer { period, every_cpu } = at {
+            self.timers.borrow_mut().add(*period, *every_cpu, attached)?;
+        }
+        let count = self.attached.get() + 1;
+        self.attached.set(count);
+        Ok(LinkFd(count))
+    }
+
+    fn detach_all(&self) {
+        self.links.take();
+        self.timers.take();
+        self.engine.borrow_mut().detach_all();
+    }
+}
+
+fn program_index(key: &[u8]) -> Option<usize> {
+    key.try_into().ok().map(|bytes| u32::from_ne_bytes(bytes) as usize)
+}

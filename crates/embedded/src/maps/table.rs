@@ -1,0 +1,206 @@
+//! Maps of values: arrays and hash tables, with one value or one a CPU.
+
+use bombus_platform::MapType;
+use bombus_spec::MapSpec;
+
+use super::Errno;
+use super::cells::Cells;
+use super::hash_index::HashIndex;
+
+/// `BPF_NOEXIST` (`include/uapi/linux/bpf.h`).
+const NOEXIST: u64 = 1;
+/// `BPF_EXIST`.
+const EXIST: u64 = 2;
+
+/// How keys find their elements.
+#[derive(Clone, Debug)]
+enum Index {
+    /// The key is the element's number; all are always there.
+    Array(usize),
+    Hash(HashIndex),
+}
+
+/// A map of values. An element has as many values as there are CPUs, or one.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    index: Index,
+    values: Cells,
+    /// Values of an element.
+    copies: usize,
+}
+
+impl Table {
+    pub(crate) fn new(spec: &MapSpec, cpus: u32) -> Result<Table, Errno> {
+        let copies = if spec.map_type.is_per_cpu() { cpus as usize } else { 1 };
+        let (entries, value_size) = (spec.max_entries as usize, spec.value_size as usize);
+        let index = match spec.map_type {
+            MapType::Array | MapType::PercpuArray => Index::Array(entries),
+            other => {
+                let lru = matches!(other, MapType::LruHash | MapType::LruPercpuHash);
+                Index::Hash(HashIndex::new(spec.key_size as usize, entries, lru)?)
+            }
+        };
+        let cells = match index {
+            Index::Array(_) => entries.checked_mul(copies).ok_or(libc::ENOMEM)?,
+            Index::Hash(_) => 0,
+        };
+        Ok(Table { index, values: Cells::new(value_size, cells)?, copies })
+    }
+
+    /// Values of an element: one, or one a CPU.
+    pub(crate) fn copies(&self) -> u32 {
+        self.copies as u32
+    }
+
+    fn cell(&self, element: usize, cpu: u32) -> usize {
+        if self.copies == 1 { element } else { element * self.copies + cpu as usize }
+    }
+
+    fn find(&self, key: &[u8]) -> Option<usize> {
+        match &self.index {
+            Index::Array(len) => array_index(key).filter(|index| index < len),
+            Index::Hash(index) => index.find(key),
+        }
+    }
+
+    /// `map_lookup_elem` of a program: where the value starts in guest offsets.
+    pub(crate) fn lookup(&mut self, key: &[u8], cpu: u32) -> Option<u64> {
+        let element = self.find(key)?;
+        if let Index::Hash(index) = &mut self.index {
+            index.touch(element);
+        }
+        Some(self.value_offset(element, cpu))
+    }
+
+    /// Where a value starts in guest offsets.
+    pub(crate) fn value_offset(&self, element: usize, cpu: u32) -> u64 {
+        self.values.offset_of(self.cell(element, cpu))
+    }
+
+    /// `map_update_elem` of a program: sets the value of one CPU; those that a new element has for
+    /// the others are zeros (`pcpu_init_value`, `kernel/bpf/hashtab.c`).
+    pub(crate) fn update(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        flags: u64,
+        cpu: u32,
+    ) -> Result<(), Errno> {
+        let (element, new) = self.element(key, flags)?;
+        if new && self.copies > 1 {
+            for other in 0..self.copies as u32 {
+                let cell = self.cell(element, other);
+                self.values.get_mut(cell).fill(0);
+            }
+        }
+        let cell = self.cell(element, cpu);
+        self.values.get_mut(cell).copy_from_slice(value);
+        Ok(())
+    }
+
+    /// `BPF_MAP_UPDATE_ELEM`: `value` has the values of all CPUs, each rounded up to 8 bytes.
+    pub(crate) fn update_all(&mut self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
+        if self.copies == 1 {
+            return self.update(key, value, flags, 0);
+        }
+        let (element, _) = self.element(key, flags)?;
+        let size = self.values.size();
+        for (cpu, value) in (0..).zip(value.chunks(size.next_multiple_of(8))) {
+            let cell = self.cell(element, cpu);
+            self.values.get_mut(cell).copy_from_slice(&value[..size]);
+        }
+        Ok(())
+    }
+
+    /// The element to update, and whether it is new.
+    fn element(&mut self, key: &[u8], flags: u64) -> Result<(usize, bool), Errno> {
+        if flags > EXIST {
+            return Err(libc::EINVAL);
+        }
+        let found = self.find(key);
+        match (&mut self.index, found) {
+            (Index::Array(_), None) => Err(libc::E2BIG),
+            (_, Some(_)) if flags == NOEXIST => Err(libc::EEXIST),
+            (Index::Array(_), Some(element)) => Ok((element, false)),
+            (Index::Hash(index), Some(element)) => {
+                index.touch(element);
+                Ok((element, false))
+            }
+            (Index::Hash(_), None) if flags == EXIST => Err(libc::ENOENT),
+            (Index::Hash(index), None) => {
+                let element = index.insert(key)?;
+                self.values.grow((element + 1) * self.copies)?;
+                Ok((element, true))
+            }
+        }
+    }
+
+    /// Whether there was something to delete.
+    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool, Errno> {
+        match &mut self.index {
+            Index::Array(_) => Err(libc::EINVAL),
+            Index::Hash(index) => Ok(index.remove(key)),
+        }
+    }
+
+    /// `BPF_MAP_LOOKUP_ELEM`: the values of all CPUs, each rounded up to 8 bytes.
+    pub(crate) fn lookup_all(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.find(key).map(|element| self.element_values(element))
+    }
+
+    /// The values of an element, as [`Table::lookup_all`] gives them.
+    pub(crate) fn element_values(&self, element: usize) -> Vec<u8> {
+        if self.copies == 1 {
+            return self.values.get(element).to_vec();
+        }
+        let stride = self.values.size().next_multiple_of(8);
+        let mut all = vec![0; stride * self.copies];
+        for (cpu, value) in (0..).zip(all.chunks_mut(stride)) {
+            let cell = self.values.get(self.cell(element, cpu));
+            value[..cell.len()].copy_from_slice(cell);
+        }
+        all
+    }
+
+    /// The element after the one with this key. As in the kernel, the first one when there is no
+    /// such key (`htab_map_get_next_key`, `array_map_get_next_key`).
+    pub(crate) fn after(&self, key: Option<&[u8]>) -> Option<usize> {
+        self.used_from(key.and_then(|key| self.find(key)).map_or(0, |element| element + 1))
+    }
+
+    /// The first element there is from `element` on.
+    pub(crate) fn used_from(&self, element: usize) -> Option<usize> {
+        match &self.index {
+            Index::Array(len) => (element < *len).then_some(element),
+            Index::Hash(index) => index.used_from(element),
+        }
+    }
+
+    /// The key of an element.
+    pub(crate) fn key(&self, element: usize) -> Vec<u8> {
+        match &self.index {
+            Index::Array(_) => (element as u32).to_ne_bytes().to_vec(),
+            Index::Hash(index) => index.keys().get(element).to_vec(),
+        }
+    }
+
+    /// Where the keys are, when they are in memory: arrays do not store theirs.
+    pub(crate) fn keys(&self) -> Option<&Cells> {
+        match &self.index {
+            Index::Array(_) => None,
+            Index::Hash(index) => Some(index.keys()),
+        }
+    }
+
+    pub(crate) fn values(&self) -> &Cells {
+        &self.values
+    }
+
+    pub(crate) fn values_mut(&mut self) -> &mut Cells {
+        &mut self.values
+    }
+}
+
+fn array_index(key: &[u8]) -> Option<usize> {
+    key.try_into().ok().map(|bytes| u32::from_ne_bytes(bytes) as usize)
+}

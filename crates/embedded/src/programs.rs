@@ -1,0 +1,142 @@
+//! Loaded programs.
+
+use std::rc::Rc;
+
+use bombus_isa::{Imm64, Insn, Op};
+use bombus_kernel::{Error, ProgLoad, Result};
+use bombus_platform::{Helper, ProgType};
+use bombus_vm::{Program, Trap};
+
+use crate::context_use;
+use crate::maps::Map;
+use crate::run::{is_supported, map_address, value_address};
+
+/// A loaded program.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) prog_type: ProgType,
+    pub(crate) program: Rc<Program>,
+    /// Whether it can tell on which CPU it runs.
+    pub(crate) sees_cpu: bool,
+    /// How many bytes of its context it may read, from the start.
+    pub(crate) context_bytes: usize,
+    /// Where instructions came from: first slot, and the place as the user knows it. Sorted.
+    places: Vec<(u32, String)>,
+    /// Runs that were stopped because the program did what it must not.
+    pub(crate) faults: u64,
+    /// What the first of them was.
+    pub(crate) first_fault: Option<String>,
+}
+
+/// Loads a program. `id` becomes its number; `maps` and `btf` are what it may refer to.
+pub(crate) fn load(
+    load: &ProgLoad<'_>,
+    id: u32,
+    maps: &[Map],
+    btf: Option<&[u8]>,
+) -> Result<Loaded> {
+    let rejected =
+        |log: String| Error::Rejected { program: load.name.to_owned(), errno: libc::EINVAL, log };
+    let program = Program::new(load.insns, id, &mut |imm| resolve(imm, maps))
+        .map_err(|invalid| rejected(invalid.to_string()))?;
+    let ops = decode(load.insns);
+    let helpers = || {
+        ops.iter().filter_map(|&op| match op {
+            Op::CallHelper { id } => Some(id),
+            _ => None,
+        })
+    };
+    for id in helpers() {
+        let Some(helper) = Helper::from_id(id) else {
+            return Err(rejected(format!("invalid func unknown#{id}")));
+        };
+        if !is_supported(helper) {
+            return Err(Error::Unsupported {
+                what: format!("the embedded kernel has no helper bpf_{}", helper.name()),
+                help: Some("with root privileges, --kernel linux has it".into()),
+            });
+        }
+    }
+    let sees_cpu = helpers().any(|id| {
+        let cpu = [Helper::GetSmpProcessorId, Helper::GetNumaNodeId, Helper::MapLookupPercpuElem];
+        cpu.iter().any(|helper| helper.id() == id)
+    });
+    Ok(Loaded {
+        name: load.name.to_owned(),
+        prog_type: load.prog_type,
+        program,
+        sees_cpu,
+        context_bytes: context_use::bytes_read(&ops),
+        places: places(load.line_info, btf.unwrap_or_default()),
+        faults: 0,
+        first_fault: None,
+    })
+}
+
+/// One operation a slot; second slots of `ld_imm64` repeat the first. The code is known to be valid.
+fn decode(insns: &[Insn]) -> Vec<Op> {
+    let mut ops = Vec::with_capacity(insns.len());
+    while let Some(insn) = insns.get(ops.len()) {
+        let op = insn.decode(insns.get(ops.len() + 1).copied()).unwrap_or(Op::Exit);
+        ops.extend(std::iter::repeat_n(op, op.slots()));
+    }
+    ops
+}
+
+/// What a `ld_imm64` that names a map loads.
+fn resolve(imm: Imm64, maps: &[Map]) -> Option<u64> {
+    let index = |fd: i32| usize::try_from(fd).ok()?.checked_sub(1).filter(|&map| map < maps.len());
+    match imm {
+        Imm64::MapFd(fd) => index(fd).map(map_address),
+        Imm64::MapValue { fd, offset } => {
+            let map = index(fd)?;
+            let inside = maps[map].table().is_some() && (offset as usize) < maps[map].value_size;
+            inside.then(|| value_address(map, offset.into()))
+        }
+        _ => None,
+    }
+}
+
+impl Loaded {
+    /// Notes that a run was stopped.
+    pub(crate) fn fault(&mut self, trap: &Trap) {
+        self.faults += 1;
+        if self.first_fault.is_none() {
+            let place = self.place(trap.pc).map_or_else(String::new, |place| format!("{place}: "));
+            self.first_fault = Some(format!("{place}{trap}"));
+        }
+    }
+
+    fn place(&self, pc: usize) -> Option<&str> {
+        let after = self.places.partition_point(|&(slot, _)| slot as usize <= pc);
+        Some(&self.places.get(after.checked_sub(1)?)?.1)
+    }
+}
+
+/// Takes `struct bpf_line_info` records apart (`include/uapi/linux/bpf.h`).
+fn places(line_info: &[u8], btf: &[u8]) -> Vec<(u32, String)> {
+    let (records, _) = line_info.as_chunks::<16>();
+    let place = |record: &[u8; 16]| {
+        let (words, _) = record.as_chunks::<4>();
+        let word = |index: usize| u32::from_le_bytes(words[index]);
+        let (file, text) = (btf_string(btf, word(1))?, btf_string(btf, word(2))?);
+        let line = word(3) >> 10;
+        Some((word(0), format!("{file}:{line} `{}`", text.trim())))
+    };
+    let mut places: Vec<_> = records.iter().filter_map(place).collect();
+    places.sort_by_key(|&(slot, _)| slot);
+    places
+}
+
+/// A string of a BTF blob (`Documentation/bpf/btf.rst`, section 2).
+fn btf_string(btf: &[u8], offset: u32) -> Option<&str> {
+    let word = |at: usize| -> Option<usize> {
+        Some(u32::from_le_bytes(btf.get(at..at + 4)?.try_into().ok()?) as usize)
+    };
+    let (header, strings) = (word(4)?, word(16)?);
+    let start = header.checked_add(strings)?.checked_add(offset as usize)?;
+    let text = btf.get(start..)?;
+    let end = text.iter().position(|&byte| byte == 0)?;
+    std::str::from_utf8(&text[..end]).ok()
+}

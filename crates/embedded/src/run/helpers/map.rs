@@ -1,0 +1,58 @@
+//! Maps, element by element.
+
+use bombus_vm::TrapKind;
+
+use super::{Context, failure, status};
+use crate::maps::{ENOTSUPP, Errno};
+use crate::run::memory::value_address;
+
+/// `map_lookup_elem(map, key)`.
+pub(super) fn lookup(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
+    let cpu = context.run.occasion.cpu;
+    context.with_key(|context, map, key| {
+        let table = context.map_mut(map).table_mut();
+        let found = table.and_then(|table| table.lookup(key, cpu));
+        Ok(found.map_or(0, |offset| value_address(map, offset)))
+    })
+}
+
+/// `map_lookup_percpu_elem(map, key, cpu)`.
+pub(super) fn lookup_percpu(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
+    let cpu = context.arg(2) as u32;
+    context.with_key(|context, map, key| {
+        let table = context.map_mut(map).table_mut().filter(|table| cpu < table.copies());
+        let found = table.and_then(|table| table.lookup(key, cpu));
+        Ok(found.map_or(0, |offset| value_address(map, offset)))
+    })
+}
+
+/// `map_update_elem(map, key, value, flags)`.
+pub(super) fn update(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
+    let (cpu, address, flags) = (context.run.occasion.cpu, context.arg(2), context.arg(3));
+    context.with_key(|context, map, key| {
+        let len = context.map_mut(map).value_size;
+        let mut value = std::mem::take(&mut context.run.buffers.value);
+        context.copy(address, len, &mut value)?;
+        let result = match context.map_mut(map).table_mut() {
+            Some(table) => table.update(key, &value, flags, cpu),
+            None => Err(ENOTSUPP),
+        };
+        context.run.buffers.value = value;
+        Ok(status(result))
+    })
+}
+
+/// `map_delete_elem(map, key)`.
+pub(super) fn delete(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
+    context.with_key(|context, map, key| {
+        let result: Result<bool, Errno> = match context.map_mut(map).table_mut() {
+            Some(table) => table.delete(key),
+            None => Err(ENOTSUPP),
+        };
+        Ok(match result {
+            Ok(true) => 0,
+            Ok(false) => failure(libc::ENOENT),
+            Err(errno) => failure(errno),
+        })
+    })
+}

@@ -1,0 +1,145 @@
+//! Helper functions (`include/uapi/linux/bpf.h`, the comment above `___BPF_FUNC_MAPPER`).
+
+mod control;
+mod map;
+mod memory;
+mod ring;
+mod task;
+
+use bombus_platform::Helper;
+use bombus_vm::{Call, Execution, Return, TrapKind};
+
+use super::Run;
+use crate::maps::{Errno, Map};
+
+/// What a helper is given to work with.
+struct Context<'a, 'b, 'c> {
+    run: &'a mut Run<'b>,
+    vm: &'a mut Execution<'c>,
+    call: &'a Call<'a>,
+    helper: Helper,
+}
+
+/// A helper: gives `r0`.
+type Implementation = fn(&mut Context<'_, '_, '_>) -> Result<u64, TrapKind>;
+
+/// Every helper there is, but for the tail call, which is no function.
+fn implementation(helper: Helper) -> Option<Implementation> {
+    Some(match helper {
+        Helper::MapLookupElem => map::lookup,
+        Helper::MapLookupPercpuElem => map::lookup_percpu,
+        Helper::MapUpdateElem => map::update,
+        Helper::MapDeleteElem => map::delete,
+        Helper::ForEachMapElem => control::for_each_map_elem,
+        Helper::Loop => control::repeat,
+        Helper::ProbeRead => memory::probe_read,
+        Helper::ProbeReadStr => memory::probe_read_str,
+        Helper::ProbeReadUser => memory::probe_read_user,
+        Helper::ProbeReadUserStr => memory::probe_read_user_str,
+        Helper::ProbeReadKernel => memory::probe_read_kernel,
+        Helper::ProbeReadKernelStr => memory::probe_read_kernel_str,
+        Helper::Strncmp => memory::strncmp,
+        Helper::RingbufOutput => ring::output,
+        Helper::RingbufReserve => ring::reserve,
+        Helper::RingbufSubmit => ring::submit,
+        Helper::RingbufDiscard => ring::discard,
+        Helper::RingbufQuery => ring::query,
+        Helper::KtimeGetNs => task::ktime_get_ns,
+        Helper::KtimeGetBootNs => task::ktime_get_boot_ns,
+        Helper::KtimeGetTaiNs => task::ktime_get_tai_ns,
+        Helper::GetPrandomU32 => task::get_prandom_u32,
+        Helper::GetSmpProcessorId => task::get_smp_processor_id,
+        Helper::GetNumaNodeId => task::get_numa_node_id,
+        Helper::GetCurrentPidTgid => task::get_current_pid_tgid,
+        Helper::GetCurrentUidGid => task::get_current_uid_gid,
+        Helper::GetCurrentComm => task::get_current_comm,
+        Helper::GetCurrentTask => task::get_current_task,
+        Helper::GetCurrentCgroupId => task::get_current_cgroup_id,
+        Helper::SendSignal => task::send_signal,
+        Helper::GetFuncIp => task::get_func_ip,
+        Helper::GetAttachCookie => task::get_attach_cookie,
+        Helper::TracePrintk => task::trace_printk,
+        _ => return None,
+    })
+}
+
+/// Whether programs may call a helper.
+pub(crate) fn is_supported(helper: Helper) -> bool {
+    helper == Helper::TailCall || implementation(helper).is_some()
+}
+
+/// Performs a call.
+#[inline]
+pub(super) fn call(
+    run: &mut Run<'_>,
+    vm: &mut Execution<'_>,
+    helper: Helper,
+    call: &Call<'_>,
+) -> Result<Return, TrapKind> {
+    let mut context = Context { run, vm, call, helper };
+    if helper == Helper::TailCall {
+        return control::tail_call(&mut context);
+    }
+    let implementation = implementation(helper).ok_or(TrapKind::UnknownHelper(call.helper))?;
+    implementation(&mut context).map(Return::Value)
+}
+
+/// A failure as `r0` has it.
+fn failure(errno: Errno) -> u64 {
+    i64::from(-errno) as u64
+}
+
+/// A result as `r0` has it: 0, or the negative error number.
+fn status(result: Result<(), Errno>) -> u64 {
+    result.map_or_else(failure, |()| 0)
+}
+
+impl Context<'_, '_, '_> {
+    /// An argument, counted from 0.
+    fn arg(&self, index: usize) -> u64 {
+        self.call.args[index]
+    }
+
+    fn bad_argument(&self, index: usize, reason: &'static str) -> TrapKind {
+        let (helper, argument) = (self.helper.name(), index as u8 + 1);
+        TrapKind::BadArgument { helper, argument, reason }
+    }
+
+    /// The number of the map that an argument names.
+    fn map(&self, index: usize) -> Result<usize, TrapKind> {
+        let map = super::memory::map_at(self.arg(index)).filter(|&map| map < self.run.maps.len());
+        map.ok_or_else(|| self.bad_argument(index, "is no map"))
+    }
+
+    /// A size argument, as the kernel's verifier would have it.
+    fn size(&self, index: usize) -> Result<usize, TrapKind> {
+        let size = i32::try_from(self.arg(index)).ok().and_then(|size| usize::try_from(size).ok());
+        size.ok_or_else(|| self.bad_argument(index, "is no size"))
+    }
+
+    /// Copies guest memory over the contents of `into`.
+    fn copy(&mut self, address: u64, len: usize, into: &mut Vec<u8>) -> Result<(), TrapKind> {
+        into.clear();
+        into.extend_from_slice(self.vm.read(self.run, address, len)?);
+        Ok(())
+    }
+
+    /// Calls `then` with the map's number, the map and a copy of the key at argument 1.
+    fn with_key<R>(
+        &mut self,
+        then: impl FnOnce(&mut Self, usize, &[u8]) -> Result<R, TrapKind>,
+    ) -> Result<R, TrapKind> {
+        let map = self.map(0)?;
+        let len = self.run.maps[map].key_size;
+        let mut key = std::mem::take(&mut self.run.buffers.key);
+        self.copy(self.arg(1), len, &mut key)?;
+        let result = then(self, map, &key);
+        self.run.buffers.key = key;
+        result
+    }
+
+    /// A map that is there.
+    fn map_mut(&mut self, map: usize) -> &mut Map {
+        &mut self.run.maps[map]
+    }
+}

@@ -1,0 +1,120 @@
+//! A program at work: the host that the virtual machine sees.
+
+mod helpers;
+mod memory;
+
+use bombus_kernel::Error;
+use bombus_platform::{Helper, pt_regs};
+use bombus_vm::{Call, Execution, Host, Return, Stack, TrapKind};
+
+use crate::hooks::Task;
+use crate::maps::{Map, Ringbuf};
+use crate::programs::Loaded;
+
+pub(crate) use helpers::is_supported;
+pub(crate) use memory::{MAX_MAPS, REGISTERS_ADDRESS, map_address, value_address};
+
+/// What outlives a run: buffers, the random number generator.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace {
+    pub(crate) stack: Stack,
+    buffers: Buffers,
+    random: u64,
+}
+
+impl Workspace {
+    pub(crate) fn new(seed: u64) -> Workspace {
+        Workspace { random: seed, ..Workspace::default() }
+    }
+}
+
+/// Copies of what helpers are given, so that they can change maps meanwhile.
+#[derive(Debug, Default)]
+struct Buffers {
+    key: Vec<u8>,
+    value: Vec<u8>,
+    /// Keys of arrays that callbacks are looking at.
+    array_keys: Vec<[u8; 4]>,
+}
+
+/// What set a program off, beside the context.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Occasion {
+    /// `bpf_get_attach_cookie`.
+    pub(crate) cookie: u64,
+    /// `bpf_get_func_ip`.
+    pub(crate) func_ip: u64,
+    /// CPU whose per-CPU values the program sees.
+    pub(crate) cpu: u32,
+}
+
+/// One run of a program.
+pub(crate) struct Run<'a> {
+    maps: &'a mut [Map],
+    programs: &'a [Loaded],
+    buffers: &'a mut Buffers,
+    random: &'a mut u64,
+    task: &'a mut dyn Task,
+    occasion: Occasion,
+    /// Records that are reserved in ring buffers.
+    held_records: usize,
+    /// The task's registers, once somebody looked at them; `None` inside: there are none.
+    registers: Option<Option<[u8; pt_regs::SIZE]>>,
+}
+
+impl<'a> Run<'a> {
+    /// A run and the stack that it needs.
+    pub(crate) fn new(
+        maps: &'a mut [Map],
+        programs: &'a [Loaded],
+        workspace: &'a mut Workspace,
+        task: &'a mut dyn Task,
+        occasion: Occasion,
+    ) -> (Run<'a>, &'a mut Stack) {
+        let Workspace { stack, buffers, random } = workspace;
+        buffers.array_keys.clear();
+        let (held_records, registers) = (0, None);
+        let run = Run { maps, programs, buffers, random, task, occasion, held_records, registers };
+        (run, stack)
+    }
+
+    /// Takes back what the program left behind.
+    pub(crate) fn finish(self) {
+        if self.held_records > 0 {
+            self.maps.iter_mut().filter_map(Map::ringbuf_mut).for_each(Ringbuf::finish_run);
+        }
+    }
+
+    /// The registers of the task as `struct pt_regs`.
+    fn registers(&mut self) -> Option<&[u8; pt_regs::SIZE]> {
+        let task = &mut self.task;
+        let fetch = || registers(*task).ok();
+        self.registers.get_or_insert_with(fetch).as_ref()
+    }
+}
+
+/// The registers of a task as `struct pt_regs`.
+pub(crate) fn registers(task: &mut dyn Task) -> Result<[u8; pt_regs::SIZE], Error> {
+    let words = task.regs()?.pt_regs();
+    let mut bytes = [0; pt_regs::SIZE];
+    for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
+        to.copy_from_slice(&word.to_le_bytes());
+    }
+    Ok(bytes)
+}
+
+impl Host for Run<'_> {
+    fn call(&mut self, vm: &mut Execution<'_>, call: &Call<'_>) -> Result<Return, TrapKind> {
+        let helper = Helper::from_id(call.helper);
+        let helper = helper.ok_or(TrapKind::UnknownHelper(call.helper))?;
+        helpers::call(self, vm, helper, call)
+    }
+
+    fn memory(&mut self, address: u64, len: usize) -> Option<&[u8]> {
+        self.readable(address, len)
+    }
+
+    fn memory_mut(&mut self, address: u64, len: usize) -> Option<&mut [u8]> {
+        self.writable(address, len)
+    }
+}

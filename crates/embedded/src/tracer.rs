@@ -1,0 +1,130 @@
+//! Following processes, and waiting for what they do.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use bombus_kernel::{Command, Error, MapFd, Result, Tracer, Wake};
+
+use crate::core::Core;
+use crate::dispatch::dispatch;
+use crate::hooks::Control;
+use crate::{Embedded, Target};
+
+/// How long a record may wait for its reader when the buffer has room. Each time the reader runs,
+/// the traced processes stand still.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+impl Tracer for Embedded {
+    fn spawn(&self, command: &Command) -> Result<u32> {
+        let pid = self.engine.borrow_mut().spawn(command)?;
+        self.target.set(Some(Target::Command(pid)));
+        Ok(pid)
+    }
+
+    fn follow(&self, pid: u32) -> Result<()> {
+        self.engine.borrow_mut().follow(pid)?;
+        self.target.set(Some(Target::Process));
+        Ok(())
+    }
+
+    fn release(&self, before_exec: &mut dyn FnMut(u32) -> Result<()>) -> Result<()> {
+        if let Some(Target::Command(pid)) = self.target.get() {
+            before_exec(pid)?;
+        }
+        let links = self.links.borrow();
+        if self.target.get().is_none() {
+            return if links.need_processes() { Err(whole_machine()) } else { Ok(()) };
+        }
+        let interest = links.interest(&self.core.borrow().programs);
+        self.engine.borrow_mut().start(&interest, &mut |event, task| {
+            let mut core = self.core.borrow_mut();
+            dispatch(&mut core, &links, event, task);
+            control(&core)
+        })
+    }
+
+    fn watch_signals(&self, signals: BorrowedFd<'_>) -> Result<()> {
+        self.engine.borrow_mut().watch_signals(signals)
+    }
+
+    fn wait(&self, wanted: &[MapFd], deadline: Option<Instant>) -> Result<Wake> {
+        let mut engine = self.engine.borrow_mut();
+        let links = self.links.borrow();
+        let mut timers = self.timers.borrow_mut();
+        loop {
+            let flush = self.flush_at(wanted);
+            if flush.is_some_and(|flush| flush <= Instant::now()) {
+                return Ok(Wake::Records);
+            }
+            let until = [deadline, flush, timers.next_due()].into_iter().flatten().min();
+            let wake = engine.wait(until, &mut |event, task| {
+                let mut core = self.core.borrow_mut();
+                dispatch(&mut core, &links, event, task);
+                control(&core)
+            })?;
+            if !matches!(wake, Wake::Deadline | Wake::Records) {
+                return Ok(wake);
+            }
+            let now = Instant::now();
+            timers.fire(now, &mut engine, &mut self.core.borrow_mut());
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Ok(Wake::Deadline);
+            }
+        }
+    }
+
+    fn summary(&self) -> Vec<String> {
+        let stops = self.engine.borrow().stops();
+        let mut lines = Vec::new();
+        if self.target.get().is_some() {
+            lines.push(format!("{} stops of {} traced tasks", stops.total(), stops.tasks));
+        }
+        if stops.missed_breakpoints > 0 {
+            lines.push(format!("{} breakpoints could not be set", stops.missed_breakpoints));
+        }
+        for program in &self.core.borrow().programs {
+            if let Some(first) = &program.first_fault {
+                let (name, faults) = (&program.name, program.faults);
+                lines.push(format!("program {name} failed {faults} times, first at {first}"));
+            }
+        }
+        lines
+    }
+}
+
+impl Embedded {
+    /// When somebody should look at the records in these ring buffers, if there are any: at once
+    /// when there are many, else when the oldest has waited long enough.
+    fn flush_at(&self, wanted: &[MapFd]) -> Option<Instant> {
+        let core = self.core.borrow();
+        let rings = wanted.iter().filter_map(|fd| {
+            let map = (fd.0 as usize).checked_sub(1)?;
+            core.maps.get(map)?.ringbuf()
+        });
+        let flush = rings.filter_map(|ring| {
+            let since = ring.unread_since()?;
+            Some(if ring.is_half_full() { since } else { since + PATIENCE })
+        });
+        flush.min()
+    }
+}
+
+/// The error for a script that has nobody to trace.
+fn whole_machine() -> Error {
+    Error::Unsupported {
+        what: "the embedded kernel cannot trace the whole machine".into(),
+        help: Some(
+            "trace a command with -c or a process with -p; the whole machine takes root \
+             privileges and --kernel linux"
+                .into(),
+        ),
+    }
+}
+
+/// Whether somebody should look at the records before the traced processes go on.
+fn control(core: &Core) -> Control {
+    if core.ringbufs().any(|ring| ring.is_half_full()) {
+        return Control::Return;
+    }
+    Control::Continue
+}
