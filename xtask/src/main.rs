@@ -3,6 +3,7 @@
 mod bench;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -12,6 +13,7 @@ type Command = (&'static str, &'static str, fn(&[String]) -> Result<(), String>)
 const COMMANDS: &[Command] = &[
     ("test", "everything that must hold: format, lints, licences, all tests", test::run),
     ("bench", "start | events | embedded: measure against the peers, in one run", bench::run),
+    ("vm", "run a command, or the tests of a package, on other kernels", vm::run),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,153 @@
+//! Kernels and busybox from Debian's archive, unpacked but not installed.
+//!
+//! apt works on lists and caches of its own under `target/vm`, so that it neither needs root nor
+//! touches the host's. What is there already is not fetched again; delete the directory to get
+//! newer ones.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::at;
+
+/// A kernel to test on.
+pub(super) struct Kernel {
+    /// As it is named on the command line.
+    pub(super) version: &'static str,
+    /// The release of Debian that has it.
+    suite: &'static str,
+}
+
+/// Every kernel that there is.
+pub(super) const KERNELS: &[Kernel] = &[
+    Kernel { version: "6.1", suite: "bookworm" },
+    Kernel { version: "6.12", suite: "bookworm-backports" },
+];
+
+/// The package that depends on a release's newest kernel for virtual machines.
+const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
+const MIRROR: &str = "http://deb.debian.org/debian";
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// The image to boot.
+pub(super) fn kernel(cache: &Path, kernel: &Kernel) -> Result<PathBuf, String> {
+    let directory = cache.join(kernel.version);
+    if let Some(image) = image(&directory) {
+        return Ok(image);
+    }
+    let apt = Apt::new(cache)?;
+    let meta = apt.download(&format!("{KERNEL_PACKAGE}/{}", kernel.suite))?;
+    let depends = output(Command::new("dpkg-deb").arg("--field").arg(&meta).arg("Depends"))?;
+    let name = depends.split([' ', ',']).next().unwrap_or_default().trim();
+    unpack(&apt.download(&format!("{name}/{}", kernel.suite))?, &directory)?;
+    image(&directory).ok_or_else(|| format!("{name} has no boot/vmlinuz"))
+}
+
+fn image(directory: &Path) -> Option<PathBuf> {
+    let mut boot = std::fs::read_dir(directory.join("boot")).ok()?;
+    boot.find_map(|entry| {
+        let entry = entry.ok()?;
+        entry.file_name().to_string_lossy().starts_with("vmlinuz").then(|| entry.path())
+    })
+}
+
+/// A static busybox.
+pub(super) fn busybox(cache: &Path) -> Result<PathBuf, String> {
+    let directory = cache.join("busybox");
+    let program = directory.join("bin/busybox");
+    if !program.is_file() {
+        unpack(&Apt::new(cache)?.download("busybox-static/bookworm")?, &directory)?;
+    }
+    Ok(program)
+}
+
+/// Unpacks beside the directory first: what has the final name is whole.
+fn unpack(package: &Path, directory: &Path) -> Result<(), String> {
+    let partial = directory.with_extension("partial");
+    let _ = std::fs::remove_dir_all(&partial);
+    output(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&partial))?;
+    let _ = std::fs::remove_dir_all(directory);
+    std::fs::rename(&partial, directory).map_err(|error| at(directory, error))
+}
+
+/// apt with a state of its own.
+struct Apt {
+    directory: PathBuf,
+}
+
+impl Apt {
+    /// Fetches the lists of packages, unless they are there.
+    fn new(cache: &Path) -> Result<Apt, String> {
+        let apt = Apt { directory: cache.join("apt") };
+        let complete = apt.directory.join("complete");
+        if complete.is_file() {
+            return Ok(apt);
+        }
+        for part in ["lists/partial", "cache/archives/partial", "packages"] {
+            let path = apt.directory.join(part);
+            std::fs::create_dir_all(&path).map_err(|error| at(&path, error))?;
+        }
+        let mut suites: Vec<&str> = KERNELS.iter().map(|kernel| kernel.suite).collect();
+        suites.dedup();
+        let source = |suite| format!("deb [signed-by={KEYRING}] {MIRROR} {suite} main\n");
+        let sources: String = suites.into_iter().map(source).collect();
+        for (name, text) in [("sources.list", sources.as_str()), ("status", "")] {
+            let path = apt.directory.join(name);
+            std::fs::write(&path, text).map_err(|error| at(&path, error))?;
+        }
+        eprintln!("fetching the lists of Debian's packages");
+        output(apt.get().arg("update"))?;
+        std::fs::write(&complete, "").map_err(|error| at(&complete, error))?;
+        Ok(apt)
+    }
+
+    /// The package's file.
+    fn download(&self, package: &str) -> Result<PathBuf, String> {
+        eprintln!("fetching {package}");
+        let directory = self.directory.join("packages");
+        let name = package.split('/').next().unwrap_or_default();
+        let before = format!("{name}_");
+        let find = || {
+            let entries = std::fs::read_dir(&directory).ok()?;
+            let mut paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+            paths.find(|path| {
+                path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&before))
+            })
+        };
+        // The package that names the kernel is called the same in every release.
+        if let Some(old) = find() {
+            std::fs::remove_file(&old).map_err(|error| at(&old, error))?;
+        }
+        output(self.get().current_dir(&directory).args(["download", package]))?;
+        find().ok_or_else(|| format!("apt-get did not leave {name}"))
+    }
+
+    fn get(&self) -> Command {
+        let mut command = Command::new("apt-get");
+        let path = |part: &str| self.directory.join(part).display().to_string();
+        for (option, value) in [
+            ("Dir::Etc::SourceList", path("sources.list")),
+            ("Dir::Etc::SourceParts", "/dev/null".into()),
+            ("Dir::State", path("")),
+            ("Dir::State::Lists", path("lists")),
+            ("Dir::State::Status", path("status")),
+            ("Dir::Cache", path("cache")),
+            ("Acquire::Languages", "none".into()),
+            ("APT::Architecture", "amd64".into()),
+            ("APT::Sandbox::User", "root".into()),
+        ] {
+            command.arg("-o").arg(format!("{option}={value}"));
+        }
+        command
+    }
+}
+
+/// Runs a program; its output, or what it said when it failed.
+fn output(command: &mut Command) -> Result<String, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("{name}: {error}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(format!("{name}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}

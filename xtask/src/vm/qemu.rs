@@ -1,0 +1,69 @@
+//! Boots a kernel and gives the status that the command inside ended with.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::at;
+
+/// What the first process writes on the console at its end, followed by the status.
+const STATUS: &str = "bombus-vm-status ";
+
+/// A machine that is switched off however this ends.
+struct Machine(Child);
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs the initramfs on this kernel until the machine switches itself off. The command's output
+/// goes to the standard output, the console's to a file that is shown when there is no status.
+pub(super) fn boot(image: &Path, initramfs: &Path, timeout: Duration) -> Result<i32, String> {
+    let console = initramfs.with_extension("console");
+    let outcome = run(image, initramfs, &console, timeout);
+    let log = read_lossy(&console);
+    let _ = std::fs::remove_file(&console);
+    let fail = |what: &str| Err(format!("{what}; the console:\n{}", last_lines(&log, 40)));
+    if !outcome? {
+        return fail(&format!("no end after {} s", timeout.as_secs()));
+    }
+    let status = log.lines().rev().find_map(|line| line.split_once(STATUS)?.1.trim().parse().ok());
+    status.map_or_else(|| fail("the machine stopped without a status"), Ok)
+}
+
+/// Whether the machine came to its end in time.
+fn run(image: &Path, initramfs: &Path, console: &Path, timeout: Duration) -> Result<bool, String> {
+    let mut command = Command::new("qemu-system-x86_64");
+    // KVM would be faster, but is broken on many nested hosts; emulation works everywhere.
+    command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1G"]);
+    command.args(["-display", "none", "-no-reboot", "-nodefaults"]);
+    command.arg("-serial").arg(format!("file:{}", console.display()));
+    command.args(["-serial", "stdio"]);
+    command.arg("-kernel").arg(image).arg("-initrd").arg(initramfs);
+    command.args(["-append", "console=ttyS0 quiet panic=-1 rdinit=/init"]);
+    let child = command.stdin(Stdio::null()).spawn();
+    let mut machine = Machine(child.map_err(|error| format!("qemu-system-x86_64: {error}"))?);
+    let deadline = Instant::now() + timeout;
+    loop {
+        match machine.0.try_wait().map_err(|error| at(image, error))? {
+            Some(_) => return Ok(true),
+            None if Instant::now() > deadline => return Ok(false),
+            None => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+fn read_lossy(path: &Path) -> String {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes));
+    read.map_or_else(|error| error.to_string(), |_| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
