@@ -15,9 +15,8 @@ use crate::{Compiled, Target, passes};
 use emit::{Emitted, FrameLayout};
 use frame::Interference;
 
-/// Bytes of stack that the frames along a chain of calls share (`MAX_BPF_STACK`,
-/// include/linux/filter.h).
-const MAX_STACK: u32 = 512;
+/// Bytes of stack that the frames along a chain of calls share.
+const MAX_STACK: u32 = bombus_platform::MAX_STACK as u32;
 /// The kernel counts each frame in steps of so many bytes (`check_max_stack_depth_subprog`,
 /// kernel/bpf/verifier.c).
 const FRAME_STEP: u32 = 32;
