@@ -1,0 +1,183 @@
+//! Names and functions of real files: this test's own binary, and the machine's C library.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bombus_kernel::catalog::{Binaries, Symbol};
+use bombus_symbols::Files;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A test: what it is called and what it does.
+type Test = (&'static str, fn() -> Result<(), Failed>);
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let tests: [Test; 7] = [
+        ("own_function_is_where_it_runs", own_function_is_where_it_runs),
+        ("functions_are_sorted_and_unique", functions_are_sorted_and_unique),
+        ("library_functions_as_readelf_has_them", library_functions_as_readelf_has_them),
+        ("names", names),
+        ("names_for_a_process", names_for_a_process),
+        ("not_programs", not_programs),
+        ("broken_programs", broken_programs),
+    ];
+    let trials = tests.into_iter().map(|(name, test)| Trial::test(name, test));
+    libtest_mimic::run(&arguments, trials.collect()).exit();
+}
+
+fn ensure(holds: bool, words: impl FnOnce() -> String) -> Result<(), Failed> {
+    if holds { Ok(()) } else { Err(words().into()) }
+}
+
+#[inline(never)]
+extern "C" fn known_to_this_test(number: u64) -> u64 {
+    std::hint::black_box(number) + 1
+}
+
+fn own_function_is_where_it_runs() -> Result<(), Failed> {
+    let address = known_to_this_test as extern "C" fn(u64) -> u64 as usize as u64;
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    let hex = |text: &str| u64::from_str_radix(text, 16).unwrap_or(0);
+    let offset = maps.lines().find_map(|line| {
+        let mut parts = line.split_whitespace();
+        let (start, end) = parts.next()?.split_once('-')?;
+        let offset = hex(parts.nth(1)?);
+        (hex(start)..hex(end)).contains(&address).then(|| address - hex(start) + offset)
+    });
+    let functions = Files::new().functions(&std::env::current_exe()?)?;
+    let found = functions.iter().find(|symbol| symbol.name.contains("known_to_this_test"));
+    let found = found.ok_or("this test's function is not listed")?;
+    ensure(Some(found.offset) == offset, || format!("{found:?}, but it is at {offset:x?}"))?;
+    ensure(found.size > 0, || "it has no size".into())
+}
+
+fn libc() -> Result<PathBuf, Failed> {
+    Ok(Files::new().resolve("libc", None).ok_or("there is no libc")?)
+}
+
+fn functions_are_sorted_and_unique() -> Result<(), Failed> {
+    let files = Files::new();
+    for path in [std::env::current_exe()?, libc()?] {
+        let functions = files.functions(&path)?;
+        let increases = functions.windows(2).all(|pair| pair[0].name < pair[1].name);
+        ensure(increases && !functions.is_empty(), || format!("{}", path.display()))?;
+        ensure(files.functions(&path)? == functions, || "not the same again".into())?;
+    }
+    Ok(())
+}
+
+/// Every default version in `.dynsym`, by GNU readelf.
+fn library_functions_as_readelf_has_them() -> Result<(), Failed> {
+    let path = libc()?;
+    let readelf = |options: &[&str]| {
+        Command::new("readelf").args(options).arg(&path).env("LC_ALL", "C").output()
+    };
+    let (Ok(symbols), Ok(segments)) = (readelf(&["-W", "--dyn-syms"]), readelf(&["-W", "-l"]))
+    else {
+        println!("skipped: there is no readelf");
+        return Ok(());
+    };
+    let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
+    let segments = String::from_utf8(segments.stdout)?;
+    let segments: Vec<[u64; 3]> = segments
+        .lines()
+        .filter_map(|line| {
+            let mut parts = line.split_whitespace();
+            (parts.next()? == "LOAD").then_some(())?;
+            let (offset, address) = (hex(parts.next()?)?, hex(parts.next()?)?);
+            Some([address, offset, hex(parts.nth(1)?)?])
+        })
+        .collect();
+    let functions = Files::new().functions(&path)?;
+    let functions: BTreeMap<&str, &Symbol> =
+        functions.iter().map(|symbol| (symbol.name.as_str(), symbol)).collect();
+    let mut checked = 0;
+    for line in String::from_utf8(symbols.stdout)?.lines() {
+        let parts: Vec<&str> = line.split_whitespace().collect();
+        let [_, address, size, "FUNC" | "IFUNC", "GLOBAL" | "WEAK", _, section, name, ..] =
+            parts[..]
+        else {
+            continue;
+        };
+        let Some((name, "")) = name.split_once("@@").map(|(name, _)| (name, "")) else { continue };
+        if section == "UND" {
+            continue;
+        }
+        let address = hex(address).ok_or("no address")?;
+        let segment =
+            segments.iter().find(|[start, _, size]| (*start..start + size).contains(&address));
+        let [start, offset, _] = segment.ok_or("not in a segment")?;
+        let found = functions.get(name).ok_or_else(|| format!("{name} is missing"))?;
+        ensure(found.offset == address - start + offset, || format!("{line}: {found:x?}"))?;
+        ensure(size.parse() == Ok(found.size), || format!("{line}: {found:x?}"))?;
+        checked += 1;
+    }
+    ensure(checked > 100 || !path.ends_with("libc.so.6"), || format!("only {checked} functions"))
+}
+
+fn names() -> Result<(), Failed> {
+    let files = Files::new();
+    let own = std::env::current_exe()?;
+    let resolve = |name: &str| files.resolve(name, None);
+    ensure(resolve(&own.to_string_lossy()) == Some(own.clone()), || "own path".into())?;
+    let shell = resolve("sh").ok_or("no sh in PATH")?;
+    ensure(shell.is_absolute() && shell.ends_with("sh"), || format!("sh is {}", shell.display()))?;
+    let libc = libc()?;
+    let name = libc.file_name().and_then(|name| name.to_str()).ok_or("no name")?;
+    ensure(name.starts_with("libc.so") && libc.is_absolute(), || format!("libc is {name}"))?;
+    ensure(resolve(name) == Some(libc.clone()), || format!("{name} is {:?}", resolve(name)))?;
+    for nothing in ["no-such-program", "libnosuchlibrary", "/no/such/file", "", "/", "/usr/bin"] {
+        ensure(resolve(nothing).is_none(), || format!("{nothing:?} is {:?}", resolve(nothing)))?;
+    }
+    Ok(())
+}
+
+fn names_for_a_process() -> Result<(), Failed> {
+    let files = Files::new();
+    let pid = Some(std::process::id());
+    let own = std::env::current_exe()?;
+    ensure(files.resolve("", pid) == Some(own), || "the program itself".into())?;
+    let mapped = std::fs::read_to_string("/proc/self/maps")?;
+    let libc = files.resolve("libc", pid).ok_or("no libc")?;
+    let loaded = mapped.contains("/libc.so") || mapped.contains("/libc-");
+    ensure(!loaded || mapped.contains(&*libc.to_string_lossy()), || {
+        format!("{} is not the one that is loaded", libc.display())
+    })
+}
+
+fn not_programs() -> Result<(), Failed> {
+    let files = Files::new();
+    let missing = files.functions(Path::new("/no/such/file")).unwrap_err();
+    ensure(missing.starts_with("/no/such/file: No such file"), || missing.clone())?;
+    let text = files.functions(Path::new("/proc/self/maps")).unwrap_err();
+    ensure(text == "/proc/self/maps: not an ELF file", || text.clone())
+}
+
+/// A program that is cut or damaged gives an error or fewer functions, never a panic.
+fn broken_programs() -> Result<(), Failed> {
+    let whole = std::fs::read(libc()?)?;
+    let path = std::env::temp_dir().join(format!("bombus-symbols-{}", std::process::id()));
+    let mut state = 1u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % below
+    };
+    for round in 0..60 {
+        let mut bytes = whole.clone();
+        if round % 2 == 0 {
+            bytes.truncate(random(whole.len()));
+        }
+        // In the headers, where it hurts.
+        for _ in 0..20 {
+            let at = random(bytes.len().clamp(1, 1024));
+            if let Some(byte) = bytes.get_mut(at.max(16)) {
+                *byte = random(256) as u8;
+            }
+        }
+        std::fs::write(&path, &bytes)?;
+        let _ = Files::new().functions(&path);
+    }
+    std::fs::remove_file(&path)?;
+    Ok(())
+}
