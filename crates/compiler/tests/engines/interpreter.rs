@@ -22,7 +22,7 @@ struct Machine<'a> {
 }
 
 /// Runs the entry over a context.
-pub fn run(module: &Module, context: &[u8], maps: &[u32]) -> Result<Outcome, String> {
+pub(crate) fn run(module: &Module, context: &[u8], maps: &[u32]) -> Result<Outcome, String> {
     let maps = maps.iter().map(|&size| vec![0; size as usize]).collect();
     let mut machine =
         Machine { module, context: context.to_vec(), maps, slots: Vec::new(), fuel: 1_000_000 };

@@ -3,12 +3,12 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
-pub mod interpreter;
-pub mod kernel;
-pub mod vm;
+pub(crate) mod interpreter;
+pub(crate) mod kernel;
+pub(crate) mod vm;
 
 /// What a run gives: the returned value and the context afterwards.
-pub type Outcome = (u64, Vec<u8>);
+pub(crate) type Outcome = (u64, Vec<u8>);
 
 /// The memory of a test program's maps: arrays of one element each, by their value sizes.
-pub type MapSizes = Vec<u32>;
+pub(crate) type MapSizes = Vec<u32>;

@@ -9,7 +9,7 @@ use bombus_vm::{Call, Context, Execution, Host, Program, Return, Stack, TrapKind
 use super::Outcome;
 
 /// What the helper for the process tells in tests.
-pub const PID_TGID: u64 = (0x1234_5678 << 32) | 0x9abc_def0;
+pub(crate) const PID_TGID: u64 = (0x1234_5678 << 32) | 0x9abc_def0;
 
 struct Maps(Vec<Vec<u8>>);
 
@@ -71,7 +71,7 @@ impl Host for Maps {
 }
 
 /// Slots with the numbers of maps where their file descriptors will be.
-pub fn with_map_numbers(compiled: &Compiled, fds: &[i32]) -> Vec<Insn> {
+pub(crate) fn with_map_numbers(compiled: &Compiled, fds: &[i32]) -> Vec<Insn> {
     let patch = |slot: &bombus_spec::SpecInsn| {
         let mut insn = slot.insn;
         if let Some(Reference::Map(map) | Reference::MapValue { map, .. }) = slot.reference {
@@ -83,7 +83,7 @@ pub fn with_map_numbers(compiled: &Compiled, fds: &[i32]) -> Vec<Insn> {
 }
 
 /// Runs the program over a context.
-pub fn run(compiled: &Compiled, context: &[u8], maps: &[MapSpec]) -> Result<Outcome, String> {
+pub(crate) fn run(compiled: &Compiled, context: &[u8], maps: &[MapSpec]) -> Result<Outcome, String> {
     let fds: Vec<i32> = (0..maps.len() as i32).collect();
     let insns = with_map_numbers(compiled, &fds);
     let mut resolve = |imm| match imm {
