@@ -124,7 +124,8 @@ fn compiled(module: &ir::Module, target: Target) -> Result<String, Failed> {
             Some(Reference::MapValue { map, offset }) => format!("    ; map{map}+{offset}"),
             Some(Reference::Function(func)) => format!("    ; function {func}"),
         };
-        let line = compiled.insns[slot].line.map_or(String::new(), |line| format!("    @line{line}"));
+        let line =
+            compiled.insns[slot].line.map_or(String::new(), |line| format!("    @line{line}"));
         writeln!(text, "{slot:4}: {op}{reference}{line}")?;
     }
     Ok(text)

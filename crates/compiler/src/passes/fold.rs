@@ -294,7 +294,7 @@ impl Fold {
     fn binary_chain(&mut self, op: BinaryOp, a: Value, number: i64) -> Option<Simpler> {
         let bits = self.bits[a.index()];
         if op == BinaryOp::And && bits < 64 {
-            let mask = (1_i64 << bits) - 1;
+            let mask = max_of(bits);
             if number & mask == mask {
                 return Some(Simpler::Value(a));
             }
@@ -392,7 +392,7 @@ impl Fold {
                 _ => None,
             };
         }
-        let max = (1_i64 << bits) - 1;
+        let max = max_of(bits);
         // As signed numbers, `a` is in 0..=max; as unsigned numbers, so is `number` when negative
         // above all of them.
         let (below, above) = if cond.is_signed() {
@@ -438,6 +438,11 @@ impl Fold {
         }
         None
     }
+}
+
+/// The greatest number of so many bits, fewer than 64.
+fn max_of(bits: u8) -> i64 {
+    i64::MAX >> (63 - bits)
 }
 
 fn sign_extension_bits(op: UnaryOp) -> Option<u8> {

@@ -112,7 +112,11 @@ impl Frame<'_> {
             let target = match self.func.term(block) {
                 Term::Jump(target) => target,
                 Term::Branch(test, then, otherwise) => {
-                    if self.get(*test) != 0 { then } else { otherwise }
+                    if self.get(*test) != 0 {
+                        then
+                    } else {
+                        otherwise
+                    }
                 }
                 Term::Return(value) => return Ok(self.get(*value)),
                 Term::Unreachable => return Err("unreachable is reached".into()),

@@ -84,7 +84,8 @@ fn functions(compiled: &Compiled) -> (Vec<u8>, Vec<u8>) {
     for (i, func) in compiled.functions.iter().enumerate() {
         let long = btf.int("long", 8, true);
         let names = ["a", "b", "c", "d", "e"];
-        let args: Vec<_> = names.iter().take(func.args as usize).map(|&name| (name, long)).collect();
+        let args: Vec<_> =
+            names.iter().take(func.args as usize).map(|&name| (name, long)).collect();
         let proto = btf.func_proto(long, &args);
         let linkage = if i == 0 { Linkage::Global } else { Linkage::Static };
         let id = btf.func(&func.name, proto, linkage);
@@ -100,7 +101,11 @@ fn load_btf(btf: &[u8]) -> std::io::Result<OwnedFd> {
 }
 
 /// Loads and runs the program over a context. An error has the kernel verifier's log.
-pub(crate) fn run(compiled: &Compiled, context: &[u8], maps: &[MapSpec]) -> Result<Outcome, String> {
+pub(crate) fn run(
+    compiled: &Compiled,
+    context: &[u8],
+    maps: &[MapSpec],
+) -> Result<Outcome, String> {
     let fds: Vec<OwnedFd> =
         maps.iter().map(create).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
     let numbers: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();

@@ -83,7 +83,11 @@ pub(crate) fn with_map_numbers(compiled: &Compiled, fds: &[i32]) -> Vec<Insn> {
 }
 
 /// Runs the program over a context.
-pub(crate) fn run(compiled: &Compiled, context: &[u8], maps: &[MapSpec]) -> Result<Outcome, String> {
+pub(crate) fn run(
+    compiled: &Compiled,
+    context: &[u8],
+    maps: &[MapSpec],
+) -> Result<Outcome, String> {
     let fds: Vec<i32> = (0..maps.len() as i32).collect();
     let insns = with_map_numbers(compiled, &fds);
     let mut resolve = |imm| match imm {
