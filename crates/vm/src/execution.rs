@@ -48,13 +48,15 @@ pub struct Execution<'a> {
     pub(crate) fuel: u64,
     /// Tail calls that are left.
     tail_calls: u32,
+    /// What stopped the callback of a helper, until the helper's caller has noticed.
+    pub(crate) stopped_inside: Option<Trap>,
 }
 
 impl<'a> Execution<'a> {
     /// A run that has not started.
     pub fn new(stack: &'a mut Stack, context: Context<'a>) -> Execution<'a> {
         let (fuel, tail_calls) = (DEFAULT_FUEL, MAX_TAIL_CALLS);
-        Execution { stack, context, depth: 0, fuel, tail_calls }
+        Execution { stack, context, depth: 0, fuel, tail_calls, stopped_inside: None }
     }
 
     /// Sets how many instructions the run may take. (Backward jumps are charged with the
@@ -68,10 +70,8 @@ impl<'a> Execution<'a> {
     /// program is the context's length, which the kernel leaves undefined for most program types.
     pub fn run<H: Host>(&mut self, program: &Rc<Program>, host: &mut H) -> Result<u64, Trap> {
         let args = [address::pack(CTX, 0), self.context.bytes().len() as u64];
-        let value = self.enter(program, 0, Args::new(&args), host)?;
-        let uninitialized = TrapKind::UninitializedRegister(0);
-        // A tail call may have ended in another program; its exit was checked there.
-        value.ok_or(Trap { program: program.id(), pc: 0, kind: uninitialized })
+        // The outermost function has a value, or traps.
+        Ok(self.enter(program, 0, Args::new(&args), host)?.unwrap_or_default())
     }
 
     /// Calls a function of `program` by its guest address, for helpers that take callbacks.
@@ -85,7 +85,11 @@ impl<'a> Execution<'a> {
         let entry = program.function_at(function).ok_or(TrapKind::BadFunction(function))?;
         match self.enter(program, entry, Args::new(args), host) {
             Ok(value) => value.ok_or(TrapKind::UninitializedRegister(0)),
-            Err(trap) => Err(trap.kind),
+            Err(trap) => {
+                let kind = trap.kind.clone();
+                self.stopped_inside = Some(trap);
+                Err(kind)
+            }
         }
     }
 

@@ -89,12 +89,19 @@ impl Execution<'_> {
         let value = loop {
             let mut pc = entry;
             match self.execute(&program, &mut pc, args, host) {
+                Ok(End::Exit(None)) if depth == 0 => {
+                    let kind = TrapKind::UninitializedRegister(0);
+                    return Err(Trap { program: program.id(), pc, kind });
+                }
                 Ok(End::Exit(value)) => break value,
                 Ok(End::TailCall(next)) => {
                     (program, entry, args) = (next, 0, Args::new(&[address::pack(CTX, 0)]));
                     self.depth = depth;
                 }
-                Err(Stop::Here(kind)) => return Err(Trap { program: program.id(), pc, kind }),
+                Err(Stop::Here(kind)) => {
+                    let here = Trap { program: program.id(), pc, kind };
+                    return Err(self.stopped_inside.take().unwrap_or(here));
+                }
                 Err(Stop::Inner(trap)) => return Err(trap),
             }
         };

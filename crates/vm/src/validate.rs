@@ -18,9 +18,8 @@ pub(crate) fn decode(insns: &[Insn]) -> Result<Vec<Op>, InvalidProgram> {
         return fault(0, format!("a program has 1 to {MAX_INSNS} instructions"));
     }
     let mut ops = Vec::with_capacity(insns.len());
-    while let Some(insn) = insns.get(ops.len()) {
-        let pc = ops.len();
-        let op = match insn.decode(insns.get(pc + 1).copied()) {
+    for (pc, op) in bombus_isa::ops(insns) {
+        let op = match op {
             Ok(op) => op,
             Err(error) => return fault(pc, error.to_string()),
         };
