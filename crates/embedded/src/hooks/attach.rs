@@ -4,7 +4,72 @@ use std::collections::BTreeSet;
 
 use bombus_kernel::{Error, Result};
 
-use super::{procfs, sys};
+use super::engine::Engine;
+use super::sys::{self, Resume};
+use super::{Control, procfs};
+
+impl Engine {
+    /// Brings followed tasks to where their events can be seen. Only what must stop is stopped: it
+    /// makes a few sleeping system calls (`epoll_wait`) fail with EINTR.
+    pub(super) fn start_followed(&mut self) {
+        let mut tids: Vec<u32> = self.tasks.threads.keys().copied().collect();
+        if !self.breakpoints.is_empty() {
+            let running = |thread: &mut u32| !matches!(procfs::state_and_cpu(*thread, *thread), Some((b'R', _)));
+            tids.sort_by_cached_key(|tid| running(&mut { *tid }));
+            if let Some(thread) = tids.first().and_then(|tid| self.tasks.threads.get_mut(tid)) {
+                thread.maps_code = true;
+            }
+        }
+        let count = if self.every_syscall { tids.len() } else { usize::from(!self.breakpoints.is_empty()) };
+        for &tid in &tids[..count] {
+            let _ = sys::interrupt(tid);
+        }
+    }
+
+    /// Lets go of every task. Each has to stand still: it may be about to run into a breakpoint
+    /// that is no more, or to return to a trampoline.
+    pub(super) fn release_all(&mut self) {
+        for &tid in self.tasks.threads.keys() {
+            let _ = sys::interrupt(tid);
+        }
+        while !self.tasks.threads.is_empty() {
+            let change = match self.next_change() {
+                Ok(change) => change,
+                Err(libc::EINTR) => continue,
+                Err(_) => break,
+            };
+            let tid = change.tid;
+            let Some((signal, event)) = change.stop() else {
+                self.tasks.remove(tid);
+                continue;
+            };
+            if self.has_met_breakpoint(tid) && event != 0 {
+                // Its trap comes next.
+                let _ = sys::resume(tid, Resume::Continue, 0);
+                continue;
+            }
+            match event {
+                libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
+                    // Adds the child, whose first stop will come.
+                    self.handle(change, &mut |_, _| Control::Continue);
+                    let _ = sys::interrupt(tid);
+                    continue;
+                }
+                0 if signal == libc::SIGTRAP => {
+                    if self.breakpoint_stop(tid, &mut |_, _| Control::Continue).is_some() {
+                        let _ = sys::interrupt(tid);
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            self.restore_returns(tid);
+            let deliver = if event == 0 && signal & 0x80 == 0 { signal } else { 0 };
+            let _ = sys::detach(tid, deliver);
+            self.tasks.remove(tid);
+        }
+    }
+}
 
 /// The options of every traced task. Not `PTRACE_O_EXITKILL`: nobody dies with the tracer.
 pub(super) fn options(exit: bool) -> i32 {

@@ -28,7 +28,7 @@ pub struct Engine {
     /// No filter: every task stops at every system call.
     pub(super) every_syscall: bool,
     /// A filter is in force: without a tracer, system calls would fail.
-    filtered: bool,
+    pub(super) filtered: bool,
     /// Events are no longer wanted.
     pub(super) quiet: bool,
     /// New tasks whose first stop came before their maker's event, and at which tick.
@@ -284,6 +284,9 @@ impl Engine {
         self.follower.stop();
         if !self.breakpoints.is_empty() {
             self.remove_breakpoints();
+            if !self.filtered {
+                self.release_all();
+            }
         }
         self.interest = Interest::default();
         self.every_syscall = false;

@@ -71,9 +71,11 @@ impl Engine {
 
     /// Lets a task go on, with this signal (0: none).
     pub(super) fn resume(&mut self, tid: u32, signal: i32) {
-        let waiting = self.tasks.threads.get(&tid).is_some_and(|thread| thread.in_syscall.is_some());
-        let how =
-            if self.every_syscall || waiting { Resume::Syscall } else { Resume::Continue };
+        let wanted = self
+            .tasks
+            .get(tid)
+            .is_some_and(|(thread, process, _)| thread.in_syscall.is_some() || process.every_syscall);
+        let how = if self.every_syscall || wanted { Resume::Syscall } else { Resume::Continue };
         // A task that was killed meanwhile reports its end by itself.
         let _ = sys::resume(tid, how, signal);
     }
@@ -113,9 +115,9 @@ impl Engine {
             && may_map_code(nr)
             && !compat
             && args[2] & libc::PROT_EXEC as u64 != 0;
-        let wants_exit = maps_code || wants(&self.interest.sys_exit, nr, compat);
-        let wants_exit = wants_exit || self.every_syscall;
-        if let Some(thread) = self.tasks.threads.get_mut(&tid) {
+        let wants_exit = maps_code || self.every_syscall || wants(&self.interest.sys_exit, nr, compat);
+        if let Some((thread, process, _)) = self.tasks.get(tid) {
+            let wants_exit = wants_exit || process.every_syscall;
             if !compat && changes_identity(nr) {
                 thread.identity_will_change();
             }
@@ -183,15 +185,16 @@ impl Engine {
         let mut thread = Thread::new(child, if is_thread { maker.pid } else { child });
         thread.inherit(maker);
         thread.made_by = maker.in_syscall;
+        if !is_thread {
+            // It has a copy of the stack.
+            thread.returns = maker.returns.clone();
+        }
         thread.unborn = true;
         let space = Rc::clone(&process.space);
         let mut control = Control::Continue;
         // It may be known already: adopted because this event took too long.
         let known = self.tasks.threads.contains_key(&child);
         if !known {
-            if !self.breakpoints.is_empty() && !is_thread {
-                self.copy_returns(tid, &mut thread);
-            }
             let shared = event == libc::PTRACE_EVENT_VFORK
                 || (event == libc::PTRACE_EVENT_CLONE && !is_thread && shares_memory(tid));
             let copy = || if shared { space } else { Rc::new((*space).clone()) };
@@ -253,6 +256,8 @@ impl Engine {
             let call = InSyscall { nr: libc::SYS_execve as u32, compat: false, args: [0; 6] };
             thread.in_syscall.get_or_insert(call);
             thread.maps_code = true;
+            // No filter to tell when it maps its libraries.
+            process.every_syscall = !self.filtered;
         }
         if let Some(root) = self.root.as_mut().filter(|root| root.pid == tid) {
             root.launched = true;
@@ -307,6 +312,11 @@ impl Engine {
     fn event_stop(&mut self, tid: u32, signal: i32, on: On<'_>) -> Control {
         let unborn = self.tasks.threads.get(&tid).is_some_and(|thread| thread.unborn);
         let control = if unborn { self.born(tid, on) } else { Control::Continue };
+        let attached = self.tasks.threads.get_mut(&tid);
+        if attached.is_some_and(|thread| std::mem::take(&mut thread.maps_code)) {
+            self.insert_breakpoints(tid);
+            self.watch_for_missing(tid);
+        }
         if is_stopping(signal) {
             self.stops.signals += 1;
             // It stays stopped, for its parent to see, and a SIGCONT wakes it.

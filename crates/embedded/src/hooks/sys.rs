@@ -89,11 +89,6 @@ pub(super) fn seize(tid: u32, options: i32) -> Result<(), Errno> {
     ptrace_value(libc::PTRACE_SEIZE as u32, tid, 0, options as usize).map(drop)
 }
 
-/// Changes the options of a stopped task.
-pub(super) fn set_options(tid: u32, options: i32) -> Result<(), Errno> {
-    ptrace_value(libc::PTRACE_SETOPTIONS as u32, tid, 0, options as usize).map(drop)
-}
-
 /// Stops a running task soon.
 pub(super) fn interrupt(tid: u32) -> Result<(), Errno> {
     ptrace_value(libc::PTRACE_INTERRUPT as u32, tid, 0, 0).map(drop)
@@ -202,11 +197,6 @@ pub(super) fn wait_any() -> Result<Change, Errno> {
     waitpid(-1, 0).map(|change| change.unwrap_or(Change { tid: 0, status: 0 }))
 }
 
-/// Takes the next change of any task, when there is one.
-pub(super) fn poll_any() -> Result<Option<Change>, Errno> {
-    waitpid(-1, libc::WNOHANG)
-}
-
 /// Waits for one task, whatever signals come.
 pub(super) fn wait_for(tid: u32) -> Result<Change, Errno> {
     loop {
@@ -216,6 +206,12 @@ pub(super) fn wait_for(tid: u32) -> Result<Change, Errno> {
             Ok(change) => return Ok(change.unwrap_or(Change { tid, status: 0 })),
         }
     }
+}
+
+/// Sends a signal to a thread.
+pub(super) fn send_signal(pid: u32, tid: u32, signal: i32) {
+    // SAFETY: passes numbers only. That the thread is gone is no error.
+    unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signal) };
 }
 
 /// Whether a path exists, without following what it means.

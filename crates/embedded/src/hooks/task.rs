@@ -59,6 +59,8 @@ pub(super) struct Process {
     pub(super) threads: u32,
     /// Breakpoints; shared between processes that share their memory (`vfork`).
     pub(super) space: Rc<RefCell<AddressSpace>>,
+    /// Its threads stop at every system call, to see what code they map.
+    pub(super) every_syscall: bool,
     /// A thread that is alive; the first one may be a zombie, through which nothing can be read.
     pub(super) alive: u32,
     memory: Option<File>,
@@ -151,7 +153,13 @@ impl Thread {
 impl Process {
     /// A process with no threads yet.
     pub(super) fn new(pid: u32, space: Rc<RefCell<AddressSpace>>) -> Process {
-        Process { pid, threads: 0, space, alive: pid, memory: None, parent: Cached(None), cgroup: Cached(None) }
+        Process {
+            pid,
+            threads: 0,
+            space,
+            every_syscall: false,
+            alive: pid,
+            memory: None, parent: Cached(None), cgroup: Cached(None) }
     }
 
     /// A new program replaced the old one, with memory of its own.
