@@ -36,6 +36,9 @@ impl std::error::Error for ReaderError {}
 pub struct Reader<'a> {
     types: &'a [u8],
     strings: &'a [u8],
+    /// The strings of the blob that this one goes on from; offsets count through both.
+    base_strings: &'a [u8],
+    first_id: u32,
 }
 
 /// One type, as far as its header tells.
@@ -89,9 +92,27 @@ impl<'a> Reader<'a> {
             offset.checked_add(len).and_then(|end| body.get(offset..end))
         };
         match (part(type_off, type_len), part(string_off, string_len)) {
-            (Some(types), Some(strings)) => Ok(Reader { types, strings }),
+            (Some(types), Some(strings)) => {
+                Ok(Reader { types, strings, base_strings: &[], first_id: 1 })
+            }
             _ => Err(ReaderError::Truncated),
         }
+    }
+
+    /// Checks the header of a blob that goes on from `base`, as a kernel module's does from the
+    /// kernel's: offsets of strings count on from the base's, and numbers of types from `first_id`,
+    /// which is the base's [`Reader::next_id`]. Only its own types are listed.
+    pub fn split(
+        bytes: &'a [u8],
+        base: &Reader<'a>,
+        first_id: u32,
+    ) -> Result<Reader<'a>, ReaderError> {
+        Ok(Reader { base_strings: base.strings, first_id, ..Reader::new(bytes)? })
+    }
+
+    /// The number after that of the last type. Walks over all of them.
+    pub fn next_id(&self) -> u32 {
+        self.first_id.saturating_add(self.types().count() as u32)
     }
 
     /// The number of the first type of this kind and name.
@@ -101,14 +122,19 @@ impl<'a> Reader<'a> {
 
     /// All types in the order of their numbers, up to the first that is malformed.
     pub fn types(&self) -> impl Iterator<Item = Type<'a>> + use<'a> {
-        let Reader { mut types, strings } = *self;
-        (1..).map_while(move |id| {
+        let Reader { mut types, strings, base_strings, first_id } = *self;
+        (first_id..).map_while(move |id| {
             let (header, rest) = types.split_at_checked(12)?;
             let info = u32_at(header, 4)?;
             let (kind, count) = (Kind::from_number((info >> 24) as u8 & 0x1f)?, info as u16);
             let (extra, rest) = rest.split_at_checked(kind.extra_bytes(count.into()))?;
             types = rest;
-            let name = strings.get(u32_at(header, 0)? as usize..).unwrap_or_default();
+            let offset = u32_at(header, 0)? as usize;
+            let name = match offset.checked_sub(base_strings.len()) {
+                Some(offset) => strings.get(offset..),
+                None => base_strings.get(offset..),
+            };
+            let name = name.unwrap_or_default();
             Some(Type {
                 id,
                 kind,

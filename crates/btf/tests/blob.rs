@@ -97,6 +97,25 @@ fn reader_sees_what_was_built() {
     assert_eq!(reader.find(Kind::Struct, "callback"), None);
 }
 
+/// A module's blob: two types, with one name of its own and one of the base's.
+#[test]
+fn split_blobs_go_on_where_the_base_ends() {
+    let blob = program().finish();
+    let base = Reader::new(&blob).unwrap();
+    let word = |at: usize| u32::from_le_bytes(blob[at..at + 4].try_into().unwrap());
+    let base_strings = word(20);
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let mut split: Vec<u8> = words(&[word(0), 24, 0, 24, 24, 5]);
+    let typedef = (Kind::Typedef as u32) << 24;
+    split.extend::<Vec<u8>>(words(&[base_strings, typedef, 1, 1, typedef, 10]));
+    split.extend(b"mine\0");
+    let module = Reader::split(&split, &base, base.next_id()).unwrap();
+    let types: Vec<(u32, &[u8])> = module.types().map(|ty| (ty.id, ty.name())).collect();
+    assert_eq!(types, [(10, b"mine".as_slice()), (11, b"int")]);
+    assert_eq!(module.find(Kind::Typedef, "mine"), Some(10));
+    assert_eq!(module.next_id(), 12);
+}
+
 #[test]
 fn what_is_not_btf() {
     let blob = program().finish();
