@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use bombus_kernel::catalog::{Catalog, TracepointFormat};
 
-use crate::btf::{KernelTypes, Kind, TRACEPOINT_PREFIX};
+use crate::btf;
 use crate::tracefs::Tracefs;
 
 /// Tracepoints from tracefs and, where that is not to be had, raw tracepoints from the kernel's
@@ -38,14 +38,8 @@ impl Catalog for LinuxCatalog {
     }
 
     fn raw_tracepoints(&self) -> Vec<String> {
-        let mut names: Vec<String> = match KernelTypes::open() {
-            Some(kernel) => {
-                let modules = kernel.modules();
-                let all = std::iter::once(&kernel).chain(&modules);
-                all.flat_map(|types| types.names(Kind::Typedef, TRACEPOINT_PREFIX))
-                    .map(str::to_owned)
-                    .collect()
-            }
+        let mut names: Vec<String> = match btf::kernel() {
+            Some(kernel) => btf::tracepoints(&kernel),
             // The events of `syscalls` are all made by two tracepoints.
             None => {
                 let events = self.tracepoints().into_iter();

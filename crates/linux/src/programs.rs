@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use bombus_btf::Kind;
 use bombus_kernel::{BtfFd, Error, ProgFd, ProgLoad, Result};
 use bombus_platform::{AttachType, ProgType};
 
@@ -123,16 +124,16 @@ fn attach_type_id(linux: &Linux, attach_type: AttachType, symbol: &str) -> Resul
         _ => symbol.to_owned(),
     };
     let kind = match attach_type {
-        AttachType::TraceRawTp => btf::Kind::Typedef,
-        _ => btf::Kind::Function,
+        AttachType::TraceRawTp => Kind::Typedef,
+        _ => Kind::Func,
     };
-    let types = btf::KernelTypes::open().ok_or_else(|| Error::Unsupported {
+    let types = btf::kernel().ok_or_else(|| Error::Unsupported {
         what: format!(
             "{symbol} cannot be found by its type: this kernel does not describe its types"
         ),
         help: Some("it was built without CONFIG_DEBUG_INFO_BTF".into()),
     })?;
-    types.find(kind, &name).ok_or_else(|| Error::Unsupported {
+    btf::find(&types, kind, &name).ok_or_else(|| Error::Unsupported {
         what: match attach_type {
             AttachType::TraceRawTp => format!("this kernel has no tracepoint {symbol}"),
             _ => format!("this kernel has no function {symbol} to attach to"),
