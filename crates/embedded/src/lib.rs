@@ -6,10 +6,13 @@
 //! thread that calls [`bombus_kernel::Tracer::wait`].
 #![deny(unsafe_code)]
 
+mod catalog;
+pub mod catalog;
 mod context_use;
 mod core;
 mod cpus;
 mod dispatch;
+pub mod guard;
 #[allow(unsafe_code, reason = "ptrace, fork and seccomp; each block says why it is sound")]
 pub mod hooks;
 mod kernel;
@@ -28,6 +31,7 @@ use std::cell::{Cell, RefCell};
 
 use bombus_kernel::{Features, KernelVersion};
 
+pub use crate::catalog::EmbeddedCatalog;
 use crate::core::Core;
 use crate::hooks::Engine;
 use crate::links::Links;
@@ -98,5 +102,16 @@ impl Embedded {
             target: Cell::new(None),
             taken: RefCell::default(),
         }
+    }
+
+    /// Whether traced processes need this process to stay: their system calls would fail without.
+    pub fn needs_keeper(&self) -> bool {
+        self.engine.borrow().needs_keeper()
+    }
+
+    /// Runs no more programs and lets the traced processes go on, until none is left that needs
+    /// this process. See [`Engine::keep_until_gone`].
+    pub fn keep_until_gone(&self) {
+        self.engine.borrow_mut().keep_until_gone();
     }
 }

@@ -14,6 +14,7 @@ use super::launch::Child;
 use super::sys::{self, Change};
 use super::task::{Tasks, Thread, View};
 use super::{Control, Event, Interest, Stops, Task, attach, procfs};
+use crate::guard;
 
 /// Traces a tree of processes.
 ///
@@ -98,8 +99,9 @@ impl Engine {
 
     /// Starts a command and holds it before its `execve`; returns its process id.
     pub fn spawn(&mut self, command: &Command) -> Result<u32> {
-        let unblock = self.signals.as_ref().map_or(0, |fd| procfs::signalfd_mask(fd.as_raw_fd()));
-        let child = Child::fork(command, unblock)?;
+        let own = self.signals.as_ref().map_or(0, |fd| procfs::signalfd_mask(fd.as_raw_fd()));
+        let blocked = guard::mask_before_split().unwrap_or_else(sys::blocked_signals);
+        let child = Child::fork(command, blocked & !own)?;
         let pid = child.pid;
         self.root =
             Some(Root { pid, command: Some(child), launched: false, ended: None, reported: false });

@@ -35,8 +35,8 @@ const STAGE_FILTER: u32 = 1;
 const STAGE_EXEC: u32 = 2;
 
 impl Child {
-    /// Forks. `unblock` are signals that this process blocks for its own purposes.
-    pub(super) fn fork(command: &Command, unblock: u64) -> Result<Child> {
+    /// Forks. `blocked` are the signals that the command is to block, bit 0 for signal 1.
+    pub(super) fn fork(command: &Command, blocked: u64) -> Result<Child> {
         let Some(program) = command.argv.first() else {
             return Err(Error::Unsupported {
                 what: "there is no command to run".into(),
@@ -68,7 +68,7 @@ impl Child {
             path,
             argv: pointers(&argv),
             environment: pointers(&environment),
-            unblock,
+            blocked,
         };
         let (filter_reader, filter) = io::pipe().map_err(failed)?;
         let (failure, failure_writer) = io::pipe().map_err(failed)?;
@@ -173,7 +173,7 @@ struct Image {
     path: CString,
     argv: Vec<*const libc::c_char>,
     environment: Vec<*const libc::c_char>,
-    unblock: u64,
+    blocked: u64,
 }
 
 /// Room for any filter (`BPF_MAXINSNS`).
@@ -192,12 +192,9 @@ impl Image {
             libc::prctl(libc::PR_SET_NAME, self.comm.as_ptr());
             // Rust's start-up ignores SIGPIPE; commands expect the default.
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-            let mut unblock: libc::sigset_t = mem::zeroed();
-            libc::sigemptyset(&mut unblock);
-            for signal in (1..=64).filter(|signal| self.unblock >> (signal - 1) & 1 == 1) {
-                libc::sigaddset(&mut unblock, signal);
-            }
-            libc::sigprocmask(libc::SIG_UNBLOCK, &unblock, ptr::null_mut());
+            let size = size_of::<u64>();
+            let old = ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &self.blocked, old, size);
 
             let mut length = [0u8; 8];
             if !read_all(filter.as_raw_fd(), length.as_mut_ptr(), 8) {

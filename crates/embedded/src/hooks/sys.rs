@@ -208,6 +208,16 @@ pub(super) fn wait_for(tid: u32) -> Result<Change, Errno> {
     }
 }
 
+/// The signals that this thread blocks, bit 0 for signal 1.
+pub(super) fn blocked_signals() -> u64 {
+    let mut mask = 0u64;
+    // SAFETY: the kernel writes eight bytes, and reads no set.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, 0, ptr::null::<u64>(), &mut mask, size_of::<u64>())
+    };
+    mask
+}
+
 /// Sends a signal to a thread.
 pub(super) fn send_signal(pid: u32, tid: u32, signal: i32) {
     // SAFETY: passes numbers only. That the thread is gone is no error.
