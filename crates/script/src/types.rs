@@ -131,3 +131,46 @@ fn layout<'a>(parts: impl Iterator<Item = &'a Type>) -> (Vec<u32>, u32) {
     }
     (offsets, end.next_multiple_of(align))
 }
+
+/// As bpftrace's messages write it: `int8`, `string[16]`, `(uint32,string[16])`, `uint8 *`.
+impl std::fmt::Display for Type {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Type::None => f.write_str("none"),
+            Type::Int { size, signed } => {
+                let sign = if *signed { "" } else { "u" };
+                write!(f, "{sign}int{}", u32::from(*size) * 8)
+            }
+            Type::Bool => f.write_str("bool"),
+            Type::Str { size } => write!(f, "string[{size}]"),
+            Type::Buf { size } => write!(f, "buffer[{size}]"),
+            Type::Tuple(parts) => {
+                f.write_str("(")?;
+                for (position, part) in parts.iter().enumerate() {
+                    let comma = if position > 0 { "," } else { "" };
+                    write!(f, "{comma}{part}")?;
+                }
+                f.write_str(")")
+            }
+            Type::Record(parts) => {
+                f.write_str("{")?;
+                for (name, part) in parts {
+                    write!(f, " .{name} = {part},")?;
+                }
+                f.write_str(" }")
+            }
+            Type::Array { element, len } => write!(f, "{element}[{len}]"),
+            Type::Pointer { to, .. } => write!(f, "{to} *"),
+            Type::Struct(name) => write!(f, "struct {name}"),
+            Type::Inet => f.write_str("inet"),
+            Type::Timestamp => f.write_str("timestamp"),
+            Type::Username => f.write_str("username_t"),
+            Type::StringIndex => f.write_str("string"),
+            Type::Stack { user: true } => f.write_str("ustack"),
+            Type::Stack { user: false } => f.write_str("kstack"),
+            Type::Symbol { user: true } => f.write_str("usym_t"),
+            Type::Symbol { user: false } => f.write_str("ksym_t"),
+            Type::MacAddr => f.write_str("mac_address"),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! `count()`, `sum()`, `hist()` and the others. Every CPU has a value of its own, so plain loads
+//! and stores are enough.
+
+use bombus_compiler::ir::{BinaryOp, Cond, LoadWidth, MapRef, Value};
+use bombus_platform::Helper;
+
+use super::function::Lower;
+use super::map::better;
+use super::maps::mark_offset;
+use crate::check::tree::{Expr, MapId};
+use crate::plan::{MapValue, hist_buckets};
+
+impl Lower<'_, '_> {
+    /// `@map[key] = count()` and so on.
+    pub(super) fn aggregate(&mut self, map: MapId, key: Option<&Expr>, value: Option<&Expr>) {
+        let kind = self.assembly.script.maps[map].value.clone();
+        let number = value.map(|value| self.scalar(value));
+        let number = match number {
+            Some(number) => number,
+            None => self.b.iconst(1),
+        };
+        if let MapValue::Hist { .. } | MapValue::LHist { .. } = kind {
+            self.count_in_bucket(map, key, &kind, number);
+            return;
+        }
+        let size = self.assembly.plan.object.maps[map].value_size;
+        let place = match key {
+            Some(key) => self.key(map, key),
+            None => {
+                let place = self.temp(4);
+                self.b.zero(place.0, place.1, 4);
+                place
+            }
+        };
+        let found = self.lookup_at(map, place);
+        let there = self.b.compare_imm(Cond::Ne, found, 0);
+        let keyed = key.is_some();
+        self.either(
+            there,
+            |lower| {
+                lower.add_to(&kind, found, number);
+                if !keyed && let Some(offset) = mark_offset(&kind) {
+                    let one = lower.b.iconst(1);
+                    lower.b.store(8, one, found, offset as i32);
+                }
+            },
+            |lower| {
+                // An array's element is always there.
+                if keyed {
+                    let first = lower.temp(size);
+                    lower.start(&kind, first.0, number);
+                    lower.put(map, place, first.0);
+                }
+            },
+        );
+    }
+
+    /// Adds to a value that is there.
+    fn add_to(&mut self, kind: &MapValue, at: Value, number: Value) {
+        let add = |lower: &mut Self, offset: i32, number: Value| {
+            let old = lower.b.load(LoadWidth::U64, at, offset);
+            let new = lower.b.binary(BinaryOp::Add, old, number);
+            lower.b.store(8, new, at, offset);
+        };
+        match kind {
+            MapValue::Count | MapValue::Sum { .. } => add(self, 0, number),
+            MapValue::Avg { .. } | MapValue::Stats { .. } => {
+                add(self, 0, number);
+                let one = self.b.iconst(1);
+                add(self, 8, one);
+            }
+            MapValue::Min { signed } | MapValue::Max { signed } => {
+                let largest = matches!(kind, MapValue::Max { .. });
+                let set = self.b.load(LoadWidth::U64, at, 8);
+                let (compare, take, done) = (self.b.block(0), self.b.block(0), self.b.block(0));
+                self.b.branch(set, compare, take);
+                self.b.switch_to(compare);
+                let old = self.b.load(LoadWidth::U64, at, 0);
+                let better = self.b.compare(better(largest, *signed), number, old);
+                self.b.branch(better, take, done);
+                self.b.switch_to(take);
+                self.start(kind, at, number);
+                self.b.jump(done, &[]);
+                self.b.switch_to(done);
+            }
+            MapValue::Plain(_) | MapValue::Hist { .. } | MapValue::LHist { .. } => {}
+        }
+    }
+
+    /// Writes the value that the first number gives.
+    fn start(&mut self, kind: &MapValue, to: Value, number: Value) {
+        self.b.store(8, number, to, 0);
+        let has_count = matches!(
+            kind,
+            MapValue::Avg { .. }
+                | MapValue::Stats { .. }
+                | MapValue::Min { .. }
+                | MapValue::Max { .. }
+        );
+        if has_count {
+            let one = self.b.iconst(1);
+            self.b.store(8, one, to, 8);
+        }
+    }
+
+    /// Adds one to a bucket. A new element starts as a copy of zeroes, which live in a map.
+    fn count_in_bucket(&mut self, map: MapId, key: Option<&Expr>, kind: &MapValue, number: Value) {
+        let (bucket, buckets) = match kind {
+            MapValue::LHist { min, max, step } => {
+                (self.linear_bucket(number, *min, *max, *step), (max - min) / step + 2)
+            }
+            MapValue::Hist { bits } => {
+                (self.log2_bucket(number, *bits), hist_buckets(*bits) as i64)
+            }
+            _ => return,
+        };
+        let place = match key {
+            Some(key) => self.key(map, key),
+            None => {
+                let place = self.temp(4);
+                self.b.zero(place.0, place.1, 4);
+                place
+            }
+        };
+        let (count, insert, done) = (self.b.block(1), self.b.block(0), self.b.block(0));
+        let found = self.lookup_at(map, place);
+        let there = self.b.compare_imm(Cond::Ne, found, 0);
+        let known = self.b.block(0);
+        self.b.branch(there, known, if key.is_some() { insert } else { done });
+        if key.is_some() {
+            self.b.switch_to(insert);
+            let zeroes = self.assembly.zeroes(buckets as u32 * 8);
+            let zeroes = self.b.map_value_addr(MapRef(zeroes), 0);
+            self.put(map, place, zeroes);
+            let again = self.lookup_at(map, place);
+            let there = self.b.compare_imm(Cond::Ne, again, 0);
+            let inserted = self.b.block(0);
+            self.b.branch(there, inserted, done);
+            self.b.switch_to(inserted);
+            self.b.jump(count, &[again]);
+        }
+        self.b.switch_to(known);
+        self.b.jump(count, &[found]);
+        self.b.switch_to(count);
+        let value = self.b.param(count, 0);
+        let offset = self.b.binary_imm(BinaryOp::Shl, bucket, 3);
+        let at = self.b.binary(BinaryOp::Add, value, offset);
+        let old = self.b.load(LoadWidth::U64, at, 0);
+        let new = self.b.binary_imm(BinaryOp::Add, old, 1);
+        self.b.store(8, new, at, 0);
+        self.b.jump(done, &[]);
+        self.b.switch_to(done);
+    }
+
+    /// The bucket of a linear histogram: 0 below `min`, the last from `max` on.
+    fn linear_bucket(&mut self, number: Value, min: i64, max: i64, step: i64) -> Value {
+        let last = 1 + (max - min) / step;
+        let below = self.b.compare_imm(Cond::Slt, number, min);
+        self.pick(
+            below,
+            |lower| lower.b.iconst(0),
+            |lower| {
+                let above = lower.b.compare_imm(Cond::Sgt, number, max);
+                lower.pick(
+                    above,
+                    |lower| lower.b.iconst(last),
+                    |lower| {
+                        let min = lower.b.iconst(min);
+                        let distance = lower.b.binary(BinaryOp::Sub, number, min);
+                        let index = lower.b.binary_imm(BinaryOp::Udiv, distance, step);
+                        let index = lower.b.binary_imm(BinaryOp::Add, index, 1);
+                        // So that the verifier sees it, too.
+                        let over = lower.b.compare_imm(Cond::Ugt, index, last);
+                        let last = lower.b.iconst(last);
+                        lower.b.select(over, last, index)
+                    },
+                )
+            },
+        )
+    }
+
+    /// The bucket of a logarithmic histogram: 0 for negative numbers, one for each number below
+    /// `2^bits`, then `2^bits` for each power of two, told apart by the bits that follow the
+    /// highest one.
+    fn log2_bucket(&mut self, number: Value, bits: u8) -> Value {
+        let after = self.b.block(1);
+        let (negative, positive) = (self.b.block(0), self.b.block(0));
+        let below = self.b.compare_imm(Cond::Slt, number, 0);
+        self.b.branch(below, negative, positive);
+        self.b.switch_to(negative);
+        let zero = self.b.iconst(0);
+        self.b.jump(after, &[zero]);
+        self.b.switch_to(positive);
+        let (small, large) = (self.b.block(0), self.b.block(0));
+        let is_small = self.b.compare_imm(Cond::Ult, number, 1 << bits);
+        self.b.branch(is_small, small, large);
+        self.b.switch_to(small);
+        let own = self.b.binary_imm(BinaryOp::Add, number, 1);
+        self.b.jump(after, &[own]);
+        self.b.switch_to(large);
+        // Halve the range of the highest bit: shift out the low half where the high half has it.
+        // The position starts so that without resolution it is the bucket itself.
+        let bias = if bits == 0 { 2 } else { 0 };
+        let (mut rest, mut position) = (number, self.b.iconst(bias));
+        for half in [32, 16, 8, 4, 2, 1] {
+            let (shift, next) = (self.b.block(0), self.b.block(2));
+            let high = self.has_bits_from(rest, half);
+            let keep = self.b.block(0);
+            self.b.branch(high, shift, keep);
+            self.b.switch_to(keep);
+            self.b.jump(next, &[rest, position]);
+            self.b.switch_to(shift);
+            let shifted = self.b.binary_imm(BinaryOp::Lshr, rest, half);
+            let moved = self.b.binary_imm(BinaryOp::Add, position, half);
+            self.b.jump(next, &[shifted, moved]);
+            self.b.switch_to(next);
+            rest = self.b.param(next, 0);
+            position = self.b.param(next, 1);
+        }
+        if bits > 0 {
+            let bits = i64::from(bits);
+            let power = self.b.binary_imm(BinaryOp::Sub, position, bits);
+            let low = self.b.binary(BinaryOp::Lshr, number, power);
+            let low = self.b.binary_imm(BinaryOp::And, low, (1 << bits) - 1);
+            let base = self.b.binary_imm(BinaryOp::Add, power, 1);
+            let base = self.b.binary_imm(BinaryOp::Shl, base, bits);
+            let bucket = self.b.binary(BinaryOp::Add, base, low);
+            position = self.b.binary_imm(BinaryOp::Add, bucket, 1);
+        }
+        self.b.jump(after, &[position]);
+        self.b.switch_to(after);
+        self.b.param(after, 0)
+    }
+
+    /// Whether a number has a bit at this place or above.
+    fn has_bits_from(&mut self, number: Value, place: i64) -> Value {
+        if place >= 32 {
+            // The limit would not fit an immediate.
+            let high = self.b.binary_imm(BinaryOp::Lshr, number, place);
+            return self.b.compare_imm(Cond::Ne, high, 0);
+        }
+        self.b.compare_imm(Cond::Ugt, number, (1 << place) - 1)
+    }
+
+    /// Counts a record that found no room.
+    pub(super) fn count_lost(&mut self) {
+        let map = self.assembly.lost();
+        let key = self.temp(4);
+        self.b.zero(key.0, key.1, 4);
+        let map = self.b.map_addr(MapRef(map));
+        let key = self.pointer(key);
+        let found = self.b.call_helper(Helper::MapLookupElem, &[map, key]);
+        let there = self.b.compare_imm(Cond::Ne, found, 0);
+        self.when(there, |lower| {
+            let old = lower.b.load(LoadWidth::U64, found, 0);
+            let new = lower.b.binary_imm(BinaryOp::Add, old, 1);
+            lower.b.store(8, new, found, 0);
+        });
+    }
+}
