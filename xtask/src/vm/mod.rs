@@ -31,7 +31,10 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let cache = target_directory().join("vm");
     let mut base = Archive::new();
     base.file("bin/busybox", &packages::busybox(&cache)?, 0o755)?;
-    base.file("bin/bombus", &build::program("bombus-cli", "bombus")?, 0o755)?;
+    // The tests of a library have no use for it.
+    if !options.command.is_empty() || options.packages.iter().any(|name| name == "bombus-cli") {
+        base.file("bin/bombus", &build::program("bombus-cli", "bombus")?, 0o755)?;
+    }
     let script = if options.command.is_empty() {
         build::tests(&mut base, &options.packages)?
     } else {
