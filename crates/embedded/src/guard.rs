@@ -21,7 +21,7 @@ use std::mem;
 use std::os::fd::AsRawFd;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// The worker's name. Not the program's: who kills that by name means the front.
 const WORKER_NAME: &std::ffi::CStr = c"tracekeeper";
@@ -34,7 +34,7 @@ const FORWARDED: [i32; 6] =
 const JOB_CONTROL: [i32; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 
 static WORKER: AtomicI32 = AtomicI32::new(0);
-static FRONT_IS_GONE: AtomicBool = AtomicBool::new(false);
+static FRONT: AtomicI32 = AtomicI32::new(0);
 static MASK_BEFORE: OnceLock<u64> = OnceLock::new();
 
 /// Which of the two processes this is.
@@ -85,9 +85,13 @@ pub fn split() -> io::Result<Role> {
         }
         0 => {
             drop(reader);
-            become_worker(front)?;
+            become_worker(front);
             change_mask(libc::SIG_SETMASK, &to_set(before))?;
             change_mask(libc::SIG_BLOCK, &set_of(&JOB_CONTROL))?;
+            if front_is_gone() {
+                // Killed before it was watched.
+                return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+            }
             Ok(Role::Worker(Worker { result: writer }))
         }
         worker => {
@@ -102,10 +106,12 @@ pub fn split() -> io::Result<Role> {
     }
 }
 
-/// Whether the front was killed: nobody sees what the worker prints any more. (The news interrupts
-/// a wait: [`bombus_kernel::Wake::Signal`].)
+/// Whether this is a worker whose front was killed: nobody reads what it prints any more. The news
+/// come as a SIGTERM.
 pub fn front_is_gone() -> bool {
-    FRONT_IS_GONE.load(Ordering::Relaxed)
+    let front = FRONT.load(Ordering::Relaxed);
+    // SAFETY: takes nothing and cannot fail.
+    front != 0 && unsafe { libc::getppid() } != front
 }
 
 /// The blocked signals from before [`split`], bit 0 for signal 1: what commands start with.
@@ -167,24 +173,13 @@ fn withdraw() {
     }
 }
 
-fn become_worker(front: i32) -> io::Result<()> {
-    let gone = libc::SIGRTMAX() - 5;
-    // Without SA_RESTART: it is to interrupt a wait.
-    handle(gone, note_front_is_gone as *const () as usize, 0)?;
-    // SAFETY: passes numbers and a constant string; getppid cannot fail.
-    let parent = unsafe {
+fn become_worker(front: i32) {
+    FRONT.store(front, Ordering::Relaxed);
+    // SAFETY: passes numbers and a constant string.
+    unsafe {
         libc::prctl(libc::PR_SET_NAME, WORKER_NAME.as_ptr());
-        libc::prctl(libc::PR_SET_PDEATHSIG, gone);
-        libc::getppid()
-    };
-    if parent != front {
-        FRONT_IS_GONE.store(true, Ordering::Relaxed);
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
     }
-    Ok(())
-}
-
-extern "C" fn note_front_is_gone(_signal: i32) {
-    FRONT_IS_GONE.store(true, Ordering::Relaxed);
 }
 
 /// Passes a signal on that was sent to the front alone. What comes from the terminal has reached

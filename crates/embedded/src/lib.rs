@@ -6,7 +6,6 @@
 //! thread that calls [`bombus_kernel::Tracer::wait`].
 #![deny(unsafe_code)]
 
-mod catalog;
 pub mod catalog;
 mod context_use;
 mod core;

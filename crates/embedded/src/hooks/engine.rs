@@ -205,7 +205,7 @@ impl Engine {
                 Err(errno) => return Err(Error::os("wait for the traced processes", errno)),
             }
             if self.clock.as_ref().is_some_and(Clock::ticked) {
-                signal = self.signal_is_pending();
+                signal = self.signal_is_pending() || guard::front_is_gone();
                 self.tick(on);
                 if due() {
                     return Ok(Wake::Deadline);
@@ -305,6 +305,7 @@ impl Engine {
     /// process ends, and not one of its sleeping system calls is disturbed.
     pub fn keep_until_gone(&mut self) {
         self.detach_all();
+        self.clock = None;
         while self.needs_keeper() {
             let early: Vec<u32> = self.early.keys().copied().collect();
             for tid in early {
