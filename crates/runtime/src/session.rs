@@ -66,6 +66,8 @@ pub fn run(
     options: &Options,
     output: &mut Output<'_>,
 ) -> Result<Outcome> {
+    // The command first: it starts with the signal mask from before.
+    let command = options.command.as_ref().map(|command| tracer.spawn(command)).transpose()?;
     let signals = catch_signals(plan)?;
     tracer.watch_signals(signals.as_fd())?;
     let loaded = load(tracer, &plan.object)?;
@@ -73,7 +75,7 @@ pub fn run(
     let actions = Actions::new(plan, &maps, options.warnings);
     let events = plan.events.map(|map| loaded.maps[map as usize]).into_iter().collect();
     let mut session = Session { tracer, plan, loaded: &loaded, actions, events, lost: 0, signals };
-    let outcome = session.run(options, output);
+    let outcome = session.run(command, options, output);
     tracer.detach_all();
     output.flush();
     outcome
@@ -90,8 +92,12 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn run(&mut self, options: &Options, output: &mut Output<'_>) -> Result<Outcome> {
-        let command = options.command.as_ref().map(|c| self.tracer.spawn(c)).transpose()?;
+    fn run(
+        &mut self,
+        command: Option<u32>,
+        options: &Options,
+        output: &mut Output<'_>,
+    ) -> Result<Outcome> {
         if let Some(pid) = options.pid {
             self.tracer.follow(pid)?;
             self.follow_tree(pid)?;
@@ -296,12 +302,11 @@ impl CanCome for Trigger {
     }
 }
 
-/// The signals that end a session, those that the script probes, and `SIGPIPE`, which would end
-/// the process before it could let go of anything.
+/// The signals that end a session, and those that the script probes.
 fn catch_signals(plan: &Plan) -> Result<Signals> {
-    let mut caught = vec![libc::SIGPIPE];
     let hang_up_ignored = os::is_ignored(libc::SIGHUP);
-    caught.extend(ENDING.into_iter().filter(|&signal| signal != libc::SIGHUP || !hang_up_ignored));
+    let mut caught = ENDING.to_vec();
+    caught.retain(|&signal| signal != libc::SIGHUP || !hang_up_ignored);
     caught.extend(plan.probes.iter().filter_map(|probe| match probe.trigger {
         Trigger::Signal(signal) => Some(signal),
         _ => None,

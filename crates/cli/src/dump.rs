@@ -1,0 +1,84 @@
+//! What `-d` shows: the stages between a script and what the kernel gets.
+
+use std::fmt::Write;
+
+use bombus_compiler::ir::Module;
+use bombus_isa::Resolve;
+use bombus_platform::HELPERS;
+use bombus_script::plan::Plan;
+use bombus_script::syntax::ast::Program;
+use bombus_spec::ProgramSpec;
+
+/// The stages asked for, each under a heading.
+pub(crate) fn text<'a>(
+    stages: impl Iterator<Item = &'a str>,
+    program: &Program,
+    modules: &[Module],
+    plan: &Plan,
+) -> String {
+    let stages: Vec<_> = stages.collect();
+    let wanted = |stage: &str| stages.contains(&stage) || stages.contains(&"all");
+    let mut text = String::new();
+    let mut show = |stage: &str, body: &mut dyn FnMut() -> String| {
+        if wanted(stage) {
+            if stages.len() > 1 || stages.contains(&"all") {
+                let _ = writeln!(text, "--- {stage} ---");
+            }
+            text.push_str(&body());
+        }
+    };
+    show("ast", &mut || bombus_script::syntax::dump(program, false));
+    show("ir", &mut || modules.iter().map(|module| format!("{module}\n")).collect());
+    show("bytecode", &mut || plan.object.programs.iter().map(bytecode).collect());
+    show("plan", &mut || self::plan(plan));
+    text
+}
+
+/// The instructions of a program in the kernel's text form, with the script's lines.
+fn bytecode(program: &ProgramSpec) -> String {
+    let mut text = format!("{}:\n", program.name);
+    let insns: Vec<_> = program.insns.iter().map(|slot| slot.insn).collect();
+    let helpers = Helpers::new();
+    let mut line = None;
+    for (index, op) in bombus_isa::ops(&insns) {
+        let slot = &program.insns[index];
+        if slot.line.is_some() && slot.line != line {
+            line = slot.line;
+            if let Some(place) = line.and_then(|line| program.lines.get(line as usize)) {
+                let _ = writeln!(text, "; {} @ {}:{}", place.text.trim(), place.file, place.line);
+            }
+        }
+        let shown = match op {
+            Ok(op) => op.display(&helpers).to_string(),
+            Err(error) => format!("invalid: {error}"),
+        };
+        let reference = slot.reference.map_or(String::new(), |what| format!("  ; {what:?}"));
+        let _ = writeln!(text, "{index:5}: {shown}{reference}");
+    }
+    text
+}
+
+/// The names of helpers, with their `bpf_`.
+struct Helpers(Vec<(i32, String)>);
+
+impl Helpers {
+    fn new() -> Helpers {
+        Helpers(HELPERS.iter().map(|helper| (helper.id(), format!("bpf_{}", helper.name()))).collect())
+    }
+}
+
+impl Resolve for Helpers {
+    fn helper(&self, id: i32) -> Option<&str> {
+        self.0.iter().find(|(known, _)| *known == id).map(|(_, name)| name.as_str())
+    }
+}
+
+/// The plan without the code.
+fn plan(plan: &Plan) -> String {
+    let mut plan = plan.clone();
+    for program in &mut plan.object.programs {
+        program.insns.clear();
+        program.lines.clear();
+    }
+    format!("{plan:#?}\n")
+}
