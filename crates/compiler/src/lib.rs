@@ -4,7 +4,7 @@
 //! and turns it into one program.
 #![forbid(unsafe_code)]
 
-pub mod codegen;
+mod codegen;
 mod error;
 pub mod ir;
 pub mod passes;
