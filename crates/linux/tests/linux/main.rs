@@ -6,6 +6,7 @@ mod attach;
 mod catalog;
 mod code;
 mod detach;
+mod loader;
 mod maps;
 mod programs;
 mod ringbuf;
@@ -35,6 +36,7 @@ fn main() {
     let root = [
         maps::TESTS,
         programs::TESTS,
+        loader::TESTS,
         attach::TESTS,
         ringbuf::TESTS,
         spawn::TESTS,
