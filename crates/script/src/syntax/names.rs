@@ -83,6 +83,7 @@ pub(super) fn is_value(name: &str) -> bool {
             .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
     };
     BUILTINS.contains(&name)
+        || matches!(name, "true" | "false")
         || name.starts_with("__builtin_")
         || is_numbered("arg")
         || is_numbered("sarg")

@@ -26,12 +26,14 @@ impl Parser<'_> {
         let unfinished = points
             .last()
             .is_some_and(|point| point.parts.last().is_some_and(|part| part.text.is_empty()));
-        let diagnostic = self.unexpected("`{`");
-        self.fail_with(if unfinished {
-            diagnostic.help("a probe is written without spaces: `tracepoint:category:event`")
-        } else {
-            diagnostic.help("what a probe does stands in braces: `BEGIN { ... }`")
-        })
+        self.fail_with_help(
+            "`{`",
+            if unfinished {
+                "a probe is written without spaces: `tracepoint:category:event`"
+            } else {
+                "what a probe does stands in braces: `BEGIN { ... }`"
+            },
+        )
     }
 
     fn attach_point(&mut self) -> Parsed<AttachPoint> {

@@ -31,22 +31,25 @@ impl Parser<'_> {
     /// Any expression.
     pub(super) fn expr(&mut self) -> Parsed<Expr> {
         self.nested(|parser| {
+            let start = parser.current.span.start;
             let first = parser.unary()?;
-            parser.ternary_from(first)
+            parser.ternary_from(start, first)
         })
     }
 
-    /// The rest of an expression whose first operand is known.
-    pub(super) fn expr_from(&mut self, first: Expr) -> Parsed<Expr> {
+    /// The rest of an expression that starts with this operand; it began at `start`, perhaps with a
+    /// parenthesis.
+    pub(super) fn expr_from(&mut self, start: u32, first: Expr) -> Parsed<Expr> {
         self.nested(|parser| {
             parser.wrap()?;
-            parser.ternary_from(first)
+            let first = parser.postfix(start, first)?;
+            parser.ternary_from(start, first)
         })
     }
 
     /// `cond ? then : otherwise`, `cond ?: otherwise`
-    fn ternary_from(&mut self, first: Expr) -> Parsed<Expr> {
-        let cond = self.binary_from(first, 0)?;
+    fn ternary_from(&mut self, start: u32, first: Expr) -> Parsed<Expr> {
+        let cond = self.binary_from(start, first, 0)?;
         if !self.eat("?") {
             return Ok(cond);
         }
@@ -54,31 +57,27 @@ impl Parser<'_> {
         let then = if self.at(":") { None } else { Some(Box::new(self.expr()?)) };
         self.expect(":")?;
         let (cond, otherwise) = (Box::new(cond), Box::new(self.expr()?));
-        let span = cond.span.to(otherwise.span);
-        Ok(Expr { id: self.id(), span, kind: ExprKind::Ternary { cond, then, otherwise } })
+        let kind = ExprKind::Ternary { cond, then, otherwise };
+        Ok(Expr { id: self.id(), span: self.since(start), kind })
     }
 
     /// An expression of operators that bind at least as tightly as this.
     pub(super) fn binary(&mut self, min_precedence: u8) -> Parsed<Expr> {
         self.nested(|parser| {
+            let start = parser.current.span.start;
             let first = parser.unary()?;
-            parser.binary_from(first, min_precedence)
+            parser.binary_from(start, first, min_precedence)
         })
     }
 
-    fn binary_from(&mut self, first: Expr, min_precedence: u8) -> Parsed<Expr> {
+    fn binary_from(&mut self, start: u32, first: Expr, min_precedence: u8) -> Parsed<Expr> {
         let mut left = first;
         while let Some(op) = self.binary_op().filter(|op| op.precedence() >= min_precedence) {
             self.bump();
             self.wrap()?;
             let right = Box::new(self.binary(op.precedence() + 1)?);
-            let span = left.span.to(right.span);
-            let left_operand = Box::new(left);
-            left = Expr {
-                id: self.id(),
-                span,
-                kind: ExprKind::Binary { op, left: left_operand, right },
-            };
+            let kind = ExprKind::Binary { op, left: Box::new(left), right };
+            left = Expr { id: self.id(), span: self.since(start), kind };
         }
         Ok(left)
     }
@@ -103,15 +102,16 @@ impl Parser<'_> {
             Token::Punct("++") => UnaryOp::PreIncrement,
             Token::Punct("--") => UnaryOp::PreDecrement,
             _ => {
+                let start = self.current.span.start;
                 let primary = self.primary()?;
-                return self.postfix(primary);
+                return self.postfix(start, primary);
             }
         };
         self.nested(|parser| {
             let operator = parser.bump().span;
             let operand = Box::new(parser.unary()?);
             parser.check_operand(op, &operand);
-            let span = operator.to(operand.span);
+            let span = parser.since(operator.start);
             Ok(Expr { id: parser.id(), span, kind: ExprKind::Unary { op, operand } })
         })
     }
@@ -133,7 +133,7 @@ impl Parser<'_> {
     }
 
     /// `.field`, `->field`, `.0`, `[index]`, `++`, `--` after an operand.
-    pub(super) fn postfix(&mut self, first: Expr) -> Parsed<Expr> {
+    fn postfix(&mut self, start: u32, first: Expr) -> Parsed<Expr> {
         let mut expr = first;
         loop {
             let Token::Punct(punct) = self.current.token else { return Ok(expr) };
@@ -141,7 +141,6 @@ impl Parser<'_> {
                 return Ok(expr);
             }
             self.wrap()?;
-            let start = expr.span;
             let kind = match punct {
                 "." | "->" => self.field(expr)?,
                 "[" => {
@@ -162,8 +161,7 @@ impl Parser<'_> {
                     ExprKind::Unary { op, operand: Box::new(expr) }
                 }
             };
-            let span = start.to(self.since(start.start));
-            expr = Expr { id: self.id(), span, kind };
+            expr = Expr { id: self.id(), span: self.since(start), kind };
         }
     }
 

@@ -275,10 +275,8 @@ impl Parser<'_> {
         let start = self.bump().span.start;
         let name = self.expect_name("the name of the macro")?;
         if self.at("{") {
-            let diagnostic = self
-                .unexpected("`(`")
-                .help(format!("a macro without parameters is written `macro {}()`", name.text));
-            return self.fail_with(diagnostic);
+            let help = format!("a macro without parameters is written `macro {}()`", name.text);
+            return self.fail_with_help("`(`", help);
         }
         self.expect("(")?;
         let mut params = Vec::new();

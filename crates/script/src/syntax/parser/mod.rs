@@ -187,6 +187,13 @@ impl<'s> Parser<'s> {
         Err(Failed)
     }
 
+    /// Reports that something else was expected here, with a remedy, and gives up.
+    fn fail_with_help<T>(&mut self, expected: &str, help: impl Into<String>) -> Parsed<T> {
+        let diagnostic = self.unexpected(expected);
+        let is_comment = diagnostic.span != self.current.span;
+        self.fail_with(if is_comment { diagnostic } else { diagnostic.help(help) })
+    }
+
     /// Reports that something else was expected here, and gives up.
     fn fail<T>(&mut self, expected: &str) -> Parsed<T> {
         let diagnostic = self.unexpected(expected);

@@ -44,6 +44,7 @@ impl Parser<'_> {
                 if parser.eat(";") {
                     continue;
                 }
+                let start = parser.current.span.start;
                 match parser.piece() {
                     Ok(Piece::Value(expr)) if may_have_value => value = Some(Box::new(expr)),
                     Ok(Piece::Value(expr)) => {
@@ -52,7 +53,6 @@ impl Parser<'_> {
                     }
                     Ok(Piece::Stmt(stmt)) => stmts.push(stmt),
                     Err(_) => {
-                        let start = parser.current.span.start;
                         parser.skip_statement();
                         let id = parser.id();
                         stmts.push(Stmt { id, span: parser.since(start), kind: StmtKind::Error });
@@ -149,10 +149,8 @@ impl Parser<'_> {
     fn let_stmt(&mut self) -> Parsed<StmtKind> {
         self.bump();
         if self.current.token == Token::Map {
-            let diagnostic = self
-                .unexpected("a variable: `$name`")
-                .help("maps are declared outside of probes: `let @name = hash(1000);`");
-            return self.fail_with(diagnostic);
+            let help = "maps are declared outside of probes: `let @name = hash(1000);`";
+            return self.fail_with_help("a variable: `$name`", help);
         }
         let name = self.expect_token(Token::Var, "a variable: `$name`")?;
         let ty = if self.eat(":") { Some(self.type_annotation()?) } else { None };
@@ -166,8 +164,7 @@ impl Parser<'_> {
         let open = self.eat("(");
         let var = self.expect_token(Token::Var, "the loop's variable: `$name`")?;
         if !self.eat(":") {
-            let diagnostic = self.unexpected("`:`").help(FOR_HELP);
-            return self.fail_with(diagnostic);
+            return self.fail_with_help("`:`", FOR_HELP);
         }
         let start = self.binary(0)?;
         let iter = if self.eat("..") {
@@ -187,21 +184,15 @@ impl Parser<'_> {
 
     /// A condition before a block. Its parentheses are not needed, and never a tuple or record.
     pub(super) fn condition(&mut self) -> Parsed<Expr> {
-        let cond = if self.at("(") {
-            let open = self.bump().span;
-            let first = self.expr_or_comparison()?;
-            if !self.eat(")") {
-                return self.fail_closing(")", open);
-            }
-            if self.at("{") {
-                return Ok(first);
-            }
-            let first = self.postfix(first)?;
-            self.expr_from(first)?
-        } else {
-            self.expr_or_comparison()?
-        };
-        Ok(cond)
+        if !self.at("(") {
+            return self.expr_or_comparison();
+        }
+        let open = self.bump().span;
+        let first = self.expr_or_comparison()?;
+        if !self.eat(")") {
+            return self.fail_closing(")", open);
+        }
+        if self.at("{") { Ok(first) } else { self.expr_from(open.start, first) }
     }
 
     /// `/expr/`
@@ -216,6 +207,7 @@ impl Parser<'_> {
 
     /// An expression where `=` can only mean `==`.
     pub(super) fn expr_or_comparison(&mut self) -> Parsed<Expr> {
+        let start = self.current.span.start;
         let mut left = self.expr()?;
         while self.at("=") {
             self.report(
@@ -225,9 +217,8 @@ impl Parser<'_> {
             self.bump();
             self.wrap()?;
             let right = Box::new(self.expr()?);
-            let span = left.span.to(right.span);
             let kind = ExprKind::Binary { op: BinaryOp::Eq, left: Box::new(left), right };
-            left = Expr { id: self.id(), span, kind };
+            left = Expr { id: self.id(), span: self.since(start), kind };
         }
         Ok(left)
     }

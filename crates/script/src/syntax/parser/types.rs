@@ -22,11 +22,14 @@ impl<'s> Parser<'s> {
 
     /// `typeof(type)`, `typeof(expr)`
     pub(super) fn typeof_type(&mut self) -> Parsed<TypeRef> {
-        let start = self.bump().span.start;
-        self.expect("(")?;
-        let of = Box::new(self.type_or_expr(")")?);
-        self.expect(")")?;
-        Ok(TypeRef { id: self.id(), span: self.since(start), kind: TypeRefKind::Typeof(of) })
+        self.nested(|parser| {
+            let start = parser.bump().span.start;
+            parser.expect("(")?;
+            let of = Box::new(parser.type_or_expr(")")?);
+            parser.expect(")")?;
+            let kind = TypeRefKind::Typeof(of);
+            Ok(TypeRef { id: parser.id(), span: parser.since(start), kind })
+        })
     }
 
     /// A name with pointers and array lengths after it.
