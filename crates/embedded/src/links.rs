@@ -171,8 +171,7 @@ fn in_the_kernel(probe: String) -> Error {
         help: Some(
             "with root privileges, --kernel linux can; without, there are tracepoint:syscalls:*, \
              tracepoint:raw_syscalls:*, tracepoint:sched:sched_process_fork, _exec and _exit, \
-             tracepoint:signal:signal_deliver, rawtracepoint:sys_enter and sys_exit, uprobe, \
-             uretprobe, interval and profile"
+             rawtracepoint:sys_enter and sys_exit, uprobe, uretprobe, interval and profile"
                 .into(),
         ),
     }

@@ -76,12 +76,8 @@ pub(crate) fn load(
 
 /// One operation a slot; second slots of `ld_imm64` repeat the first. The code is known to be valid.
 fn decode(insns: &[Insn]) -> Vec<Op> {
-    let mut ops = Vec::with_capacity(insns.len());
-    while let Some(insn) = insns.get(ops.len()) {
-        let op = insn.decode(insns.get(ops.len() + 1).copied()).unwrap_or(Op::Exit);
-        ops.extend(std::iter::repeat_n(op, op.slots()));
-    }
-    ops
+    let valid = bombus_isa::ops(insns).filter_map(|(_, op)| op.ok());
+    valid.flat_map(|op| std::iter::repeat_n(op, op.slots())).collect()
 }
 
 /// What a `ld_imm64` that names a map loads.

@@ -12,6 +12,10 @@ const USER_END: u64 = 1 << 47;
 /// Bytes to read at a time when looking for the end of a string.
 const CHUNK: usize = 256;
 
+/// The kernel's word for an address that is not in the space asked for (`copy_from_kernel_nofault`,
+/// `mm/maccess.c`): the kernel's helpers pass it on.
+const OUT_OF_SPACE: i32 = libc::ERANGE;
+
 /// Whose memory.
 #[derive(Clone, Copy)]
 enum Space {
@@ -34,6 +38,12 @@ impl Context<'_, '_, '_> {
             Space::Kernel | Space::Either if !user => self.fetch_kernel(address, buffer),
             _ => 0,
         }
+    }
+
+    /// The error for what could not be read.
+    fn fault(space: Space, address: u64) -> u64 {
+        let out_of_space = matches!(space, Space::Kernel) && address < USER_END;
+        failure(if out_of_space { OUT_OF_SPACE } else { libc::EFAULT })
     }
 
     /// As much as there is: strings end before their buffers do, and so may what they lie in.
@@ -64,7 +74,7 @@ impl Context<'_, '_, '_> {
         }
         self.vm.write(self.run, to, size)?.copy_from_slice(&buffer);
         self.run.buffers.value = buffer;
-        Ok(if complete { 0 } else { failure(libc::EFAULT) })
+        Ok(if complete { 0 } else { Self::fault(space, from) })
     }
 
     /// `(dst, size, src)`: a string with its zero, cut off to fit; gives its length with the zero.
@@ -93,7 +103,7 @@ impl Context<'_, '_, '_> {
             None if faulted => {
                 buffer.clear();
                 buffer.resize(size, 0);
-                failure(libc::EFAULT)
+                Self::fault(space, from)
             }
             None => {
                 if let Some(last) = buffer.last_mut() {
