@@ -39,18 +39,17 @@ pub(crate) fn missing(wants: Wants) -> String {
         Some(text.trim().to_owned())
     };
     if !lacking.is_empty() && !has(&SYS_ADMIN) {
-        let mut missing = format!("{} (or {})", lacking.join(" and "), SYS_ADMIN.name);
-        if let Some(level) = setting("/proc/sys/kernel/unprivileged_bpf_disabled")
-            && level != "0"
-        {
-            missing.push_str(&format!(", with kernel.unprivileged_bpf_disabled={level}"));
+        let mut hints = vec![format!("or {}", SYS_ADMIN.name)];
+        let mut hint = |name: &str| {
+            if let Some(level) = setting(&format!("/proc/sys/kernel/{name}")) {
+                hints.push(format!("kernel.{name}={level}"));
+            }
+        };
+        hint("unprivileged_bpf_disabled");
+        if matches!(wants, Wants::Tracing) {
+            hint("perf_event_paranoid");
         }
-        if matches!(wants, Wants::Tracing)
-            && let Some(level) = setting("/proc/sys/kernel/perf_event_paranoid")
-        {
-            missing.push_str(&format!(" and kernel.perf_event_paranoid={level}"));
-        }
-        return missing;
+        return format!("{} ({})", lacking.join(" and "), hints.join("; "));
     }
     // All capabilities are there, so it is where they count, or something above them.
     if let Some(map) = setting("/proc/self/uid_map")
@@ -62,7 +61,9 @@ pub(crate) fn missing(wants: Wants) -> String {
         Some(lockdown) if lockdown.contains("[confidentiality]") => {
             "a kernel that is not locked down (lockdown=confidentiality)".to_owned()
         }
-        _ => "a security policy or sandbox that allows bpf(2) and perf_event_open(2)".to_owned(),
+        _ => {
+            "the permission of a security policy or sandbox (the capabilities are there)".to_owned()
+        }
     }
 }
 

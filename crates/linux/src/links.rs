@@ -252,3 +252,75 @@ pub(crate) fn detach_all(linux: &Linux) {
     let _ = fork::close_in_background(links, events, PATIENCE);
     linux.links.borrow_mut().count = all.count;
 }
+
+#[cfg(test)]
+mod tests {
+    use bombus_isa::opcode::{alu, atomic, jmp, pseudo};
+    use bombus_isa::{Insn, Reg, Size};
+    use bombus_kernel::{Kernel, ProgLoad};
+    use bombus_platform::{AttachType, MapType};
+    use bombus_spec::MapSpec;
+
+    use super::*;
+
+    /// How programs were attached before Linux 5.15 works on later kernels as well.
+    #[test]
+    fn without_links() {
+        if let Err(error) = crate::can_load_programs() {
+            println!("skipped: {error}");
+            return;
+        }
+        let mut linux = Linux::new().unwrap();
+        linux.features.perf_link = false;
+        let cell = linux.map_create(&MapSpec {
+            name: "test".into(),
+            map_type: MapType::Array,
+            key_size: 4,
+            value_size: 8,
+            max_entries: 1,
+            flags: 0,
+            contents: Vec::new(),
+        });
+        let cell = cell.unwrap();
+        let [low, high] = Insn::ld_imm64(Reg::R1, pseudo::MAP_FD, cell.0.into());
+        // Counts for this process: get_current_pid_tgid, map_lookup_elem.
+        let code = [
+            Insn::call_helper(14),
+            Insn::alu64_imm(alu::RSH, Reg::R0, 32),
+            Insn::jmp_imm(jmp::JNE, Reg::R0, std::process::id() as i32, 9),
+            Insn::store_imm(Size::W, Reg::FP, -4, 0),
+            low,
+            high,
+            Insn::mov(Reg::R2, Reg::FP),
+            Insn::alu64_imm(alu::ADD, Reg::R2, -4),
+            Insn::call_helper(1),
+            Insn::jmp_imm(jmp::JEQ, Reg::R0, 0, 2),
+            Insn::mov_imm(Reg::R1, 1),
+            Insn::atomic(Size::Dw, atomic::ADD, Reg::R0, 0, Reg::R1),
+            Insn::mov_imm(Reg::R0, 0),
+            Insn::exit(),
+        ];
+        let program = linux.prog_load(&ProgLoad {
+            name: "bombus_test",
+            prog_type: ProgType::Tracepoint,
+            attach_type: AttachType::None,
+            attach_to: None,
+            insns: &code,
+            license: "GPL",
+            btf: None,
+            func_info: &[],
+            line_info: &[],
+        });
+        let count = || linux.map_lookup(cell, &[0; 4]).unwrap().unwrap();
+        let call = || (0..100).for_each(|_| assert_ne!(std::os::unix::process::parent_id(), 0));
+        let name = "sys_enter_getppid".into();
+        let at = AttachPoint::Tracepoint { category: "syscalls".into(), name };
+        linux.attach(program.unwrap(), &at, 0).unwrap();
+        call();
+        assert_eq!(count(), 100u64.to_ne_bytes());
+        linux.detach_all();
+        std::thread::sleep(Duration::from_millis(500));
+        call();
+        assert_eq!(count(), 100u64.to_ne_bytes());
+    }
+}

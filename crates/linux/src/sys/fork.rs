@@ -194,7 +194,11 @@ impl Held {
         let mut wake = std::fs::File::from(
             self.wake.try_clone().map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?,
         );
-        wake.write_all(&[1]).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+        if wake.write_all(&[1]).is_err() {
+            // Somebody has killed it.
+            let _ = process::wait_for(self.pid);
+            return Err(libc::ESRCH);
+        }
         // The child needs a moment to be scheduled; leave it the CPU if there is only one.
         while self.flags.flag(AWAKE).load(Ordering::Acquire) == 0 {
             if process::try_wait(self.pid)?.is_some() {

@@ -92,7 +92,7 @@ fn tracepoint_by_type() -> Result<(), Failed> {
 }
 
 /// User probes on the function that the workload calls.
-fn probe(on_return: bool, pid: Option<u32>) -> Result<AttachPoint, Failed> {
+pub(crate) fn probe(on_return: bool, pid: Option<u32>) -> Result<AttachPoint, Failed> {
     let (path, offset) = (workload::binary()?, workload::probed_offset()?);
     Ok(AttachPoint::Uprobe { path, offset, on_return, pid })
 }

@@ -6,6 +6,7 @@ mod attach;
 mod catalog;
 mod code;
 mod detach;
+mod killed;
 mod loader;
 mod maps;
 mod programs;
@@ -41,6 +42,7 @@ fn main() {
         ringbuf::TESTS,
         spawn::TESTS,
         detach::TESTS,
+        killed::TESTS,
         catalog::TESTS,
     ]
     .concat();

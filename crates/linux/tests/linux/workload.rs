@@ -54,6 +54,11 @@ fn perform(what: &str, number: u64) {
                 .all(|line| line.ends_with("\t0000000000000000"));
             std::process::exit(if clean { 0 } else { 1 });
         }
+        "trace" | "trace-holding" => {
+            if let Err(failed) = crate::killed::trace(what == "trace-holding") {
+                println!("{}", failed.message().unwrap_or_default());
+            }
+        }
         "unprivileged" => match bombus_linux::can_load_programs() {
             Ok(()) => println!("can load"),
             Err(error) => println!("{error}"),
