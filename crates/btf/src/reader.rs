@@ -63,8 +63,7 @@ pub struct Type<'a> {
 impl<'a> Type<'a> {
     /// Its name; empty when it has none.
     pub fn name(&self) -> &'a [u8] {
-        let end = self.name.iter().position(|&byte| byte == 0);
-        &self.name[..end.unwrap_or(self.name.len())]
+        until_zero(self.name)
     }
 
     /// Whether it has this name. Quicker than to compare with [`Type::name`].
@@ -146,6 +145,27 @@ impl<'a> Reader<'a> {
             })
         })
     }
+    /// Names and values of an enumeration; nothing for other kinds.
+    pub fn enumerators(&self, ty: &Type<'a>) -> impl Iterator<Item = (&'a [u8], i64)> + use<'a> {
+        let (strings, kind, signed) = (self.strings, ty.kind, ty.flag);
+        let size = if matches!(kind, Kind::Enum | Kind::Enum64) { kind.extra_bytes(1) } else { 0 };
+        // Chunks cannot be empty; the count of other kinds is not one of enumerators.
+        let count = if size == 0 { 0 } else { ty.count.into() };
+        ty.extra.chunks_exact(size.max(1)).take(count).filter_map(move |record| {
+            let low = u32_at(record, 4)?;
+            let value = match kind {
+                Kind::Enum64 => i64::from(low) | (i64::from(u32_at(record, 8)?) << 32),
+                _ if signed => i64::from(low as i32),
+                _ => i64::from(low),
+            };
+            Some((until_zero(strings.get(u32_at(record, 0)? as usize..)?), value))
+        })
+    }
+}
+
+fn until_zero(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().position(|&byte| byte == 0);
+    &bytes[..end.unwrap_or(bytes.len())]
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

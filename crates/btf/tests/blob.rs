@@ -190,6 +190,9 @@ fn running_kernel() {
     assert!(ours.next().is_none(), "bpftool has {count} types, we have more");
     assert!(count > 1000, "a kernel has more than {count} types");
     assert!(reader.find(Kind::Typedef, "btf_trace_sys_enter").is_some());
+    let map_types = reader.types().find(|ty| ty.is_named("bpf_map_type")).unwrap();
+    let values: Vec<_> = reader.enumerators(&map_types).take(2).collect();
+    assert_eq!(values, [(&b"BPF_MAP_TYPE_UNSPEC"[..], 0), (b"BPF_MAP_TYPE_HASH", 1)]);
 }
 
 proptest! {

@@ -29,6 +29,16 @@ pub enum HelperInfo {
     RingbufMem,
 }
 
+/// Gives listings the names of helpers ([`bombus_isa::Op::display`]).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HelperNames;
+
+impl bombus_isa::Resolve for HelperNames {
+    fn helper(&self, id: i32) -> Option<&str> {
+        Helper::from_id(id).map(Helper::symbol)
+    }
+}
+
 macro_rules! helpers {
     ($($(#[$doc:meta])* $variant:ident = $id:literal, $name:literal ($($arg:ident),*);)*) => {
         /// A helper function. The numbers are the kernel's.
@@ -44,6 +54,11 @@ macro_rules! helpers {
             /// The name without `bpf_`, as the kernel's table has it.
             pub const fn name(self) -> &'static str {
                 match self { $(Helper::$variant => $name,)* }
+            }
+
+            /// The name in C, and in the kernel's listings.
+            pub const fn symbol(self) -> &'static str {
+                match self { $(Helper::$variant => concat!("bpf_", $name),)* }
             }
 
             /// What it takes.

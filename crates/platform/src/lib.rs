@@ -8,7 +8,7 @@ pub mod pt_regs;
 mod syscall;
 mod syscall_table;
 
-pub use helper::{HELPERS, Helper, HelperInfo};
+pub use helper::{HELPERS, Helper, HelperInfo, HelperNames};
 pub use map_type::MapType;
 pub use prog_type::{AttachType, ProgType};
 pub use syscall::{
