@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bombus_compiler::{Target, compile, ir, passes};
 use bombus_isa::Insn;
+use bombus_platform::Helper;
 use bombus_spec::{MapSpec, Reference};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -97,6 +98,14 @@ fn output(header: &str, input: &str) -> Result<String, Failed> {
     Ok(module.to_string())
 }
 
+struct Names;
+
+impl bombus_isa::Resolve for Names {
+    fn helper(&self, id: i32) -> Option<&str> {
+        Helper::from_id(id).map(Helper::name)
+    }
+}
+
 fn compiled(module: &ir::Module, target: Target) -> Result<String, Failed> {
     let mut maps: Vec<MapSpec> = Vec::new();
     let compiled = match compile(module, &target, &mut maps) {
@@ -118,6 +127,7 @@ fn compiled(module: &ir::Module, target: Target) -> Result<String, Failed> {
             writeln!(text, "{}({}):", func.name, func.args)?;
         }
         let op = op.map_err(|error| format!("slot {slot}: {error}"))?;
+        let op = op.display(&Names);
         let reference = match compiled.insns[slot].reference {
             None => String::new(),
             Some(Reference::Map(map)) => format!("    ; map{map}"),

@@ -8,6 +8,7 @@ use regalloc2::{
 };
 
 use super::lower::inverse_jump;
+use super::peephole;
 use super::vcode::{Jump, Mach, Place, VCode};
 use crate::Target;
 use crate::ir::{FuncRef, Line, StackSlot};
@@ -30,16 +31,19 @@ pub(super) struct FrameLayout<'a> {
 
 /// How a block ends.
 #[derive(Clone, Copy, Debug)]
-enum End {
+pub(super) enum End {
     Goto(usize),
     Branch(Jump, Reg, Reg, usize, usize),
     Exit,
 }
 
-struct Part {
-    insns: Vec<SpecInsn>,
-    calls: Vec<(u32, FuncRef)>,
-    end: End,
+/// A block's code, without the jumps at its end.
+pub(super) struct Part {
+    pub(super) insns: Vec<SpecInsn>,
+    pub(super) calls: Vec<(u32, FuncRef)>,
+    /// How many arguments the calls take, by slot in order.
+    pub(super) call_args: Vec<(u32, u8)>,
+    pub(super) end: End,
     line: Option<u32>,
 }
 
@@ -50,9 +54,10 @@ pub(super) fn emit(
     frame: &FrameLayout<'_>,
     target: Target,
 ) -> Option<Emitted> {
-    let parts: Vec<Part> = (0..code.ranges.len())
+    let mut parts: Vec<Part> = (0..code.ranges.len())
         .map(|i| BlockEmitter::new(code, output, frame, target).block(MachBlock::new(i)))
         .collect();
+    peephole::run(&mut parts);
     Layout::new(parts, target).emit()
 }
 
@@ -63,6 +68,7 @@ struct BlockEmitter<'a> {
     target: Target,
     insns: Vec<SpecInsn>,
     calls: Vec<(u32, FuncRef)>,
+    call_args: Vec<(u32, u8)>,
     line: Option<Line>,
 }
 
@@ -73,8 +79,8 @@ impl<'a> BlockEmitter<'a> {
         frame: &'a FrameLayout<'a>,
         target: Target,
     ) -> BlockEmitter<'a> {
-        let (insns, calls) = (Vec::new(), Vec::new());
-        BlockEmitter { code, output, frame, target, insns, calls, line: None }
+        let (insns, calls, call_args) = (Vec::new(), Vec::new(), Vec::new());
+        BlockEmitter { code, output, frame, target, insns, calls, call_args, line: None }
     }
 
     fn block(mut self, block: MachBlock) -> Part {
@@ -92,7 +98,7 @@ impl<'a> BlockEmitter<'a> {
             }
         }
         let line = self.line.map(|line| line.0);
-        Part { insns: self.insns, calls: self.calls, end, line }
+        Part { insns: self.insns, calls: self.calls, call_args: self.call_args, end, line }
     }
 
     fn push(&mut self, insn: Insn) {
@@ -219,8 +225,12 @@ impl<'a> BlockEmitter<'a> {
                 let (base, offset) = self.place(at, base(1));
                 self.push(Insn::atomic(size, atomic::ADD, base, offset, reg(0)));
             }
-            Mach::CallHelper(helper) => self.push(Insn::call_helper(helper.id())),
+            Mach::CallHelper(helper) => {
+                self.call_args.push((self.insns.len() as u32, allocs.len() as u8 - 1));
+                self.push(Insn::call_helper(helper.id()));
+            }
             Mach::Call(func) => {
+                self.call_args.push((self.insns.len() as u32, allocs.len() as u8 - 1));
                 self.calls.push((self.insns.len() as u32, func));
                 self.push(Insn::call_local(0));
             }

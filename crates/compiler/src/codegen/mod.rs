@@ -3,6 +3,7 @@
 mod emit;
 mod frame;
 mod lower;
+mod peephole;
 mod regalloc;
 mod scratch;
 mod vcode;

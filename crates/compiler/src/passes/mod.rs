@@ -4,6 +4,7 @@
 pub mod cfg_cleanup;
 pub mod copy_propagation;
 pub mod dce;
+pub mod dead_stores;
 pub mod eval;
 pub mod expand;
 pub mod fold;
@@ -24,7 +25,9 @@ pub fn optimize(module: &mut Module, target: Target) {
         fold::run(func);
         promote::run(func);
         scalar(func);
+        dead_stores::run(func);
         expand::run(func, target);
+        dead_stores::run(func);
         scalar(func);
     }
 }
@@ -49,6 +52,7 @@ pub fn by_name(name: &str) -> Option<fn(&mut Function, Target) -> bool> {
         "cfg_cleanup" => |func, _| cfg_cleanup::run(func),
         "copy_propagation" => |func, _| copy_propagation::run(func),
         "dce" => |func, _| dce::run(func),
+        "dead_stores" => |func, _| dead_stores::run(func),
         "expand" => expand::run,
         "fold" => |func, _| fold::run(func),
         "gvn" => |func, _| gvn::run(func),
