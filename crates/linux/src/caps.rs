@@ -12,6 +12,8 @@ pub(crate) enum Wants {
     Bpf,
     /// Tracing programs and perf events: `CAP_BPF` and `CAP_PERFMON` (Linux 5.8).
     Tracing,
+    /// Probes on user functions (`perf_uprobe_event_init`, `kernel/events/core.c`).
+    UserProbes,
 }
 
 struct Capability {
@@ -31,6 +33,7 @@ pub(crate) fn missing(wants: Wants) -> String {
     let wanted: &[Capability] = match wants {
         Wants::Bpf => &[BPF],
         Wants::Tracing => &[BPF, PERFMON],
+        Wants::UserProbes => &[SYS_ADMIN],
     };
     let lacking: Vec<&str> =
         wanted.iter().filter(|wanted| !has(wanted)).map(|wanted| wanted.name).collect();
@@ -39,17 +42,25 @@ pub(crate) fn missing(wants: Wants) -> String {
         Some(text.trim().to_owned())
     };
     if !lacking.is_empty() && !has(&SYS_ADMIN) {
-        let mut hints = vec![format!("or {}", SYS_ADMIN.name)];
+        let mut hints = Vec::new();
+        if !matches!(wants, Wants::UserProbes) {
+            hints.push(format!("or {}", SYS_ADMIN.name));
+        }
         let mut hint = |name: &str| {
             if let Some(level) = setting(&format!("/proc/sys/kernel/{name}")) {
                 hints.push(format!("kernel.{name}={level}"));
             }
         };
-        hint("unprivileged_bpf_disabled");
+        if !matches!(wants, Wants::UserProbes) {
+            hint("unprivileged_bpf_disabled");
+        }
         if matches!(wants, Wants::Tracing) {
             hint("perf_event_paranoid");
         }
-        return format!("{} ({})", lacking.join(" and "), hints.join("; "));
+        return match hints.join("; ") {
+            none if none.is_empty() => lacking.join(" and "),
+            hints => format!("{} ({hints})", lacking.join(" and ")),
+        };
     }
     // All capabilities are there, so it is where they count, or something above them.
     if let Some(map) = setting("/proc/self/uid_map")

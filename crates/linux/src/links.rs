@@ -153,7 +153,7 @@ fn uprobe(
             errno,
             help: Some("is it the start of an instruction in a regular file?".into()),
         },
-        errno => privileged(doing(), errno, Wants::Tracing),
+        errno => privileged(doing(), errno, Wants::UserProbes),
     };
     let event = perf::uprobe(source.event_type, config, &c_path, offset, target).map_err(failed)?;
     on_event(linux, program, event, cookie).map_err(failed)

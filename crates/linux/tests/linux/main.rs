@@ -14,8 +14,9 @@ mod ringbuf;
 mod spawn;
 mod workload;
 
+use bombus_kernel::catalog::Catalog;
 use bombus_kernel::{Kernel, MapFd, ProgFd, ProgLoad};
-use bombus_linux::Linux;
+use bombus_linux::{Linux, LinuxCatalog};
 use bombus_platform::{AttachType, MapType, ProgType};
 use bombus_spec::MapSpec;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -28,9 +29,9 @@ fn main() {
         return;
     }
     let arguments = Arguments::from_args();
-    let privileged = bombus_linux::can_load_programs();
-    if let Err(error) = &privileged {
-        println!("skipped: what needs privileges: {error}");
+    let privileged = privileges();
+    if let Err(reason) = &privileged {
+        println!("skipped: what needs privileges: {reason}");
     }
     let trial = |(name, test): Test, ignored| Trial::test(name, test).with_ignored_flag(ignored);
     let anybody = [catalog::ANYBODY, spawn::ANYBODY].concat();
@@ -49,6 +50,13 @@ fn main() {
     let anybody = anybody.into_iter().map(|test| trial(test, false));
     let root = root.into_iter().map(|test| trial(test, privileged.is_err()));
     libtest_mimic::run(&arguments, anybody.chain(root).collect()).exit();
+}
+
+/// Whether programs can be loaded and tracepoints be found; why not.
+fn privileges() -> Result<(), String> {
+    bombus_linux::can_load_programs().map_err(|error| error.to_string())?;
+    let format = LinuxCatalog::new().tracepoint_format("raw_syscalls", "sys_enter");
+    format.map(drop).ok_or_else(|| "tracefs cannot be read".to_owned())
 }
 
 /// Fails the test with these words unless the condition holds.
