@@ -1,15 +1,17 @@
 //! The same operations on the embedded kernel and, where the machine allows, on Linux: results and
 //! error numbers must be those that the file says, on both. See `parity/README.md`.
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use bombus_embedded::{Embedded, Options};
-use bombus_isa::{Imm64, Insn, Op, asm};
+use bombus_isa::{Imm64, Insn, Op};
 use bombus_kernel::{Error, Kernel, MapFd, UpdateFlag, load};
 use bombus_linux::Linux;
-use bombus_platform::{AttachType, HELPERS, MapType, ProgType};
+use bombus_platform::{AttachType, MapType, ProgType};
 use bombus_spec::{Function, MapSpec, ObjectSpec, ProgramSpec, SourceLine, SpecInsn};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -205,15 +207,9 @@ impl Bench<'_> {
 
     /// Loads the program and runs it once; its value as a signed number.
     fn program(&mut self, text: &str) -> Result<String, Failed> {
-        let mut text = text.to_owned();
-        for (index, (map, _)) in self.maps.iter().enumerate() {
-            text = text.replace(&format!("map{index}"), &format!("map[fd:{}]", map.0));
-        }
-        for helper in HELPERS {
-            let (name, number) = (format!("call {}\n", helper.name()), helper.id());
-            text = text.replace(&name, &format!("call {number}\n"));
-        }
-        let object = ObjectSpec { maps: Vec::new(), programs: vec![specification(&asm(&text)?)] };
+        let maps: Vec<MapFd> = self.maps.iter().map(|(map, _)| *map).collect();
+        let insns = support::assemble(text, &maps)?;
+        let object = ObjectSpec { maps: Vec::new(), programs: vec![specification(&insns)] };
         let program = match load(self.kernel, &object) {
             Err(Error::Rejected { log, .. }) => return Err(log.into()),
             loaded => loaded?.programs[0],
