@@ -160,7 +160,8 @@ fn find(program: &OsStr) -> Result<PathBuf> {
     for directory in std::env::split_paths(&path).filter(|_| !program.is_empty()) {
         match test(directory.join(program)) {
             Ok(path) => return Ok(path),
-            Err(libc::EACCES) => reason = libc::EACCES,
+            // It is there, but no program; a directory that may not be searched is another matter.
+            Err(libc::EACCES) if directory.join(program).exists() => reason = libc::EACCES,
             Err(_) => {}
         }
     }
