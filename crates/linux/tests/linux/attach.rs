@@ -123,8 +123,8 @@ fn timer(every_cpu: bool, period: Period) -> Result<u64, Failed> {
 
 fn timer_on_every_cpu() -> Result<(), Failed> {
     let ticks = timer(true, Period::Hertz(1000))?;
-    // 300 if it had a CPU for itself.
-    ensure((30..=400).contains(&ticks), || format!("{ticks} ticks"))
+    // 300 if it had a CPU for itself, and the machine is not emulated.
+    ensure((5..=400).contains(&ticks), || format!("{ticks} ticks"))
 }
 
 fn timer_on_one_cpu() -> Result<(), Failed> {
@@ -141,7 +141,7 @@ fn timer_on_one_cpu() -> Result<(), Failed> {
     std::thread::sleep(Duration::from_millis(300));
     linux.detach_all();
     let ticks = read_cell(&linux, cell)?;
-    ensure((30..=200).contains(&ticks), || format!("{ticks} ticks"))?;
+    ensure((5..=200).contains(&ticks), || format!("{ticks} ticks"))?;
     // Timers have stopped when `detach_all` is back.
     std::thread::sleep(Duration::from_millis(30));
     same(read_cell(&linux, cell)?, ticks)
