@@ -3,15 +3,16 @@
 //! Slots that are never live together share memory. A slot is live from its first access to its
 //! last; memory that is completely written before anything reads it is not live before.
 
+use super::bitset::BitSet;
 use crate::ir::{BinaryOp, Block, Cfg, Function, Op, StackSlot, Value};
 
 /// What the slots of a function need.
 #[derive(Clone, Debug)]
 pub(super) struct Interference {
-    /// By slot: whether anything refers to it.
-    pub(super) used: Vec<bool>,
+    /// The slots that anything refers to.
+    pub(super) used: BitSet,
     /// By slot: the others that are live at the same time.
-    conflicts: Vec<Vec<bool>>,
+    conflicts: Vec<BitSet>,
 }
 
 /// How an instruction touches a slot.
@@ -23,13 +24,18 @@ enum Touch {
     Use,
 }
 
-/// What a block does with a slot.
-#[derive(Clone, Copy, Default)]
+/// What a block does with a slot that it touches.
+#[derive(Clone, Copy)]
 struct Summary {
-    first: Option<u32>,
-    last: Option<u32>,
+    slot: usize,
+    /// Positions of the first and the last touch; the block's start is 0.
+    first: u32,
+    last: u32,
+    /// Bytes from its start that were written before anything used it.
+    written: i64,
     /// Completely written before any use.
     kills: bool,
+    /// Used before it is completely written.
     exposed: bool,
 }
 
@@ -37,23 +43,19 @@ impl Interference {
     pub(super) fn new(func: &Function) -> Interference {
         let slots = func.slots.len();
         let mut interference =
-            Interference { used: vec![false; slots], conflicts: vec![vec![false; slots]; slots] };
+            Interference { used: BitSet::new(slots), conflicts: vec![BitSet::new(slots); slots] };
         if slots == 0 {
             return interference;
         }
         let cfg = Cfg::new(func);
         let derived = Derived::new(func, &cfg);
-        let mut summaries = vec![vec![Summary::default(); slots]; func.blocks.len()];
+        let mut summaries = vec![Vec::new(); func.blocks.len()];
         for &block in &cfg.rpo {
-            summarize(func, block, &derived, &mut summaries[block.index()]);
+            summaries[block.index()] = summarize(func, block, &derived);
         }
-        for &block in &cfg.rpo {
-            for (slot, summary) in summaries[block.index()].iter().enumerate() {
-                interference.used[slot] |= summary.first.is_some();
-            }
-        }
-        for slot in 0..slots {
-            interference.used[slot] |= derived.lost[slot];
+        interference.used.union(&derived.lost);
+        for summary in summaries.iter().flatten() {
+            interference.used.insert(summary.slot);
         }
         let live_out = backward(&cfg, &summaries, slots);
         let reached_in = forward(&cfg, &summaries, slots);
@@ -74,29 +76,33 @@ impl Interference {
         &mut self,
         end: u32,
         summaries: &[Summary],
-        live_out: &[bool],
-        reached_in: &[bool],
-        lost: &[bool],
+        live_out: &BitSet,
+        reached_in: &BitSet,
+        lost: &BitSet,
     ) {
-        let mut ranges: Vec<(usize, u32, u32)> = Vec::new();
-        for (slot, summary) in summaries.iter().enumerate() {
-            if lost[slot] {
-                ranges.push((slot, 0, end));
+        let mut ranges: Vec<(usize, u32, u32)> = lost.iter().map(|slot| (slot, 0, end)).collect();
+        // Live all through.
+        let mut through = live_out.clone();
+        through.intersect(reached_in);
+        through.subtract(lost);
+        for summary in summaries {
+            let slot = summary.slot;
+            through.remove(slot);
+            if lost.contains(slot) {
                 continue;
             }
-            let out = live_out[slot];
+            let out = live_out.contains(slot);
             let live_in = summary.exposed || (out && !summary.kills);
-            let from = if live_in && reached_in[slot] { Some(0) } else { summary.first };
-            let to = if out { Some(end) } else { summary.last };
-            if let (Some(from), Some(to)) = (from, to) {
-                ranges.push((slot, from, to));
-            }
+            let from = if live_in && reached_in.contains(slot) { 0 } else { summary.first };
+            ranges.push((slot, from, if out { end } else { summary.last }));
         }
+        let touched = ranges.len();
+        ranges.extend(through.iter().map(|slot| (slot, 0, end)));
         for (i, &(a, from_a, to_a)) in ranges.iter().enumerate() {
-            for &(b, from_b, to_b) in &ranges[..i] {
+            for &(b, from_b, to_b) in &ranges[..i.min(touched)] {
                 if from_a <= to_b && from_b <= to_a {
-                    self.conflicts[a][b] = true;
-                    self.conflicts[b][a] = true;
+                    self.conflicts[a].insert(b);
+                    self.conflicts[b].insert(a);
                 }
             }
         }
@@ -106,15 +112,14 @@ impl Interference {
     /// bytes all take.
     pub(super) fn place(&self, func: &Function, chosen: impl Fn(usize) -> bool) -> (Vec<u32>, u32) {
         let size = |slot: usize| func.slots[slot].size.next_multiple_of(8);
-        let mut order: Vec<usize> =
-            (0..func.slots.len()).filter(|&slot| self.used[slot] && chosen(slot)).collect();
+        let mut order: Vec<usize> = self.used.iter().filter(|&slot| chosen(slot)).collect();
         order.sort_by_key(|&slot| std::cmp::Reverse(size(slot)));
         let mut starts = vec![0; func.slots.len()];
         let mut total = 0;
         for (i, &slot) in order.iter().enumerate() {
             let mut taken: Vec<(u32, u32)> = order[..i]
                 .iter()
-                .filter(|&&other| self.conflicts[slot][other])
+                .filter(|&&other| self.conflicts[slot].contains(other))
                 .map(|&other| (starts[other], starts[other] + size(other)))
                 .collect();
             taken.sort_unstable();
@@ -134,16 +139,16 @@ impl Interference {
 
 /// Which values are addresses in which slot.
 struct Derived {
-    /// By value.
+    /// By value: the slot, and the place in it when that is constant.
     slot: Vec<Option<(StackSlot, Option<i64>)>>,
-    /// By slot: whether an address goes where it cannot be followed.
-    lost: Vec<bool>,
+    /// The slots with an address that goes where it cannot be followed.
+    lost: BitSet,
 }
 
 impl Derived {
     fn new(func: &Function, cfg: &Cfg) -> Derived {
-        let mut derived =
-            Derived { slot: vec![None; func.values as usize], lost: vec![false; func.slots.len()] };
+        let lost = BitSet::new(func.slots.len());
+        let mut derived = Derived { slot: vec![None; func.values as usize], lost };
         let mut numbers = vec![None; func.values as usize];
         for &block in &cfg.rpo {
             for inst in &func.blocks[block.index()].insts {
@@ -158,6 +163,7 @@ impl Derived {
                             let number = numbers[b.index()].filter(|_| is_add);
                             let at = at.zip(number).map(|(at, n)| i64::wrapping_add(at, n));
                             derived.slot[result.index()] = Some((slot, at));
+                            derived.lose(b);
                         } else if let Some((slot, _)) = derived.slot[b.index()] {
                             derived.slot[result.index()] = Some((slot, None));
                         }
@@ -166,6 +172,7 @@ impl Derived {
                         derived.lose(a);
                         derived.lose(b);
                     }
+                    Op::Unary(_, a) => derived.lose(a),
                     _ => {}
                 }
             }
@@ -176,7 +183,7 @@ impl Derived {
 
     fn lose(&mut self, value: Value) {
         if let Some((slot, _)) = self.slot[value.index()] {
-            self.lost[slot.index()] = true;
+            self.lost.insert(slot.index());
         }
     }
 
@@ -195,6 +202,7 @@ impl Derived {
             visit(slot.index(), Touch::Write(start, start.wrapping_add(i64::from(*bytes))));
             return;
         }
+        // Making an address is no access.
         if matches!(op, Op::Binary(..)) {
             return;
         }
@@ -206,65 +214,76 @@ impl Derived {
     }
 }
 
-fn summarize(func: &Function, block: Block, derived: &Derived, summaries: &mut [Summary]) {
-    // Bytes written so far, as ranges in order, of slots that nothing used yet.
-    let mut written: Vec<i64> = vec![0; summaries.len()];
+fn summarize(func: &Function, block: Block, derived: &Derived) -> Vec<Summary> {
+    let mut summaries: Vec<Summary> = Vec::new();
     for (i, inst) in func.blocks[block.index()].insts.iter().enumerate() {
+        let now = i as u32 + 1;
         derived.touches(&inst.op, |slot, touch| {
-            let summary = &mut summaries[slot];
-            summary.first.get_or_insert(i as u32 + 1);
-            summary.last = Some(i as u32 + 1);
+            let at = summaries.iter().position(|summary| summary.slot == slot);
+            let at = at.unwrap_or_else(|| {
+                let (kills, exposed) = (false, false);
+                let (first, last, written) = (now, now, 0);
+                summaries.push(Summary { slot, first, last, written, kills, exposed });
+                summaries.len() - 1
+            });
+            let summary = &mut summaries[at];
+            summary.last = now;
             if summary.kills || summary.exposed {
                 return;
             }
             match touch {
                 // Written from the start on, as expansion does.
-                Touch::Write(start, end) if start <= written[slot] => {
-                    written[slot] = written[slot].max(end);
-                    summary.kills = written[slot] >= i64::from(func.slots[slot].size);
+                Touch::Write(start, end) if start <= summary.written => {
+                    summary.written = summary.written.max(end);
+                    summary.kills = summary.written >= i64::from(func.slots[slot].size);
                 }
                 _ => summary.exposed = true,
             }
         });
     }
-    for summary in summaries {
+    for summary in &mut summaries {
         // Partly written only: what is behind it may be read later.
-        summary.exposed |= summary.first.is_some() && !summary.kills;
+        summary.exposed |= !summary.kills;
     }
+    summaries
 }
 
-fn backward(cfg: &Cfg, summaries: &[Vec<Summary>], slots: usize) -> Vec<Vec<bool>> {
-    let mut live_out = vec![vec![false; slots]; summaries.len()];
+/// By block: the slots that may be read after it before they are written anew.
+fn backward(cfg: &Cfg, summaries: &[Vec<Summary>], slots: usize) -> Vec<BitSet> {
+    let mut live_out = vec![BitSet::new(slots); summaries.len()];
     let mut changed = true;
     while changed {
         changed = false;
         for &block in cfg.rpo.iter().rev() {
-            for slot in 0..slots {
-                let summary = summaries[block.index()][slot];
-                let live = summary.exposed || (live_out[block.index()][slot] && !summary.kills);
-                if !live {
-                    continue;
+            let mut live = live_out[block.index()].clone();
+            let mut killed = BitSet::new(slots);
+            for summary in &summaries[block.index()] {
+                if summary.exposed {
+                    live.insert(summary.slot);
+                } else {
+                    killed.insert(summary.slot);
                 }
-                for pred in &cfg.preds[block.index()] {
-                    changed |= !std::mem::replace(&mut live_out[pred.index()][slot], true);
-                }
+            }
+            live.subtract(&killed);
+            for pred in &cfg.preds[block.index()] {
+                changed |= live_out[pred.index()].union(&live);
             }
         }
     }
     live_out
 }
 
-fn forward(cfg: &Cfg, summaries: &[Vec<Summary>], slots: usize) -> Vec<Vec<bool>> {
-    let mut reached = vec![vec![false; slots]; summaries.len()];
+/// By block: the slots that may have been touched before it.
+fn forward(cfg: &Cfg, summaries: &[Vec<Summary>], slots: usize) -> Vec<BitSet> {
+    let mut reached = vec![BitSet::new(slots); summaries.len()];
     let mut changed = true;
     while changed {
         changed = false;
         for &block in &cfg.rpo {
-            for slot in 0..slots {
-                let before = cfg.preds[block.index()].iter().any(|pred| {
-                    reached[pred.index()][slot] || summaries[pred.index()][slot].first.is_some()
-                });
-                changed |= before && !std::mem::replace(&mut reached[block.index()][slot], true);
+            let mut after = reached[block.index()].clone();
+            summaries[block.index()].iter().for_each(|summary| after.insert(summary.slot));
+            for target in cfg.succs(block) {
+                changed |= reached[target.index()].union(&after);
             }
         }
     }

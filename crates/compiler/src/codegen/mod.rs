@@ -1,5 +1,6 @@
 //! From optimised IR to a program: frames, instruction selection, registers, layout.
 
+mod bitset;
 mod emit;
 mod frame;
 mod lower;
@@ -126,7 +127,7 @@ impl Unit<'_> {
     /// The biggest slot that can move to the scratch map.
     fn biggest(&self) -> Option<(u32, usize)> {
         let sizes = self.source.slots.iter().enumerate().filter(|&(slot, _)| {
-            self.interference.used[slot] && self.movable[slot] && !self.moved[slot]
+            self.interference.used.contains(slot) && self.movable[slot] && !self.moved[slot]
         });
         sizes.map(|(slot, data)| (data.size, slot)).max_by_key(|&(size, slot)| (size, !slot))
     }

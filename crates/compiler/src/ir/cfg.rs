@@ -33,6 +33,7 @@ pub struct Cfg {
     pub position: Vec<u32>,
     /// By block: the reachable blocks that go to it; twice when both ways of a branch do.
     pub preds: Vec<Vec<Block>>,
+    succs: Vec<[Option<Block>; 2]>,
     /// By block: its immediate dominator; the entry's is itself.
     pub idom: Vec<Block>,
 }
@@ -45,14 +46,21 @@ impl Cfg {
         let rpo = reverse_post_order(func);
         let mut position = vec![NONE; func.blocks.len()];
         let mut preds = vec![Vec::new(); func.blocks.len()];
+        let mut succs = vec![[None; 2]; func.blocks.len()];
         for (i, &block) in rpo.iter().enumerate() {
             position[block.index()] = i as u32;
+            succs[block.index()] = successors(func, block);
             for target in func.term(block).targets() {
                 preds[target.block.index()].push(block);
             }
         }
         let idom = dominators(&rpo, &position, &preds);
-        Cfg { rpo, position, preds, idom }
+        Cfg { rpo, position, preds, succs, idom }
+    }
+
+    /// Where a reachable block may go.
+    pub fn succs(&self, block: Block) -> impl Iterator<Item = Block> {
+        self.succs[block.index()].into_iter().flatten()
     }
 
     /// Whether the entry reaches the block.

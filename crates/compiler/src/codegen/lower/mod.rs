@@ -6,17 +6,23 @@
 //! and functions are made afresh at each use: that is cheaper than a register over a call, and the
 //! form that the kernel's verifier knows best.
 
+mod condition;
+mod order;
+
 use bombus_isa::Size;
-use bombus_isa::opcode::{alu, jmp};
+use bombus_isa::opcode::alu;
 use regalloc2::{Block as MachBlock, Operand, VReg};
 
-use super::vcode::{Jump, Mach, MachInst, Place, VCode, preg, vreg};
+use super::vcode::{Mach, MachInst, Place, VCode, preg, vreg};
 use crate::Target as Machine;
 use crate::ir::bits::low_bits_of_op;
 use crate::ir::{
-    BinaryOp, Block, Cfg, Cond, FuncRef, Function, Inst, Line, LoadWidth, MapRef, Op, StackSlot,
-    Target, Term, UnaryOp, Value,
+    BinaryOp, Cfg, FuncRef, Function, Inst, Line, LoadWidth, MapRef, Op, StackSlot, Target, Term,
+    UnaryOp, Value,
 };
+
+pub(super) use condition::inverse_jump;
+use order::{Origin, order};
 
 /// Selects instructions for a function.
 pub(super) fn lower(func: &Function, machine: Machine) -> VCode {
@@ -49,39 +55,6 @@ pub(super) fn lower(func: &Function, machine: Machine) -> VCode {
     lower.code
 }
 
-/// A block to emit: one of the function's, or on an edge.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Origin {
-    Block(Block),
-    /// On the way from a branch: by its first target or by its second.
-    Edge(Block, bool),
-}
-
-/// The blocks in the order of emission. A branch gets an edge block where its target takes
-/// arguments or has other predecessors: only there can registers be moved.
-fn order(func: &Function, cfg: &Cfg) -> Vec<Origin> {
-    let mut order = Vec::with_capacity(cfg.rpo.len() * 2);
-    for (i, &block) in cfg.rpo.iter().enumerate() {
-        order.push(Origin::Block(block));
-        let Term::Branch(_, then, otherwise) = func.term(block) else { continue };
-        let next = cfg.rpo.get(i + 1);
-        let mut edges = Vec::new();
-        for (target, is_then) in [(then, true), (otherwise, false)] {
-            if needs_edge(cfg, target) {
-                edges.push((next == Some(&target.block), Origin::Edge(block, is_then)));
-            }
-        }
-        // What falls through to the next block comes last.
-        edges.sort_by_key(|(falls_through, _)| *falls_through);
-        order.extend(edges.into_iter().map(|(_, edge)| edge));
-    }
-    order
-}
-
-fn needs_edge(cfg: &Cfg, target: &Target) -> bool {
-    !target.args.is_empty() || cfg.preds[target.block.index()].len() > 1
-}
-
 /// What can be made anywhere for the price of a move.
 #[derive(Clone, Copy)]
 enum Fresh {
@@ -90,23 +63,6 @@ enum Fresh {
     Map(MapRef),
     MapValue(MapRef, u32),
     Func(FuncRef),
-}
-
-/// The right operand of an instruction.
-#[derive(Clone, Copy)]
-enum Right {
-    Imm(i32),
-    Value(Value),
-}
-
-/// A comparison; `negated` when the jump is taken where it does not hold.
-#[derive(Clone, Copy)]
-struct Condition {
-    op: u8,
-    wide: bool,
-    left: Value,
-    right: Right,
-    negated: bool,
 }
 
 struct Lower<'a> {
@@ -473,147 +429,6 @@ impl<'a> Lower<'a> {
         self.push(op_code, &[a, b, Operand::reg_reuse_def(result, 0)]);
     }
 
-    /// What a branch or select tests.
-    fn condition(&self, test: Value) -> Condition {
-        if let Some(&Op::Compare(cond, a, b)) = self.def(test) {
-            return self.compare(cond, a, b);
-        }
-        self.test_not_zero(test, false)
-    }
-
-    /// `value != 0`, or `value == 0` when negated.
-    fn test_not_zero(&self, value: Value, negated: bool) -> Condition {
-        if self.is_used_once(value) {
-            let masked = match self.def(value) {
-                Some(&Op::Binary(BinaryOp::And, x, mask)) => Some((x, self.mask(mask))),
-                Some(&Op::Unary(UnaryOp::Zext8, x)) => Some((x, Some((true, Right::Imm(0xff))))),
-                Some(&Op::Unary(UnaryOp::Zext16, x)) => Some((x, Some((true, Right::Imm(0xffff))))),
-                _ => None,
-            };
-            if let Some((left, Some((wide, right)))) = masked {
-                return Condition { op: jmp::JSET, wide, left, right, negated };
-            }
-        }
-        let cond = if negated { Cond::Eq } else { Cond::Ne };
-        self.plain(cond, value, Right::Imm(0), self.narrow(value, false))
-    }
-
-    /// The right operand of a test of bits: whether it takes 64 bits, and what it is.
-    fn mask(&self, mask: Value) -> Option<(bool, Right)> {
-        match self.number(mask) {
-            Some(number) => match i32::try_from(number) {
-                Ok(imm) => Some((true, Right::Imm(imm))),
-                Err(_) if self.machine.has_alu32() => {
-                    u32::try_from(number).ok().map(|imm| (false, Right::Imm(imm as i32)))
-                }
-                Err(_) => None,
-            },
-            None => Some((true, Right::Value(mask))),
-        }
-    }
-
-    /// The value whose low 32 bits decide, when the comparison can be one of 32 bits: `value` is an
-    /// extension that nobody else needs.
-    fn narrow(&self, value: Value, signed: bool) -> Option<Value> {
-        if !self.machine.has_alu32() || !self.is_used_once(value) {
-            return None;
-        }
-        match (self.def(value), signed) {
-            (Some(&Op::Unary(UnaryOp::Zext32, x)), false) => Some(x),
-            (Some(&Op::Unary(UnaryOp::Sext32, x)), true) => Some(x),
-            _ => None,
-        }
-    }
-
-    fn compare(&self, cond: Cond, a: Value, b: Value) -> Condition {
-        let is_equality = matches!(cond, Cond::Eq | Cond::Ne);
-        if is_equality && self.number(b) == Some(0) {
-            return self.test_not_zero(a, cond == Cond::Eq);
-        }
-        let unsigned = is_equality || !cond.is_signed();
-        let signed = is_equality || cond.is_signed();
-        if let Some(number) = self.number(b) {
-            if unsigned && u32::try_from(number).is_ok() {
-                let right = Right::Imm(number as i32);
-                if let Some(x) = self.narrow(a, false) {
-                    return self.plain(cond, a, right, Some(x));
-                }
-                let fits = i32::try_from(number).is_ok();
-                if !fits && self.machine.has_alu32() && self.bits[a.index()] <= 32 {
-                    return self.plain(cond, a, right, Some(a));
-                }
-            }
-            if let Ok(imm) = i32::try_from(number) {
-                let narrow = if signed { self.narrow(a, true) } else { None };
-                return self.plain(cond, a, Right::Imm(imm), narrow);
-            }
-            return self.plain(cond, a, Right::Value(b), None);
-        }
-        for (allowed, is_signed) in [(unsigned, false), (signed, true)] {
-            if !allowed {
-                continue;
-            }
-            let already = |value: Value| {
-                (!is_signed && self.machine.has_alu32() && self.bits[value.index()] <= 32)
-                    .then_some(value)
-            };
-            let x = self.narrow(a, is_signed);
-            let y = self.narrow(b, is_signed);
-            if x.is_none() && y.is_none() {
-                continue;
-            }
-            if let (Some(x), Some(y)) = (x.or(already(a)), y.or(already(b))) {
-                return self.plain(cond, a, Right::Value(y), Some(x));
-            }
-        }
-        self.plain(cond, a, Right::Value(b), None)
-    }
-
-    /// A comparison, of 32 bits of `narrow` when given.
-    fn plain(&self, cond: Cond, a: Value, right: Right, narrow: Option<Value>) -> Condition {
-        let (wide, left) = match narrow {
-            Some(x) => (false, x),
-            None => (true, a),
-        };
-        let lacking = matches!(cond, Cond::Ult | Cond::Ule | Cond::Slt | Cond::Sle);
-        let negated = lacking && !self.machine.has_less_jumps();
-        let op = match if negated { cond.inverse() } else { cond } {
-            Cond::Eq => jmp::JEQ,
-            Cond::Ne => jmp::JNE,
-            Cond::Ult => jmp::JLT,
-            Cond::Ule => jmp::JLE,
-            Cond::Ugt => jmp::JGT,
-            Cond::Uge => jmp::JGE,
-            Cond::Slt => jmp::JSLT,
-            Cond::Sle => jmp::JSLE,
-            Cond::Sgt => jmp::JSGT,
-            Cond::Sge => jmp::JSGE,
-        };
-        Condition { op, wide, left, right, negated }
-    }
-
-    fn jump(&mut self, condition: Condition) -> (Jump, Vec<Operand>) {
-        let left = self.use_reg(condition.left);
-        let (imm, right) = match condition.right {
-            Right::Imm(imm) => (Some(imm), None),
-            Right::Value(value) => (None, Some(self.use_reg(value))),
-        };
-        let jump = Jump { op: condition.op, wide: condition.wide, imm };
-        (jump, [left].into_iter().chain(right).collect())
-    }
-
-    /// 1 when it holds, else 0.
-    fn truth(&mut self, condition: Condition, result: VReg) {
-        let start = self.temp();
-        let (jump, operands) = self.jump(condition);
-        self.push(Mach::Imm(i64::from(!condition.negated)), &[Operand::reg_def(start)]);
-        let mut all = vec![Operand::reg_use(start)];
-        all.extend(operands);
-        all.push(Operand::reg_reuse_def(result, 0));
-        let imm = Some(i32::from(condition.negated));
-        self.push(Mach::Select { cond: jump, imm }, &all);
-    }
-
     fn select(&mut self, test: Value, a: Value, b: Value, result: VReg) {
         let condition = self.condition(test);
         let (mut stays, mut other) = (a, b);
@@ -698,24 +513,6 @@ impl<'a> Lower<'a> {
         operands.push(Operand::reg_fixed_def(result, preg(0)));
         self.push(op, &operands);
     }
-}
-
-/// The jump for the opposite comparison, where there is one.
-pub(super) fn inverse_jump(op: u8, machine: Machine) -> Option<u8> {
-    Some(match op {
-        jmp::JEQ => jmp::JNE,
-        jmp::JNE => jmp::JEQ,
-        _ if !machine.has_less_jumps() => return None,
-        jmp::JGT => jmp::JLE,
-        jmp::JLE => jmp::JGT,
-        jmp::JGE => jmp::JLT,
-        jmp::JLT => jmp::JGE,
-        jmp::JSGT => jmp::JSLE,
-        jmp::JSLE => jmp::JSGT,
-        jmp::JSGE => jmp::JSLT,
-        jmp::JSLT => jmp::JSGE,
-        _ => return None,
-    })
 }
 
 fn size(bytes: u8) -> Size {
