@@ -670,10 +670,10 @@ impl<'a> Checker<'a> {
                         _ => Typed::new(span, Type::U64, ExprKind::Int(!(number as i64))),
                     };
                 }
+                // As in bpftrace: calculated in the operand's own width, then extended.
                 let op = if op == UnaryOp::Neg { Unary::Neg } else { Unary::BitNot };
                 let ty = Type::Int { size: 8, signed };
-                let operand = convert(value.expr, &ty);
-                Typed::new(span, ty, ExprKind::Unary(op, Box::new(operand)))
+                Typed::new(span, ty, ExprKind::Unary(op, Box::new(value.expr)))
             }
             (_, ty) => wrong(self, &ty.clone()),
         }

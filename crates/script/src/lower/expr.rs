@@ -79,12 +79,14 @@ impl Lower<'_, '_> {
                 None => self.total(*map, None),
             },
             ExprKind::Unary(op, operand) => {
-                let operand_value = self.scalar(operand);
-                match op {
-                    Unary::Not => self.b.compare_imm(Cond::Eq, operand_value, 0),
-                    Unary::BitNot => self.b.unary(UnaryOp::Not, operand_value),
-                    Unary::Neg => self.b.unary(UnaryOp::Neg, operand_value),
-                }
+                let value = self.scalar(operand);
+                let op = match op {
+                    Unary::Not => return self.b.compare_imm(Cond::Eq, value, 0),
+                    Unary::BitNot => UnaryOp::Not,
+                    Unary::Neg => UnaryOp::Neg,
+                };
+                let value = self.b.unary(op, value);
+                self.narrow(value, &expr.ty, &operand.ty)
             }
             ExprKind::Arith(op, left, right) => {
                 let signed = is_signed(&expr.ty);
