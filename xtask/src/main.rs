@@ -1,6 +1,7 @@
 //! Developers' chores: `cargo xtask COMMAND`. Each command is a module of its own.
 
 mod bench;
+mod fuzz;
 mod test;
 mod tidy;
 mod vm;
@@ -13,6 +14,7 @@ type Command = (&'static str, &'static str, fn(&[String]) -> Result<(), String>)
 const COMMANDS: &[Command] = &[
     ("test", "everything that must hold: format, lints, licences, all tests", test::run),
     ("bench", "start | events | embedded: measure against the peers, in one run", bench::run),
+    ("fuzz", "script: random scripts through the compiler, ten minutes long", fuzz::run),
     ("vm", "run a command, or the tests of a package, on other kernels", vm::run),
 ];
 
