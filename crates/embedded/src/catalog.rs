@@ -20,11 +20,7 @@ const TRACEPOINTS: &[(&str, &str, &[Row])] = &[
         "sys_enter",
         &[("long", "id", 0, 8, 8, true), ("unsigned long", "args", 6, 16, 48, false)],
     ),
-    (
-        "raw_syscalls",
-        "sys_exit",
-        &[("long", "id", 0, 8, 8, true), ("long", "ret", 0, 16, 8, true)],
-    ),
+    ("raw_syscalls", "sys_exit", &[("long", "id", 0, 8, 8, true), ("long", "ret", 0, 16, 8, true)]),
     (
         "sched",
         "sched_process_exec",
@@ -140,7 +136,14 @@ mod tests {
         Some(TracepointFormat { fields: fields.collect() })
     }
 
-    fn field_of(c_type: &str, name: &str, array: u32, offset: u32, size: u32, signed: bool) -> Field {
+    fn field_of(
+        c_type: &str,
+        name: &str,
+        array: u32,
+        offset: u32,
+        size: u32,
+        signed: bool,
+    ) -> Field {
         let array = (array > 0).then_some(array);
         Field { name: name.into(), c_type: c_type.into(), array, offset, size, signed }
     }

@@ -6,7 +6,7 @@ use bombus_kernel::{Error, Result};
 
 use super::engine::Engine;
 use super::sys::{self, Resume};
-use super::{Control, procfs};
+use super::{Control, Event, Task, procfs};
 
 impl Engine {
     /// Brings followed tasks to where their events can be seen. Only what must stop is stopped: it
@@ -14,14 +14,17 @@ impl Engine {
     pub(super) fn start_followed(&mut self) {
         let mut tids: Vec<u32> = self.tasks.threads.keys().copied().collect();
         if !self.breakpoints.is_empty() {
-            let running = |thread: &mut u32| !matches!(procfs::state_and_cpu(*thread, *thread), Some((b'R', _)));
-            tids.sort_by_cached_key(|tid| running(&mut { *tid }));
+            // One is enough to insert them, best one that does not sleep.
+            tids.sort_by_cached_key(|&tid| {
+                procfs::state_and_cpu(tid, tid).is_none_or(|(state, _)| state != b'R')
+            });
             if let Some(thread) = tids.first().and_then(|tid| self.tasks.threads.get_mut(tid)) {
                 thread.maps_code = true;
             }
         }
-        let count = if self.every_syscall { tids.len() } else { usize::from(!self.breakpoints.is_empty()) };
-        for &tid in &tids[..count] {
+        let all = self.every_syscall;
+        let count = if all { tids.len() } else { usize::from(!self.breakpoints.is_empty()) };
+        for &tid in tids.iter().take(count) {
             let _ = sys::interrupt(tid);
         }
     }
@@ -32,6 +35,7 @@ impl Engine {
         for &tid in self.tasks.threads.keys() {
             let _ = sys::interrupt(tid);
         }
+        let mut released = BTreeSet::new();
         while !self.tasks.threads.is_empty() {
             let change = match self.next_change() {
                 Ok(change) => change,
@@ -39,34 +43,37 @@ impl Engine {
                 Err(_) => break,
             };
             let tid = change.tid;
+            let ignore = &mut |_: Event, _: &mut dyn Task| Control::Continue;
             let Some((signal, event)) = change.stop() else {
                 self.tasks.remove(tid);
                 continue;
             };
-            if self.has_met_breakpoint(tid) && event != 0 {
-                // Its trap comes next.
-                let _ = sys::resume(tid, Resume::Continue, 0);
-                continue;
-            }
             match event {
                 libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
-                    // Adds the child, whose first stop will come.
-                    self.handle(change, &mut |_, _| Control::Continue);
-                    let _ = sys::interrupt(tid);
-                    continue;
-                }
-                0 if signal == libc::SIGTRAP => {
-                    if self.breakpoint_stop(tid, &mut |_, _| Control::Continue).is_some() {
-                        let _ = sys::interrupt(tid);
-                        continue;
+                    let child = sys::event_message(tid).unwrap_or(0) as u32;
+                    self.handle(change, ignore);
+                    if released.contains(&child) {
+                        self.tasks.remove(child);
+                    }
+                    for task in [tid, child] {
+                        let _ = sys::interrupt(task);
                     }
                 }
-                _ => {}
+                // Its trap comes next.
+                1.. if self.has_met_breakpoint(tid) => {
+                    let _ = sys::resume(tid, Resume::Continue, 0);
+                }
+                0 if signal == libc::SIGTRAP && self.breakpoint_stop(tid, ignore).is_some() => {
+                    let _ = sys::interrupt(tid);
+                }
+                _ => {
+                    self.restore_returns(tid);
+                    let deliver = if event == 0 && signal & 0x80 == 0 { signal } else { 0 };
+                    let _ = sys::detach(tid, deliver);
+                    self.tasks.remove(tid);
+                    released.insert(tid);
+                }
             }
-            self.restore_returns(tid);
-            let deliver = if event == 0 && signal & 0x80 == 0 { signal } else { 0 };
-            let _ = sys::detach(tid, deliver);
-            self.tasks.remove(tid);
         }
     }
 }

@@ -76,8 +76,7 @@ impl ProbedFile {
     /// Whether it is what is mapped. Some file systems give another device in the memory map than
     /// in `stat`: then the path decides.
     fn is(&self, mapping: &Mapping) -> bool {
-        self.inode == mapping.inode
-            && (self.device == mapping.device || self.path == mapping.path)
+        self.inode == mapping.inode && (self.device == mapping.device || self.path == mapping.path)
     }
 }
 
@@ -174,7 +173,9 @@ impl Engine {
         }
         let next = match displaced {
             Displaced::Skip { length } => address + length,
-            Displaced::OutOfLine { .. } => self.out_of_line(tid, mappings, room, address, displaced)?,
+            Displaced::OutOfLine { .. } => {
+                self.out_of_line(tid, mappings, room, address, displaced)?
+            }
         };
         let site = Site { original: code[0], next, probes, inserted: true };
         // Known before it can be met: other threads may be running.
@@ -284,10 +285,9 @@ impl Engine {
                 control = self.emit(tid, event, Some(regs), on).or(control);
             } else if let (Some(trampoline), Some(return_to)) =
                 (space.trampoline(), process.read_u64(regs.rsp))
+                && process.write(regs.rsp, &trampoline.to_le_bytes())
             {
-                if process.write(regs.rsp, &trampoline.to_le_bytes()) {
-                    thread.returns.push(Frame { slot: regs.rsp, return_to, probe }, trampoline);
-                }
+                thread.returns.push(Frame { slot: regs.rsp, return_to, probe }, trampoline);
             }
         }
         control

@@ -8,9 +8,9 @@ use bombus_kernel::{Command, Error, Result, Wake};
 
 use super::breakpoint::Breakpoints;
 use super::clock::{self, Clock};
-use super::cpu::Follower;
 use super::filter::{self, Condition, Insn};
 use super::launch::Child;
+use super::patience::Patience;
 use super::sys::{self, Change};
 use super::task::{Tasks, Thread, View};
 use super::{Control, Event, Interest, Stops, Task, attach, procfs};
@@ -39,7 +39,7 @@ pub struct Engine {
     /// Changes that were taken while waiting for another task.
     pub(super) queue: VecDeque<Change>,
     pub(super) stops: Stops,
-    pub(super) follower: Follower,
+    patience: Patience,
     clock: Option<Clock>,
     signals: Option<OwnedFd>,
 }
@@ -251,7 +251,7 @@ impl Engine {
     pub(super) fn next_change(&mut self) -> std::result::Result<Change, sys::Errno> {
         match self.queue.pop_front() {
             Some(change) => Ok(change),
-            None => sys::wait_any(),
+            None => self.patience.wait(),
         }
     }
 
@@ -283,7 +283,6 @@ impl Engine {
     /// in [`Engine::keep_until_gone`]; everything else is let go of.
     pub fn detach_all(&mut self) {
         self.quiet = true;
-        self.follower.stop();
         if !self.breakpoints.is_empty() {
             self.remove_breakpoints();
             if !self.filtered {

@@ -66,7 +66,8 @@ pub(super) enum Condition {
 
 /// Makes the filter for the numbers in `traced`, and for those with a condition besides.
 pub(super) fn compile(traced: &SyscallSet, conditions: &[(u32, Condition)]) -> Vec<Insn> {
-    let mut code = vec![load(ARCH), jump(JEQ, AUDIT_ARCH_X86_64, if traced.is_all() { 4 } else { 1 }, 0)];
+    let mut code =
+        vec![load(ARCH), jump(JEQ, AUDIT_ARCH_X86_64, if traced.is_all() { 4 } else { 1 }, 0)];
     if traced.is_all() {
         code.extend([load(NR), alu(AND, LARGE), alu(OR, RET_TRACE | COMPAT), RET_A]);
     } else {
@@ -123,7 +124,8 @@ mod tests {
         loop {
             let insn = code[pc];
             pc += 1;
-            let taken = |test: bool| usize::from(if test { insn.jump_true } else { insn.jump_false });
+            let taken =
+                |test: bool| usize::from(if test { insn.jump_true } else { insn.jump_false });
             match insn.code {
                 0x20 => {
                     a = match insn.k {

@@ -45,9 +45,8 @@ impl Child {
         };
         let path = find(program)?;
         let doing = format!("run {}", program.display());
-        let failed = |error: io::Error| {
-            Error::os(doing.as_str(), error.raw_os_error().unwrap_or(libc::EIO))
-        };
+        let failed =
+            |error: io::Error| Error::os(doing.as_str(), error.raw_os_error().unwrap_or(libc::EIO));
         let name = path.file_name().unwrap_or(path.as_os_str()).to_owned();
         let path = c_string(path.into_os_string(), &doing)?;
         let argv: Vec<CString> = command

@@ -13,12 +13,12 @@
 mod attach;
 mod breakpoint;
 mod clock;
-mod cpu;
 mod displaced;
 mod engine;
 mod filter;
 mod inject;
 mod launch;
+mod patience;
 mod procfs;
 mod stop;
 mod sys;
@@ -226,9 +226,27 @@ impl Regs {
     /// The words of the kernel's `struct pt_regs` (`arch/x86/include/asm/ptrace.h`), in order.
     pub fn pt_regs(&self) -> [u64; 21] {
         [
-            self.r15, self.r14, self.r13, self.r12, self.rbp, self.rbx, self.r11, self.r10,
-            self.r9, self.r8, self.rax, self.rcx, self.rdx, self.rsi, self.rdi, self.orig_rax,
-            self.rip, self.cs, self.eflags, self.rsp, self.ss,
+            self.r15,
+            self.r14,
+            self.r13,
+            self.r12,
+            self.rbp,
+            self.rbx,
+            self.r11,
+            self.r10,
+            self.r9,
+            self.r8,
+            self.rax,
+            self.rcx,
+            self.rdx,
+            self.rsi,
+            self.rdi,
+            self.orig_rax,
+            self.rip,
+            self.cs,
+            self.eflags,
+            self.rsp,
+            self.ss,
         ]
     }
 }

@@ -71,10 +71,9 @@ impl Engine {
 
     /// Lets a task go on, with this signal (0: none).
     pub(super) fn resume(&mut self, tid: u32, signal: i32) {
-        let wanted = self
-            .tasks
-            .get(tid)
-            .is_some_and(|(thread, process, _)| thread.in_syscall.is_some() || process.every_syscall);
+        let wanted = self.tasks.get(tid).is_some_and(|(thread, process, _)| {
+            thread.in_syscall.is_some() || process.every_syscall
+        });
         let how = if self.every_syscall || wanted { Resume::Syscall } else { Resume::Continue };
         // A task that was killed meanwhile reports its end by itself.
         let _ = sys::resume(tid, how, signal);
@@ -94,7 +93,6 @@ impl Engine {
             },
         };
         let control = self.entered(tid, call, on);
-        self.follow_cpu(tid);
         self.resume(tid, 0);
         control
     }
@@ -115,7 +113,8 @@ impl Engine {
             && may_map_code(nr)
             && !compat
             && args[2] & libc::PROT_EXEC as u64 != 0;
-        let wants_exit = maps_code || self.every_syscall || wants(&self.interest.sys_exit, nr, compat);
+        let wants_exit =
+            maps_code || self.every_syscall || wants(&self.interest.sys_exit, nr, compat);
         if let Some((thread, process, _)) = self.tasks.get(tid) {
             let wants_exit = wants_exit || process.every_syscall;
             if !compat && changes_identity(nr) {
@@ -151,7 +150,6 @@ impl Engine {
                 (_, Err(_)) => Control::Continue,
             },
         };
-        self.follow_cpu(tid);
         self.resume(tid, 0);
         control
     }
@@ -208,7 +206,6 @@ impl Engine {
             control = self.born(child, on).or(control);
             self.resume(child, 0);
         }
-        self.follow_cpu(tid);
         self.resume(tid, 0);
         control
     }
@@ -269,7 +266,8 @@ impl Engine {
 
     /// After `execve` one thread is left of a process, `former`, under the id of the first.
     fn keep_only(&mut self, tid: u32, former: u32) {
-        if self.tasks.processes.get(&tid).is_none_or(|process| process.threads == 1) && former == tid
+        if self.tasks.processes.get(&tid).is_none_or(|process| process.threads == 1)
+            && former == tid
         {
             return;
         }
@@ -298,7 +296,6 @@ impl Engine {
     /// A task is gone.
     fn ended(&mut self, tid: u32, status: i32) {
         self.early.remove(&tid);
-        self.follower.gone(tid);
         if self.tasks.remove(tid).is_none() {
             self.ended_early.insert(tid, self.tasks.caches.tick);
         }
@@ -329,18 +326,18 @@ impl Engine {
 
     /// A signal is about to be delivered.
     fn signal_stop(&mut self, tid: u32, signal: i32, on: On<'_>) -> Control {
-        if signal == libc::SIGTRAP {
-            if let Some(control) = self.breakpoint_stop(tid, on) {
-                self.stops.breakpoints += 1;
-                return control;
-            }
+        if signal == libc::SIGTRAP
+            && let Some(control) = self.breakpoint_stop(tid, on)
+        {
+            self.stops.breakpoints += 1;
+            return control;
         }
         self.stops.signals += 1;
         let mut control = Control::Continue;
-        if self.interest.signals {
-            if let Ok((errno, code)) = sys::signal_info(tid) {
-                control = self.emit(tid, Event::Signal { number: signal, errno, code }, None, on);
-            }
+        if self.interest.signals
+            && let Ok((errno, code)) = sys::signal_info(tid)
+        {
+            control = self.emit(tid, Event::Signal { number: signal, errno, code }, None, on);
         }
         self.resume(tid, signal);
         control

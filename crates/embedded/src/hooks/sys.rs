@@ -13,18 +13,29 @@ pub(super) type Errno = i32;
 /// `PTRACE_EVENT_STOP` (`include/uapi/linux/ptrace.h`); the libc crate lacks it on some targets.
 pub(super) const EVENT_STOP: i32 = 128;
 
-const GET_SYSCALL_INFO: u32 = 0x420e;
-const GET_RSEQ_CONFIGURATION: u32 = 0x420f;
+// Requests (`include/uapi/linux/ptrace.h`); the libc crate's types differ between C libraries.
+const CONT: u32 = 7;
+const GETREGS: u32 = 12;
+const SETREGS: u32 = 13;
+const DETACH: u32 = 17;
+const SYSCALL: u32 = 24;
+const GETEVENTMSG: u32 = 0x4201;
+const GETSIGINFO: u32 = 0x4202;
+const SEIZE: u32 = 0x4206;
+const INTERRUPT: u32 = 0x4207;
+const LISTEN: u32 = 0x4208;
 const GETSIGMASK: u32 = 0x420a;
 const SETSIGMASK: u32 = 0x420b;
+const GET_SYSCALL_INFO: u32 = 0x420e;
+const GET_RSEQ_CONFIGURATION: u32 = 0x420f;
 
 /// How `PTRACE_CONT` and its relatives let a task go on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Resume {
     /// Until the next event.
-    Continue = libc::PTRACE_CONT as isize,
+    Continue = CONT as isize,
     /// Until the next event, or the next entry or return of a system call.
-    Syscall = libc::PTRACE_SYSCALL as isize,
+    Syscall = SYSCALL as isize,
 }
 
 /// A task's change of state, from `waitpid`.
@@ -86,17 +97,17 @@ fn ptrace_get<T: Copy>(request: u32, tid: u32, addr: usize) -> Result<(T, i64), 
 
 /// `PTRACE_SEIZE`: the task goes on running.
 pub(super) fn seize(tid: u32, options: i32) -> Result<(), Errno> {
-    ptrace_value(libc::PTRACE_SEIZE as u32, tid, 0, options as usize).map(drop)
+    ptrace_value(SEIZE, tid, 0, options as usize).map(drop)
 }
 
 /// Stops a running task soon.
 pub(super) fn interrupt(tid: u32) -> Result<(), Errno> {
-    ptrace_value(libc::PTRACE_INTERRUPT as u32, tid, 0, 0).map(drop)
+    ptrace_value(INTERRUPT, tid, 0, 0).map(drop)
 }
 
 /// Leaves a task in its group stop, and listens for the end of it.
 pub(super) fn listen(tid: u32) -> Result<(), Errno> {
-    ptrace_value(libc::PTRACE_LISTEN as u32, tid, 0, 0).map(drop)
+    ptrace_value(LISTEN, tid, 0, 0).map(drop)
 }
 
 /// Lets a stopped task go on, with this signal (0: none).
@@ -106,28 +117,28 @@ pub(super) fn resume(tid: u32, how: Resume, signal: i32) -> Result<(), Errno> {
 
 /// Lets go of a stopped task, with this signal (0: none).
 pub(super) fn detach(tid: u32, signal: i32) -> Result<(), Errno> {
-    ptrace_value(libc::PTRACE_DETACH as u32, tid, 0, signal as usize).map(drop)
+    ptrace_value(DETACH, tid, 0, signal as usize).map(drop)
 }
 
 /// The number that goes with an event: a new task's id, an exit code, the filter's data.
 pub(super) fn event_message(tid: u32) -> Result<u64, Errno> {
-    ptrace_get::<u64>(libc::PTRACE_GETEVENTMSG as u32, tid, 0).map(|(message, _)| message)
+    ptrace_get::<u64>(GETEVENTMSG, tid, 0).map(|(message, _)| message)
 }
 
 /// What the signal of a signal-delivery-stop says: `si_errno`, `si_code`.
 pub(super) fn signal_info(tid: u32) -> Result<(i32, i32), Errno> {
-    let (info, _) = ptrace_get::<libc::siginfo_t>(libc::PTRACE_GETSIGINFO as u32, tid, 0)?;
+    let (info, _) = ptrace_get::<libc::siginfo_t>(GETSIGINFO, tid, 0)?;
     Ok((info.si_errno, info.si_code))
 }
 
 /// The registers of a stopped task.
 pub(super) fn get_regs(tid: u32) -> Result<Regs, Errno> {
-    ptrace_get::<Regs>(libc::PTRACE_GETREGS as u32, tid, 0).map(|(regs, _)| regs)
+    ptrace_get::<Regs>(GETREGS, tid, 0).map(|(regs, _)| regs)
 }
 
 /// Sets the registers of a stopped task.
 pub(super) fn set_regs(tid: u32, regs: &Regs) -> Result<(), Errno> {
-    ptrace_value(libc::PTRACE_SETREGS as u32, tid, 0, ptr::from_ref(regs) as usize).map(drop)
+    ptrace_value(SETREGS, tid, 0, ptr::from_ref(regs) as usize).map(drop)
 }
 
 /// The blocked signals of a stopped task.
@@ -197,6 +208,11 @@ pub(super) fn wait_any() -> Result<Change, Errno> {
     waitpid(-1, 0).map(|change| change.unwrap_or(Change { tid: 0, status: 0 }))
 }
 
+/// Takes the next change of any task, when there is one.
+pub(super) fn poll_any() -> Result<Option<Change>, Errno> {
+    waitpid(-1, libc::WNOHANG)
+}
+
 /// Waits for one task, whatever signals come.
 pub(super) fn wait_for(tid: u32) -> Result<Change, Errno> {
     loop {
@@ -236,46 +252,6 @@ pub(super) fn may_execute(path: &std::ffi::CStr) -> Result<(), Errno> {
     match unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS) } {
         0 => Ok(()),
         _ => Err(errno()),
-    }
-}
-
-/// A set of CPUs, as `sched_setaffinity(2)` takes it.
-pub(super) type CpuSet = libc::cpu_set_t;
-
-/// The CPUs that this thread may use.
-pub(super) fn affinity() -> Result<CpuSet, Errno> {
-    let mut set = MaybeUninit::<CpuSet>::zeroed();
-    // SAFETY: `set` is writable and of the size given.
-    match unsafe { libc::sched_getaffinity(0, size_of::<CpuSet>(), set.as_mut_ptr()) } {
-        // SAFETY: a set of zeros is valid, and the kernel has filled it.
-        0 => Ok(unsafe { set.assume_init() }),
-        _ => Err(errno()),
-    }
-}
-
-/// Restricts this thread to some CPUs.
-pub(super) fn set_affinity(set: &CpuSet) -> Result<(), Errno> {
-    // SAFETY: `set` is readable and of the size given.
-    match unsafe { libc::sched_setaffinity(0, size_of::<CpuSet>(), set) } {
-        0 => Ok(()),
-        _ => Err(errno()),
-    }
-}
-
-/// The set of one CPU, when `all` has it.
-pub(super) fn only_cpu(all: &CpuSet, cpu: u32) -> Option<CpuSet> {
-    let cpu = cpu as usize;
-    if cpu >= libc::CPU_SETSIZE as usize {
-        return None;
-    }
-    // SAFETY: the number is below the size of the set, and a set of zeros is valid.
-    unsafe {
-        if !libc::CPU_ISSET(cpu, all) {
-            return None;
-        }
-        let mut one = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut one);
-        Some(one)
     }
 }
 

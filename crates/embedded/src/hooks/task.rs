@@ -159,7 +159,10 @@ impl Process {
             space,
             every_syscall: false,
             alive: pid,
-            memory: None, parent: Cached(None), cgroup: Cached(None) }
+            memory: None,
+            parent: Cached(None),
+            cgroup: Cached(None),
+        }
     }
 
     /// A new program replaced the old one, with memory of its own.
@@ -219,7 +222,11 @@ pub(super) struct Tasks {
 
 impl Tasks {
     /// Adds a thread, and its process when it is the first.
-    pub(super) fn add(&mut self, thread: Thread, space: impl FnOnce() -> Rc<RefCell<AddressSpace>>) {
+    pub(super) fn add(
+        &mut self,
+        thread: Thread,
+        space: impl FnOnce() -> Rc<RefCell<AddressSpace>>,
+    ) {
         let pid = thread.pid;
         if self.threads.insert(thread.tid, thread).is_none() {
             let process = self.processes.entry(pid).or_insert_with(|| Process::new(pid, space()));

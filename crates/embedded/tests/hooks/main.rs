@@ -163,7 +163,9 @@ impl Traced {
 
     /// Fails unless the exit code is this.
     pub(crate) fn expect_code(&self, code: i32) -> Result<(), Failed> {
-        check(self.code == Some(code), || format!("exit code {:?}, not {code}: {self:?}", self.code))
+        check(self.code == Some(code), || {
+            format!("exit code {:?}, not {code}: {self:?}", self.code)
+        })
     }
 
     /// Fails unless something was counted this often.

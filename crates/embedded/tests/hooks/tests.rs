@@ -10,8 +10,10 @@ use libtest_mimic::Failed;
 
 use crate::{Outcome, Tracer, User, as_user, check, directory, eventually, program};
 
+type Test = fn(User) -> Outcome;
+
 /// Name and test.
-pub(crate) const ALL: &[(&str, fn(User) -> Outcome)] = &[
+pub(crate) const ALL: &[(&str, Test)] = &[
     ("counts_of_a_command", counts_of_a_command),
     ("counts_of_a_pipeline", counts_of_a_pipeline),
     ("counts_of_threads", counts_of_threads),
@@ -70,7 +72,9 @@ fn same_counts(user: User, command: &[&str], except: &[&str]) -> Outcome {
     }
     check(found == expected, || format!("{found:?}\nstrace: {expected:?}\n{traced:?}"))?;
     let alone = Command::new(command[0]).args(&command[1..]).output()?;
-    check(String::from_utf8_lossy(&alone.stdout) == traced.stdout, || format!("output: {traced:?}"))?;
+    check(String::from_utf8_lossy(&alone.stdout) == traced.stdout, || {
+        format!("output: {traced:?}")
+    })?;
     check(alone.status.code() == traced.code, || format!("exit code: {traced:?}"))?;
     Ok(None)
 }
@@ -100,7 +104,8 @@ fn counts_of_a_parallel_build(user: User) -> Outcome {
     let project = directory().join(format!("project-{user:?}"));
     fs::create_dir_all(&project)?;
     for number in 0..10 {
-        let source = format!("#include <stdio.h>\nint f{number}(void) {{ return puts(\"hi\"); }}\n");
+        let source =
+            format!("#include <stdio.h>\nint f{number}(void) {{ return puts(\"hi\"); }}\n");
         fs::write(project.join(format!("f{number}.c")), source)?;
     }
     let rules = "all: $(patsubst %.c,%.o,$(wildcard *.c))\n%.o: %.c\n\t@cc -c -o $@ $<\n";
@@ -323,8 +328,13 @@ fn deadlines(user: User) -> Outcome {
     for (command, time) in [("sleep 1", 100), ("while :; do :; done", 55)] {
         let script = format!("({command}) & x=$!; sleep 0.3; kill $x");
         let options = format!("--enter all --time {time}");
-        let traced = Tracer::new(user, &options, &[&"sh", &"-c", &script]).run()?;
-        check(traced.count("late") < 100, || traced.report.clone())?;
+        // A busy machine may be late once.
+        let mut late = u64::MAX;
+        for _ in 0..5 {
+            let traced = Tracer::new(user, &options, &[&"sh", &"-c", &script]).run()?;
+            late = late.min(traced.count("late"));
+        }
+        check(late < 30, || format!("{late} ms late"))?;
     }
     let stop = directory().join(format!("deadline-{user:?}"));
     let mut tracer = Tracer::new(user, "--enter all --time 100", &[&busy, &stop]);
@@ -371,7 +381,9 @@ fn first_call_in_a_library(user: User) -> Outcome {
         return Ok(Some("there is no nm".into()));
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let symbol = |line: &str| line.split(' ').nth(2).is_some_and(|name| name.starts_with("__libc_start_main@@"));
+    let symbol = |line: &str| {
+        line.split(' ').nth(2).is_some_and(|name| name.starts_with("__libc_start_main@@"))
+    };
     let Some(line) = text.lines().find(|line| symbol(line)) else {
         return Ok(Some("libc has no such symbol".into()));
     };
