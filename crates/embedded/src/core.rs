@@ -4,7 +4,7 @@ use bombus_vm::{Context, Execution};
 
 use crate::hooks::Task;
 use crate::links::Attached;
-use crate::maps::{Map, Ringbuf};
+use crate::maps::Map;
 use crate::programs::Loaded;
 use crate::run::{Occasion, Run, Workspace};
 
@@ -65,10 +65,5 @@ impl Core {
         for &attached in programs {
             self.run(attached, Context::ReadOnly(context), task, 0);
         }
-    }
-
-    /// The ring buffers.
-    pub(crate) fn ringbufs(&self) -> impl Iterator<Item = &Ringbuf> {
-        self.maps.iter().filter_map(Map::ringbuf)
     }
 }

@@ -19,7 +19,8 @@ fn handle(index: usize) -> u32 {
     index as u32 + 1
 }
 
-fn index(handle: u32) -> Option<usize> {
+/// The position that a handle stands for.
+pub(crate) fn index(handle: u32) -> Option<usize> {
     (handle as usize).checked_sub(1)
 }
 

@@ -8,7 +8,8 @@ use bombus_kernel::{Command, Error, MapFd, Result, Tracer, Wake};
 use crate::core::Core;
 use crate::dispatch::dispatch;
 use crate::hooks::Control;
-use crate::{Embedded, Target};
+use crate::maps::Ringbuf;
+use crate::{Embedded, Target, kernel};
 
 /// How long a record may wait for its reader when the buffer has room. Each time the reader runs,
 /// the traced processes stand still.
@@ -37,9 +38,8 @@ impl Tracer for Embedded {
         }
         let interest = links.interest(&self.core.borrow().programs);
         self.engine.borrow_mut().start(&interest, &mut |event, task| {
-            let mut core = self.core.borrow_mut();
-            dispatch(&mut core, &links, event, task);
-            control(&core)
+            dispatch(&mut self.core.borrow_mut(), &links, event, task);
+            Control::Continue
         })
     }
 
@@ -60,7 +60,8 @@ impl Tracer for Embedded {
             let wake = engine.wait(until, &mut |event, task| {
                 let mut core = self.core.borrow_mut();
                 dispatch(&mut core, &links, event, task);
-                control(&core)
+                let hurry = rings(&core, wanted).any(Ringbuf::is_half_full);
+                if hurry { Control::Return } else { Control::Continue }
             })?;
             if !matches!(wake, Wake::Deadline | Wake::Records) {
                 return Ok(wake);
@@ -96,17 +97,17 @@ impl Embedded {
     /// When somebody should look at the records in these ring buffers, if there are any: at once
     /// when there are many, else when the oldest has waited long enough.
     fn flush_at(&self, wanted: &[MapFd]) -> Option<Instant> {
-        let core = self.core.borrow();
-        let rings = wanted.iter().filter_map(|fd| {
-            let map = (fd.0 as usize).checked_sub(1)?;
-            core.maps.get(map)?.ringbuf()
-        });
-        let flush = rings.filter_map(|ring| {
+        let flush = |ring: &Ringbuf| {
             let since = ring.unread_since()?;
             Some(if ring.is_half_full() { since } else { since + PATIENCE })
-        });
-        flush.min()
+        };
+        rings(&self.core.borrow(), wanted).filter_map(flush).min()
     }
+}
+
+/// The ring buffers among these maps.
+fn rings<'a>(core: &'a Core, wanted: &'a [MapFd]) -> impl Iterator<Item = &'a Ringbuf> {
+    wanted.iter().filter_map(|&fd| core.maps.get(kernel::index(fd.0)?)?.ringbuf())
 }
 
 /// The error for a script that has nobody to trace.
@@ -119,12 +120,4 @@ fn whole_machine() -> Error {
                 .into(),
         ),
     }
-}
-
-/// Whether somebody should look at the records before the traced processes go on.
-fn control(core: &Core) -> Control {
-    if core.ringbufs().any(|ring| ring.is_half_full()) {
-        return Control::Return;
-    }
-    Control::Continue
 }

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use bombus_embedded::{Embedded, Options};
 use bombus_kernel::{
     AttachPoint, Command, Error, Kernel, MapFd, Period, ProgFd, ProgLoad, Tracer, UpdateFlag, Wake,
+    load,
 };
 use bombus_platform::{AttachType, MapType, ProgType};
-use bombus_spec::MapSpec;
+use bombus_spec::{Function, MapSpec, ObjectSpec, ProgramSpec, SourceLine, SpecInsn};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = (&'static str, fn() -> Result<(), Failed>);
@@ -24,9 +25,11 @@ const TESTS: &[Test] = &[
     ("life_cycle", life_cycle),
     ("user_functions", user_functions),
     ("intervals", intervals),
+    ("profiles_of_what_runs", profiles_of_what_runs),
     ("a_full_buffer_is_read_in_time", a_full_buffer_is_read_in_time),
     ("begin_runs_as_this_process", begin_runs_as_this_process),
     ("a_fault_is_reported_and_goes_on", a_fault_is_reported_and_goes_on),
+    ("a_fault_names_the_line", a_fault_names_the_line),
     ("records_left_behind_are_dropped", records_left_behind_are_dropped),
     ("what_needs_the_kernel_is_refused", what_needs_the_kernel_is_refused),
 ];
@@ -395,6 +398,31 @@ fn intervals() -> Result<(), Failed> {
     same(counts(&kernel, counter)?[0].1, ticks)
 }
 
+fn profiles_of_what_runs() -> Result<(), Failed> {
+    let kernel = embedded();
+    let by_name = map(&kernel, MapType::Hash, [4, 8, 64])?;
+    // The first four characters of the name.
+    let text_of = format!(
+        "r1 = r10
+         r1 += -32
+         r2 = 16
+         call get_current_comm
+         r1 = *(u32 *)(r10 -32)
+         *(u32 *)(r10 -4) = r1
+         {COUNT}"
+    );
+    let program = program(&kernel, ProgType::PerfEvent, &[by_name], &text_of)?;
+    let at = AttachPoint::Timer { period: Period::Hertz(200), every_cpu: true };
+    kernel.attach(program, &at, 0)?;
+    let busy = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+    trace(&kernel, &["sh", "-c", busy], None)?;
+    let samples = counts(&kernel, by_name)?;
+    let name = u32::from_le_bytes(*b"sh\0\0");
+    ensure(samples.len() == 1 && samples[0].0 == name && samples[0].1 > 3, || {
+        format!("{samples:?}")
+    })
+}
+
 /// A buffer of 4096 bytes loses nothing of what is written little by little.
 fn a_full_buffer_is_read_in_time() -> Result<(), Failed> {
     let kernel = embedded();
@@ -452,6 +480,40 @@ fn a_fault_is_reported_and_goes_on() -> Result<(), Failed> {
     let wanted = "program test failed 2 times, first at instruction 1: \
                   invalid read of 8 bytes at 0x8";
     ensure(summary.iter().any(|line| line == wanted), || format!("{summary:?}"))
+}
+
+/// With the line information that the loader makes.
+fn a_fault_names_the_line() -> Result<(), Failed> {
+    let kernel = embedded();
+    let text = "*(u32 *)(r10 -4) = 1\nr1 = 8\nr0 = *(u64 *)(r1 +0)\nexit";
+    let line = |line: u32, text: &str| SourceLine {
+        file: "script.bt".into(),
+        line,
+        column: 1,
+        text: text.into(),
+    };
+    let of_slot = [Some(0), Some(1), None, None];
+    let insns = support::assemble(text, &[])?;
+    let program = ProgramSpec {
+        name: "probe".into(),
+        prog_type: ProgType::RawTracepoint,
+        attach_type: AttachType::None,
+        attach_to: None,
+        insns: insns
+            .into_iter()
+            .zip(of_slot)
+            .map(|(insn, line)| SpecInsn { line, ..insn.into() })
+            .collect(),
+        functions: vec![Function { name: "probe".into(), start: 0, args: 1 }],
+        lines: vec![line(1, "BEGIN {"), line(2, "  $x = *(uint64*)8;")],
+        license: "GPL".into(),
+    };
+    let object = ObjectSpec { maps: Vec::new(), programs: vec![program] };
+    let loaded = load(&kernel, &object)?;
+    same(kernel.prog_test_run(loaded.programs[0], &[])?, 0)?;
+    let wanted = "program probe failed 1 times, first at script.bt:2 `$x = *(uint64*)8;`: \
+                  instruction 2: invalid read of 8 bytes at 0x8";
+    same(kernel.summary(), vec![wanted.to_owned()])
 }
 
 fn records_left_behind_are_dropped() -> Result<(), Failed> {

@@ -4,7 +4,7 @@ mod helpers;
 mod memory;
 
 use bombus_kernel::Error;
-use bombus_platform::{Helper, pt_regs};
+use bombus_platform::{HELPERS, Helper, pt_regs};
 use bombus_vm::{Call, Execution, Host, Return, Stack, TrapKind};
 
 use crate::hooks::Task;
@@ -103,9 +103,20 @@ pub(crate) fn registers(task: &mut dyn Task) -> Result<[u8; pt_regs::SIZE], Erro
     Ok(bytes)
 }
 
+/// Helpers by number.
+static HELPERS_BY_ID: [Option<Helper>; 256] = {
+    let mut table = [None; 256];
+    let mut index = 0;
+    while index < HELPERS.len() {
+        table[HELPERS[index].id() as usize] = Some(HELPERS[index]);
+        index += 1;
+    }
+    table
+};
+
 impl Host for Run<'_> {
     fn call(&mut self, vm: &mut Execution<'_>, call: &Call<'_>) -> Result<Return, TrapKind> {
-        let helper = Helper::from_id(call.helper);
+        let helper = usize::try_from(call.helper).ok().and_then(|id| *HELPERS_BY_ID.get(id)?);
         let helper = helper.ok_or(TrapKind::UnknownHelper(call.helper))?;
         helpers::call(self, vm, helper, call)
     }
