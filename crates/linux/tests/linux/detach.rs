@@ -9,7 +9,7 @@ use bombus_platform::ProgType;
 use libtest_mimic::Failed;
 
 use crate::workload::Held;
-use crate::{Test, attach, cell, code, ensure, load, read_cell, same};
+use crate::{Test, attach, cell, code, ensure, limit, load, read_cell, same};
 
 pub(crate) const TESTS: &[Test] = &[
     ("detach::tracepoints", tracepoints),
@@ -38,10 +38,12 @@ fn drop_and_look(linux: Linux, programs: &[ProgFd]) -> Result<(), Failed> {
     let start = Instant::now();
     drop(linux);
     let took = start.elapsed();
-    ensure(took < PROMPT, || format!("letting go took {took:?}"))?;
+    ensure(took < limit(PROMPT), || format!("letting go took {took:?}"))?;
     while !ids.is_empty() {
         ids.retain(|id| program_exists(*id).unwrap_or(true));
-        ensure(start.elapsed() < GONE_WITHIN, || format!("programs {ids:?} are still there"))?;
+        ensure(start.elapsed() < limit(GONE_WITHIN), || {
+            format!("programs {ids:?} are still there")
+        })?;
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())

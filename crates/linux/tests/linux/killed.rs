@@ -11,7 +11,7 @@ use bombus_linux::{Linux, program_exists};
 use bombus_platform::ProgType;
 use libtest_mimic::Failed;
 
-use crate::{Test, attach, ensure, load, same, workload};
+use crate::{Test, attach, ensure, limit, load, same, workload};
 
 pub(crate) const TESTS: &[Test] = &[
     ("killed::by_interrupt", || killed_by(libc::SIGINT)),
@@ -83,7 +83,7 @@ impl Running {
         let start = Instant::now();
         self.tracer.wait()?;
         while self.programs.iter().any(|id| program_exists(*id).unwrap_or(true)) {
-            ensure(start.elapsed() < GONE_WITHIN, || "programs are left".into())?;
+            ensure(start.elapsed() < limit(GONE_WITHIN), || "programs are left".into())?;
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
@@ -116,7 +116,7 @@ fn killed_while_holding() -> Result<(), Failed> {
     running.kill(libc::SIGKILL)?;
     let start = Instant::now();
     while !matches!(running.command_state(), None | Some('Z')) {
-        ensure(start.elapsed() < GONE_WITHIN, || "the command is still held".into())?;
+        ensure(start.elapsed() < limit(GONE_WITHIN), || "the command is still held".into())?;
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())

@@ -14,6 +14,8 @@ mod ringbuf;
 mod spawn;
 mod workload;
 
+use std::time::Duration;
+
 use bombus_kernel::catalog::Catalog;
 use bombus_kernel::{Kernel, MapFd, ProgFd, ProgLoad};
 use bombus_linux::{Linux, LinuxCatalog};
@@ -57,6 +59,12 @@ fn privileges() -> Result<(), String> {
     bombus_linux::can_load_programs().map_err(|error| error.to_string())?;
     let format = LinuxCatalog::new().tracepoint_format("raw_syscalls", "sys_enter");
     format.map(drop).ok_or_else(|| "tracefs cannot be read".to_owned())
+}
+
+/// A time limit for this machine: an emulated processor gets ten times as long.
+fn limit(real: Duration) -> Duration {
+    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    if processor.contains("QEMU TCG") { real * 10 } else { real }
 }
 
 /// Fails the test with these words unless the condition holds.
