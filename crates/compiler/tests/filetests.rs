@@ -110,7 +110,10 @@ fn compiled(module: &ir::Module, target: Target) -> Result<String, Failed> {
     let mut maps: Vec<MapSpec> = Vec::new();
     let compiled = match compile(module, &target, &mut maps) {
         Ok(compiled) => compiled,
-        Err(error) => return Ok(error.to_string()),
+        Err(error) => {
+            let line = error.line.map_or(String::new(), |line| format!("{line}: "));
+            return Ok(format!("{line}{error}"));
+        }
     };
     let insns: Vec<Insn> = compiled.insns.iter().map(|slot| slot.insn).collect();
     let isa = bombus_isa::validate(&insns).map_err(|error| format!("{error:?}"))?;

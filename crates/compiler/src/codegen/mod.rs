@@ -12,7 +12,7 @@ mod vcode;
 use bombus_spec::MapSpec;
 
 use crate::error::{CompileError, ErrorKind};
-use crate::ir::{FuncRef, Function, MapRef, Module, Op};
+use crate::ir::{FuncRef, Function, Line, MapRef, Module, Op};
 use crate::{Compiled, Target, passes};
 use emit::{Emitted, FrameLayout};
 use frame::Interference;
@@ -97,6 +97,17 @@ fn call_order(module: &Module, calls: &[Vec<FuncRef>]) -> Result<Vec<FuncRef>, C
     }
     order.reverse();
     Ok(order)
+}
+
+/// Where the biggest stack slot is first mentioned.
+fn line_of_biggest(func: &Function) -> Option<Line> {
+    let insts = func.layout.iter().flat_map(|block| &func.blocks[block.index()].insts);
+    let mentions = insts.filter_map(|inst| match inst.op {
+        Op::SlotAddr(slot) => Some((func.slots[slot.index()].size, inst.line)),
+        _ => None,
+    });
+    // The last of equals is the maximum, so the order is turned round.
+    mentions.rev().max_by_key(|mention| mention.0)?.1
 }
 
 /// A function on its way to code.
@@ -254,8 +265,10 @@ impl<'a> Program<'a> {
             .filter_map(|&func| self.units[func.index()].biggest().map(|slot| (slot, func)))
             .max_by_key(|&((size, _), _)| size);
         let Some(((_, slot), func)) = biggest else {
-            let function = self.units[chain[0].index()].source.name.clone();
-            return Err(CompileError { function, line: None, kind: ErrorKind::StackTooBig(bytes) });
+            let source = self.units[chain[0].index()].source;
+            let kind = ErrorKind::StackTooBig(bytes);
+            let line = line_of_biggest(source);
+            return Err(CompileError { function: source.name.clone(), line, kind });
         };
         self.units[func.index()].moved[slot] = true;
         self.units[func.index()].place();
