@@ -10,13 +10,7 @@ use bombus_script::syntax::ast::Program;
 use bombus_spec::ProgramSpec;
 
 /// The stages asked for, each under a heading.
-pub(crate) fn text<'a>(
-    stages: impl Iterator<Item = &'a str>,
-    program: &Program,
-    modules: &[Module],
-    plan: &Plan,
-) -> String {
-    let stages: Vec<_> = stages.collect();
+pub(crate) fn text(stages: &[&str], program: &Program, modules: &[Module], plan: &Plan) -> String {
     let wanted = |stage: &str| stages.contains(&stage) || stages.contains(&"all");
     let mut text = String::new();
     let mut show = |stage: &str, body: &mut dyn FnMut() -> String| {
@@ -63,7 +57,9 @@ struct Helpers(Vec<(i32, String)>);
 
 impl Helpers {
     fn new() -> Helpers {
-        Helpers(HELPERS.iter().map(|helper| (helper.id(), format!("bpf_{}", helper.name()))).collect())
+        Helpers(
+            HELPERS.iter().map(|helper| (helper.id(), format!("bpf_{}", helper.name()))).collect(),
+        )
     }
 }
 

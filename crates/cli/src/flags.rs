@@ -242,10 +242,7 @@ impl Request {
             "linux" => KernelChoice::Linux,
             _ => KernelChoice::Embedded,
         });
-        let script = match matches.get_one::<String>("expression") {
-            Some(text) => Some(Script::Text(text.clone())),
-            None => None,
-        };
+        let script = matches.get_one::<String>("expression").cloned().map(Script::Text);
         if given("list") {
             let what = match (script, args.next()) {
                 (Some(script), _) => Listing::Script(script),

@@ -2,7 +2,7 @@
 
 use bombus_embedded::{Embedded, EmbeddedCatalog};
 use bombus_kernel::catalog::Catalog;
-use bombus_kernel::{Error, Tracer};
+use bombus_kernel::{Error, Features, Kernel};
 use bombus_linux::{Linux, LinuxCatalog, can_load_programs};
 
 use crate::failure::Failure;
@@ -26,13 +26,13 @@ pub(crate) fn choose(asked: Option<KernelChoice>) -> Chosen {
     }
 }
 
-/// A kernel, ready to trace.
-pub(crate) fn tracer(kernel: KernelChoice) -> Result<Box<dyn Tracer>, Failure> {
+/// What programs for a kernel may use.
+pub(crate) fn features(kernel: KernelChoice) -> Result<Features, Failure> {
     Ok(match kernel {
         KernelChoice::Linux => {
-            Box::new(Linux::new().map_err(|error| Failure::kernel(&error, false))?)
+            Linux::new().map_err(|error| Failure::kernel(&error, false))?.features().clone()
         }
-        KernelChoice::Embedded => Box::new(Embedded::default()),
+        KernelChoice::Embedded => Embedded::default().features().clone(),
     })
 }
 

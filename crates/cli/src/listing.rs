@@ -116,8 +116,7 @@ fn of_script(
     kernel: KernelChoice,
 ) -> Result<Vec<String>, Failure> {
     let source = script::read(script)?;
-    let tracer = host::tracer(kernel)?;
-    let mut features = tracer.features().clone();
+    let mut features = host::features(kernel)?;
     // One program for many would hide their names.
     features.syscall_dispatch_above = None;
     let env = Env { catalog, binaries: &Files::new(), features: &features };

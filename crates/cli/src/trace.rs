@@ -4,15 +4,22 @@ use std::fs::File;
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 
-use bombus_kernel::{Command, Scope, Tracer};
+use bombus_compiler::ir::Module;
+use bombus_embedded::Embedded;
+use bombus_embedded::guard::{self, Ending, Role};
+use bombus_kernel::{Command, Error, Scope, Tracer};
+use bombus_linux::Linux;
 use bombus_runtime::{Ended, Output};
 use bombus_script::diagnostic::{Diagnostic, Source};
+use bombus_script::plan::Plan;
 use bombus_script::render::render;
+use bombus_script::syntax::ast::Program;
 use bombus_script::{Compilation, Env, Options, compile};
 use bombus_symbols::Files;
 
 use crate::failure::{Failure, colored};
 use crate::flags::{KernelChoice, Trace};
+use crate::host::Chosen;
 use crate::settings::Settings;
 use crate::{dump, host, script, words};
 
@@ -25,32 +32,61 @@ const KILLED: i32 = 128;
 /// Traces, and gives what to exit with.
 pub(crate) fn run(trace: Trace) -> Result<ExitCode, Failure> {
     let chosen = host::choose(trace.kernel);
-    let embedded = chosen.kernel == KernelChoice::Embedded;
+    let failed = |error: Error| Failure::kernel(&error, false);
+    let code = match chosen.kernel {
+        KernelChoice::Linux => work(&trace, &chosen, &Linux::new().map_err(failed)?)?,
+        KernelChoice::Embedded if trace.command.is_none() && trace.pid.is_none() => {
+            work(&trace, &chosen, &Embedded::default())?
+        }
+        KernelChoice::Embedded => {
+            let split = guard::split().map_err(|error| {
+                Failure::new(format!("could not start the process that traces: {error}"))
+            })?;
+            match split {
+                Role::Front(front) => match front.wait() {
+                    Ending::Exit(code) => code as u8,
+                    Ending::Killed(signal) => (KILLED + signal) as u8,
+                },
+                Role::Worker(worker) => {
+                    return Ok(ExitCode::from(as_worker(&trace, &chosen, worker)));
+                }
+            }
+        }
+    };
+    Ok(ExitCode::from(code))
+}
+
+/// Traces on the embedded kernel in a process that the user does not see, so that what is traced
+/// survives whatever happens to the one that they do.
+fn as_worker(trace: &Trace, chosen: &Chosen, worker: guard::Worker) -> u8 {
+    let embedded = Embedded::default();
+    let code = work(trace, chosen, &embedded).unwrap_or_else(|failure| {
+        failure.show();
+        1
+    });
+    worker.finish(i32::from(code));
+    if embedded.needs_keeper() {
+        embedded.keep_until_gone();
+    }
+    code
+}
+
+fn work(trace: &Trace, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, Failure> {
     let settings = Settings::from_environment()?;
     let source = script::read(&trace.script)?;
     if !trace.quiet {
         trace.without_effect.iter().for_each(|what| eprintln!("WARNING: without effect: {what}"));
     }
-    let tracer = host::tracer(chosen.kernel)?;
     let Compilation { program, modules, mut plan, warnings } =
-        compiled(&trace, &settings, &source, &*tracer, chosen.kernel)?;
+        compiled(trace, &settings, &source, tracer, chosen.kernel)?;
     if trace.warnings {
         show_warnings(&source, &warnings, &plan.warnings);
     }
     if let Some(print) = settings.print_maps {
         plan.quiet_maps = !print;
     }
-
-    let stages = trace.stages.iter().map(String::as_str);
-    let verifier = trace.stages.iter().any(|stage| stage == "verifier" || stage == "all");
     if !trace.stages.is_empty() {
-        crate::print(&dump::text(stages, &program, &modules, &plan));
-        if verifier {
-            let loaded = bombus_kernel::load(&*tracer, &plan.object);
-            let loaded = loaded.map_err(|error| Failure::kernel(&error, true))?;
-            crate::print(&format!("verifier: {} programs accepted\n", loaded.programs.len()));
-        }
-        return Ok(ExitCode::SUCCESS);
+        return show_stages(trace, tracer, &program, &modules, &plan);
     }
 
     let options = bombus_runtime::Options {
@@ -68,24 +104,44 @@ pub(crate) fn run(trace: Trace) -> Result<ExitCode, Failure> {
         })?),
     };
     let mut output = Output::new(trace.format, trace.buffering, out, stderr());
-    let outcome = bombus_runtime::run(&*tracer, &plan, &options, &mut output);
-    let outcome = outcome.map_err(|error| {
-        let failure = Failure::kernel(&error, false);
-        match &chosen.not_linux {
-            Some(reason) => failure.help(format!("the running kernel was not asked: {reason}")),
-            None if !embedded && matches!(error, bombus_kernel::Error::Privilege { .. }) => failure
-                .help(
-                    "--kernel embedded needs no privilege: it traces a command (-c) or a process \
-                     (-p) of yours, and everything that it starts",
-                ),
-            None => failure,
-        }
-    })?;
+    let outcome = bombus_runtime::run(tracer, &plan, &options, &mut output)
+        .map_err(|error| explained(&error, chosen))?;
     if !trace.quiet {
         tracer.summary().iter().for_each(|line| eprintln!("{line}"));
     }
     output.finish().map_err(|error| Failure::new(format!("could not write: {error}")))?;
     Ok(exit_code(outcome.ended, options.command.is_some()))
+}
+
+/// `-d`.
+fn show_stages(
+    trace: &Trace,
+    tracer: &dyn Tracer,
+    program: &Program,
+    modules: &[Module],
+    plan: &Plan,
+) -> Result<u8, Failure> {
+    let stages: Vec<&str> = trace.stages.iter().map(String::as_str).collect();
+    crate::print(&dump::text(&stages, program, modules, plan));
+    if stages.contains(&"verifier") || stages.contains(&"all") {
+        let loaded = bombus_kernel::load(tracer, &plan.object);
+        let loaded = loaded.map_err(|error| Failure::kernel(&error, true))?;
+        crate::print(&format!("verifier: {} programs accepted\n", loaded.programs.len()));
+    }
+    Ok(0)
+}
+
+/// An error of the kernel, with what may help whoever did not choose that kernel.
+fn explained(error: &Error, chosen: &Chosen) -> Failure {
+    let failure = Failure::kernel(error, false);
+    match (&chosen.not_linux, chosen.kernel) {
+        (Some(reason), _) => failure.help(format!("the running kernel was not asked: {reason}")),
+        (None, KernelChoice::Linux) if matches!(error, Error::Privilege { .. }) => failure.help(
+            "--kernel embedded needs no privilege: it traces a command (-c) or a process (-p) of \
+             yours, and everything that it starts",
+        ),
+        _ => failure,
+    }
 }
 
 fn compiled(
@@ -133,7 +189,7 @@ fn command(text: &std::ffi::OsStr) -> Result<Command, Failure> {
 }
 
 /// The command's own status when it ended by itself, the script's when it said one.
-fn exit_code(ended: Ended, ours: bool) -> ExitCode {
+fn exit_code(ended: Ended, ours: bool) -> u8 {
     let code = match ended {
         Ended::Exit(code) => code as i32,
         Ended::Target(Some(status)) if ours => match status & 0x7f {
@@ -143,5 +199,5 @@ fn exit_code(ended: Ended, ours: bool) -> ExitCode {
         Ended::OutputClosed => KILLED + libc::SIGPIPE,
         Ended::Target(_) | Ended::Signal(_) | Ended::Done => 0,
     };
-    ExitCode::from(code as u8)
+    code as u8
 }

@@ -141,8 +141,8 @@ impl Case {
     fn check(&self, kernel: Kernel) -> Result<(), Failed> {
         for (format, section) in [("text", "stdout"), ("json", "json")] {
             let expected = self.sections.get(section);
-            let needed = expected.is_some()
-                || (format == "text" && !self.sections.contains_key("json"));
+            let needed =
+                expected.is_some() || (format == "text" && !self.sections.contains_key("json"));
             if !needed {
                 continue;
             }
@@ -158,7 +158,9 @@ impl Case {
                 None => 0,
             };
             if comparable && output.status.code() != Some(status) {
-                return Err(context(format!("expected status {status}, got {}", output.status)).into());
+                return Err(
+                    context(format!("expected status {status}, got {}", output.status)).into()
+                );
             }
             if let Some(expected) = expected
                 && *expected != out

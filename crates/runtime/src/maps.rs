@@ -1,6 +1,8 @@
 //! The script's maps: read for printing, cleared, zeroed.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use bombus_kernel::{Kernel, Loaded, MapFd, Result, UpdateFlag};
 use bombus_report::{Contents, Entry, Map, MapKind, Value};
@@ -14,12 +16,14 @@ pub struct Maps<'a> {
     kernel: &'a dyn Kernel,
     plan: &'a Plan,
     loaded: &'a Loaded,
+    /// Maps without keys that `zero()` left with nothing to see in them, by index in the object.
+    zeroed: RefCell<HashSet<u32>>,
 }
 
 impl<'a> Maps<'a> {
     /// Of `plan`, as `loaded` into `kernel`.
     pub fn new(kernel: &'a dyn Kernel, plan: &'a Plan, loaded: &'a Loaded) -> Maps<'a> {
-        Maps { kernel, plan, loaded }
+        Maps { kernel, plan, loaded, zeroed: RefCell::default() }
     }
 
     /// Indices in [`Plan::maps`] by name: the order in which the maps are shown at the end.
@@ -98,6 +102,7 @@ impl<'a> Maps<'a> {
     pub fn clear(&self, map: u32) -> Result<()> {
         let Some(plan) = self.map(map) else { return Ok(()) };
         if plan.key.is_none() {
+            self.zeroed.borrow_mut().remove(&plan.index);
             let size = self.value_size(plan);
             return self.for_each_key(plan, |key| self.store(plan, key, &vec![0; size]));
         }
@@ -115,6 +120,7 @@ impl<'a> Maps<'a> {
             if !self.is_present(plan, &value, &folded) {
                 return Ok(());
             }
+            self.zeroed.borrow_mut().insert(plan.index);
             if let Some(mark) = plan.present_at.map(|at| at as usize).filter(|at| *at < zero.len())
             {
                 zero[mark] = 1;
@@ -161,10 +167,12 @@ impl<'a> Maps<'a> {
             let mark = |cpu: &&[u8]| unsigned(slice(cpu, at as usize, 8), 8);
             self.cpus(plan, value).iter().any(|cpu| mark(cpu) != 0)
         };
-        match plan.present_at {
-            Some(at) => folded.touched || marked(at),
-            None => folded.touched || matches!(plan.value, MapValue::Plain(_)),
-        }
+        folded.touched
+            || self.zeroed.borrow().contains(&plan.index)
+            || match plan.present_at {
+                Some(at) => marked(at),
+                None => matches!(plan.value, MapValue::Plain(_)),
+            }
     }
 
     fn map(&self, map: u32) -> Option<&'a MapPlan> {
