@@ -6,6 +6,7 @@
 
 mod check;
 pub mod compile;
+mod describe;
 pub mod diagnostic;
 mod lower;
 pub mod plan;
@@ -14,3 +15,4 @@ pub mod syntax;
 pub mod types;
 
 pub use compile::{Compilation, Env, Options, compile};
+pub use describe::describe;

@@ -303,6 +303,8 @@ struct Scope<'a> {
     blocks: Vec<HashMap<String, VarId>>,
     vars: Vec<Declared>,
     loops: usize,
+    /// How often what is being checked will be written out, by `unroll`.
+    copies: i64,
 }
 
 /// A variable of the action.
@@ -352,7 +354,7 @@ impl<'a> Checker<'a> {
     }
 
     fn group(&mut self, index: usize, group: &'a Group<'a>) -> tree::Action {
-        self.action = Scope { index, group: Some(group), ..Scope::default() };
+        self.action = Scope { index, group: Some(group), copies: 1, ..Scope::default() };
         self.action.blocks.push(HashMap::new());
         let predicate = group.probe.predicate.as_ref().map(|predicate| self.condition(predicate));
         let body = self.block_contents(&group.probe.body);

@@ -1,6 +1,7 @@
 //! The `config` block (bpftrace 0.27, language manual, "Config Variables").
 
 use super::attach::Missing;
+use super::typeref::MAX_TEXT;
 use crate::compile::Options;
 use crate::diagnostic::Diagnostic;
 use crate::syntax::ast::{ConfigEntry, ConfigValue, Program};
@@ -49,8 +50,8 @@ pub(super) fn read(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Settings {
     let mut settings = Settings {
-        max_strlen: options.max_strlen,
-        max_map_keys: options.max_map_keys,
+        max_strlen: options.max_strlen.clamp(1, MAX_TEXT),
+        max_map_keys: options.max_map_keys.max(1),
         missing_probes: Missing::Error,
         print_maps_on_exit: true,
         license: "GPL".to_string(),
@@ -81,9 +82,7 @@ fn apply(entry: &ConfigEntry, settings: &mut Settings) -> Result<(), Diagnostic>
         ConfigValue::Int(number) => number.text.clone(),
     };
     match key {
-        // The kernel's limit on what one `bpf_probe_read` may read is far higher; a record must
-        // fit the ring buffer.
-        "max_strlen" => settings.max_strlen = count(64 * 1024)?,
+        "max_strlen" => settings.max_strlen = count(u64::from(MAX_TEXT))?,
         "max_map_keys" => settings.max_map_keys = count(u64::from(u32::MAX))?,
         "missing_probes" => {
             settings.missing_probes = match word.as_str() {

@@ -15,6 +15,9 @@ use crate::types::Type;
 /// As often as bpftrace unrolls.
 const MAX_UNROLL: i64 = 100;
 
+/// Copies of the innermost statement that nested unrolling may make.
+const MAX_COPIES: i64 = 10_000;
+
 /// `$x = value`
 pub(super) fn set_var(var: VarId, value: Expr) -> Stmt {
     Stmt { span: value.span, kind: StmtKind::SetVar(var, value) }
@@ -102,9 +105,16 @@ impl Checker<'_> {
                 Some(StmtKind::While { cond, body })
             }
             ast::StmtKind::Unroll { count, body } => {
-                let times = self.constant(count, "the count of unroll");
+                let times = self.constant(count, "the count of unroll").unwrap_or(1);
+                let outer = self.action.copies;
+                self.action.copies = outer.saturating_mul(times.clamp(1, MAX_UNROLL));
+                if self.action.copies > MAX_COPIES {
+                    self.error(span, format!("more than {MAX_COPIES} copies of one statement"));
+                    self.action.copies = outer;
+                    return Vec::new();
+                }
                 let body = self.block(body);
-                let times = times.unwrap_or(1);
+                self.action.copies = outer;
                 if times < 1 {
                     self.error(span, "unroll minimum value is 1");
                 } else if times > MAX_UNROLL {

@@ -4,6 +4,9 @@ use super::{Checker, not_yet};
 use crate::syntax::ast::{TypeOrExpr, TypeRef, TypeRefKind};
 use crate::types::Type;
 
+/// Bytes of the longest string or buffer.
+pub(super) const MAX_TEXT: u32 = 64 * 1024;
+
 /// Names of integers: the language's own, the kernel's and C's (on x86-64).
 const INTEGERS: [(&str, u8, bool); 34] = [
     ("int8", 1, true),
@@ -85,8 +88,13 @@ impl Checker<'_> {
                 };
                 let size = len.as_ref().and_then(|len| u32::try_from(len.value).ok());
                 match (sized, size) {
-                    ("string", Some(size)) if size > 0 => Some(Type::Str { size }),
-                    ("buffer", Some(size)) if size > 0 => Some(Type::Buf { size }),
+                    ("string" | "buffer", Some(size)) if size == 0 || size > MAX_TEXT => {
+                        let message = format!("a {sized} has between 1 and {MAX_TEXT} bytes");
+                        self.error(written.span, message);
+                        None
+                    }
+                    ("string", Some(size)) => Some(Type::Str { size }),
+                    ("buffer", Some(size)) => Some(Type::Buf { size }),
                     _ => {
                         self.diagnostics.push(not_yet(written.span, "array types"));
                         None
