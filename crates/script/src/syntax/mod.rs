@@ -5,6 +5,7 @@ mod dump;
 mod lexer;
 mod literal;
 mod names;
+mod operator;
 mod parser;
 mod print;
 pub mod provider;

@@ -5,28 +5,6 @@ use crate::diagnostic::Diagnostic;
 use crate::syntax::ast::{BinaryOp, Expr, ExprKind, UnaryOp};
 use crate::syntax::lexer::Token;
 
-/// The binary operators.
-const BINARY: [BinaryOp; 18] = [
-    BinaryOp::LogicalOr,
-    BinaryOp::LogicalAnd,
-    BinaryOp::BitOr,
-    BinaryOp::BitXor,
-    BinaryOp::BitAnd,
-    BinaryOp::Eq,
-    BinaryOp::Ne,
-    BinaryOp::Lt,
-    BinaryOp::Gt,
-    BinaryOp::Le,
-    BinaryOp::Ge,
-    BinaryOp::Shl,
-    BinaryOp::Shr,
-    BinaryOp::Add,
-    BinaryOp::Sub,
-    BinaryOp::Mul,
-    BinaryOp::Div,
-    BinaryOp::Rem,
-];
-
 impl Parser<'_> {
     /// Any expression.
     pub(super) fn expr(&mut self) -> Parsed<Expr> {
@@ -88,7 +66,7 @@ impl Parser<'_> {
         if punct == "/" && matches!(self.peek_second().token, Token::Punct("{") | Token::End) {
             return None;
         }
-        BINARY.into_iter().find(|op| op.symbol() == punct)
+        BinaryOp::from_symbol(punct)
     }
 
     /// An operand with its prefix and postfix operators.
