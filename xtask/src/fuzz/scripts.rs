@@ -290,6 +290,13 @@ impl Generator<'_> {
         self.text.push_str(choice);
     }
 
+    /// One of the choices that are right everywhere; rarely one of those that are only right here
+    /// or there, since one mistake hides the rest of the script from the later passes.
+    fn pick_mostly(&mut self, choices: &[&str], risky: &[&str]) {
+        let choices = if self.random.once_in(50) { risky } else { choices };
+        self.pick(choices);
+    }
+
     fn probe(&mut self) {
         self.pick(&[
             "BEGIN",
@@ -331,19 +338,23 @@ impl Generator<'_> {
         let inner = depth.saturating_sub(1);
         match self.random.below(if depth == 0 { 8 } else { 13 }) {
             0 | 1 => {
-                self.pick(&["$a", "$b", "$c", "@i", "@j[tid]", "@k[comm, pid]"]);
+                self.pick_mostly(
+                    &["$a", "$b", "@i", "@j[tid]", "@k[comm, pid]"],
+                    &["$c", "@h[1]", "$s"],
+                );
                 self.pick(&[" = ", " = ", " += ", " -= ", " <<= ", " /= ", " ^= "]);
                 self.int(3);
                 self.push(";");
             }
             2 => {
-                self.pick(&["@h[", "@g[", "@f["]);
-                self.key();
-                self.pick(&["] = count();", "] = sum(", "] = avg(", "] = hist(", "] = max("]);
-                if self.text.ends_with('(') {
+                let kind = self.random.pick(&["count", "sum", "avg", "hist", "max", "stats"]);
+                self.push(&format!("@{kind}["));
+                self.int(1);
+                self.push(&format!("] = {kind}("));
+                if kind != "count" {
                     self.int(2);
-                    self.push(");");
                 }
+                self.push(");");
             }
             3 => {
                 self.push("printf(\"%d %s ");
@@ -366,27 +377,29 @@ impl Generator<'_> {
                 self.string();
                 self.push(";");
             }
-            6 => self.pick(&[
-                "clear(@i);",
-                "delete(@j, tid);",
-                "zero(@h);",
-                "exit();",
-                "$a++;",
-                "--@i;",
-                "@j[tid]++;",
-                "time(\"%T\\n\");",
-                "print(@h);",
-                "print(@k, 5, 2);",
-                "return;",
-                "_ = len(@j);",
-            ]),
+            6 => self.pick_mostly(
+                &[
+                    "@i = 1; clear(@i);",
+                    "@j[1] = 2; delete(@j, tid);",
+                    "exit();",
+                    "$a++;",
+                    "--@i;",
+                    "@j[tid]++;",
+                    "time(\"%T\\n\");",
+                    "@k[comm, 1] = 3; print(@k, 5, 2);",
+                    "return;",
+                    "@count[1] = count(); zero(@count); print(@count);",
+                    "@j[1] = 2; _ = len(@j);",
+                ],
+                &["zero(@i);", "clear(@never);", "break;", "delete(@j);"],
+            ),
             7 => {
                 self.push("$t = (");
                 self.int(2);
                 self.push(", ");
                 self.string();
                 self.push("); @t = $t; print($t.");
-                self.pick(&["0", "1", "2"]);
+                self.pick_mostly(&["0", "1"], &["2"]);
                 self.push(");");
             }
             8 | 9 => {
@@ -405,18 +418,13 @@ impl Generator<'_> {
                 self.block(inner);
             }
             11 => {
-                self.pick(&["for $kv : @j", "for $kv : @k", "unroll(3)", "while ($a < 10)"]);
+                self.pick_mostly(
+                    &["@j[1] = 2; for $kv : @j", "@k[comm, 3] = 4; for $kv : @k", "unroll(3)"],
+                    &["while ($a < 10)", "for $kv : @i", "unroll(pid)"],
+                );
                 self.block(inner);
             }
             _ => self.block(inner),
-        }
-    }
-
-    fn key(&mut self) {
-        self.value(1);
-        if self.random.once_in(3) {
-            self.push(", ");
-            self.value(1);
         }
     }
 
@@ -430,36 +438,27 @@ impl Generator<'_> {
                 self.string();
                 self.push(")");
             }
-            3 => self.pick(&[
-                "args",
-                "@i",
-                "@j[1]",
-                "@h[1]",
-                "buf(comm, 4)",
-                "nsecs",
-                "strftime(\"%s\", nsecs)",
-                "username",
-                "probe",
-                "ntop(1)",
-                "(x = 1, y = \"s\")",
-            ]),
+            3 => self.pick_mostly(
+                &[
+                    "@i",
+                    "@j[1]",
+                    "buf(comm, 4)",
+                    "nsecs",
+                    "strftime(\"%s\", nsecs)",
+                    "username",
+                    "probe",
+                ],
+                &["args", "@count[1]", "ntop(1)", "(x = 1, y = \"s\")"],
+            ),
             _ => self.int(depth),
         }
     }
 
     fn string(&mut self) {
-        self.pick(&[
-            "comm",
-            "\"text\"",
-            "$s",
-            "probe",
-            "str(arg0)",
-            "str(args.filename)",
-            "str(arg1, 4)",
-            "str($2)",
-            "\"\"",
-            "(1 ? comm : \"x\")",
-        ]);
+        self.pick_mostly(
+            &["comm", "\"text\"", "$s", "str($2)", "\"\""],
+            &["probe", "str(args.filename)", "str(arg0)", "(1 ? comm : \"x\")"],
+        );
     }
 
     fn int(&mut self, depth: usize) {
@@ -475,26 +474,17 @@ impl Generator<'_> {
                 "4294967296",
                 "0x7fffffffffffffff",
             ]),
-            1 => self.pick(&[
-                "pid",
-                "tid",
-                "uid",
-                "gid",
-                "nsecs",
-                "elapsed",
-                "cpu",
-                "ncpus",
-                "rand",
-                "cgroup",
-                "curtask",
-                "arg0",
-                "retval",
-                "args.id",
-                "args.dfd",
-                "args.prev_pid",
-                "$1",
-            ]),
-            2 => self.pick(&["$a", "$b", "$c", "@i", "@j[tid]", "@k[comm, pid]", "$i", "$kv.0"]),
+            1 => self.pick_mostly(
+                &[
+                    "pid", "tid", "uid", "gid", "nsecs", "elapsed", "cpu", "ncpus", "rand",
+                    "cgroup", "$1",
+                ],
+                &["curtask", "arg0", "retval", "args.id", "args.dfd", "args.prev_pid"],
+            ),
+            2 => self.pick_mostly(
+                &["$a", "$b", "@i", "@j[tid]", "@k[comm, pid]"],
+                &["$c", "$i", "$kv.0", "@count[1]"],
+            ),
             3..=5 => {
                 self.push("(");
                 self.int(inner);
@@ -529,17 +519,16 @@ impl Generator<'_> {
                 self.int(inner);
                 self.push(")");
             }
-            _ => self.pick(&[
-                "has_key(@j, tid)",
-                "len(@j)",
-                "sizeof($a)",
-                "sizeof(uint16)",
-                "$a++",
-                "++$b",
-                "{ let $z = 3; $z }",
-                "(1, 2).0",
-                "strncmp(comm, \"a\", 1)",
-            ]),
+            _ => self.pick_mostly(
+                &[
+                    "sizeof($a)",
+                    "sizeof(uint16)",
+                    "{ let $z = 3; $z }",
+                    "(1, 2).0",
+                    "strncmp(comm, \"a\", 1)",
+                ],
+                &["$a++", "++$b", "has_key(@j, tid)", "len(@j)"],
+            ),
         }
     }
 }
