@@ -8,7 +8,7 @@ use bombus_compiler::ir::Module;
 use bombus_embedded::Embedded;
 use bombus_embedded::guard::{self, Ending, Role};
 use bombus_kernel::{Command, Error, Scope, Tracer};
-use bombus_linux::Linux;
+use bombus_linux::{Linux, can_load_programs};
 use bombus_runtime::{Ended, Output};
 use bombus_script::diagnostic::{Diagnostic, Source};
 use bombus_script::plan::Plan;
@@ -26,12 +26,29 @@ use crate::{dump, host, script, words};
 /// The test runner of bpftrace asks for a line once everything is attached.
 const NOTIFY: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
 
+/// What works where programs cannot be loaded.
+const WITHOUT_PRIVILEGE: &str = "--kernel embedded needs no privilege: it traces a command (-c) or \
+                                 a process (-p) of yours, and everything that it starts";
+
 /// What a shell reports for a process that a signal ended.
 const KILLED: i32 = 128;
 
 /// Traces, and gives what to exit with.
 pub(crate) fn run(trace: Trace) -> Result<ExitCode, Failure> {
     let chosen = host::choose(trace.kernel);
+    if trace.verbose {
+        match (chosen.kernel, &chosen.not_linux) {
+            (KernelChoice::Linux, _) => eprintln!("kernel: linux"),
+            (KernelChoice::Embedded, None) => eprintln!("kernel: embedded"),
+            (KernelChoice::Embedded, Some(reason)) => eprintln!("kernel: embedded ({reason})"),
+        }
+    }
+    // Without the privilege even the tracepoints are out of sight, and every script looks wrong.
+    let asked_for_linux = trace.kernel == Some(KernelChoice::Linux);
+    if asked_for_linux && trace.stages.is_empty() {
+        can_load_programs()
+            .map_err(|error| Failure::kernel(&error, false).help(WITHOUT_PRIVILEGE))?;
+    }
     let failed = |error: Error| Failure::kernel(&error, false);
     let code = match chosen.kernel {
         KernelChoice::Linux => work(&trace, &chosen, &Linux::new().map_err(failed)?)?,
@@ -135,11 +152,10 @@ fn show_stages(
 fn explained(error: &Error, chosen: &Chosen) -> Failure {
     let failure = Failure::kernel(error, false);
     match (&chosen.not_linux, chosen.kernel) {
-        (Some(reason), _) => failure.help(format!("the running kernel was not asked: {reason}")),
-        (None, KernelChoice::Linux) if matches!(error, Error::Privilege { .. }) => failure.help(
-            "--kernel embedded needs no privilege: it traces a command (-c) or a process (-p) of \
-             yours, and everything that it starts",
-        ),
+        (Some(reason), _) => failure.help(reason),
+        (None, KernelChoice::Linux) if matches!(error, Error::Privilege { .. }) => {
+            failure.help(WITHOUT_PRIVILEGE)
+        }
         _ => failure,
     }
 }

@@ -12,24 +12,24 @@ const SCRIPTS: &[(&str, &str, &str)] = &[
     (
         "openat",
         "tracepoint:syscalls:sys_enter_openat /pid == cpid/ { printf(\"%s %s\\n\", comm, str(args.filename)); }",
-        "cat /etc/hostname",
+        "/usr/bin/cat /etc/hostname",
     ),
     (
         "malloc",
         "uprobe:libc:malloc /pid == cpid/ { @[comm] = hist(arg0); } uretprobe:libc:malloc /pid == cpid/ { @n = count(); }",
-        "ls /usr/share/doc/base-files",
+        "/usr/bin/ls /usr/share/doc/base-files",
     ),
     (
         "enter and exit",
         "tracepoint:syscalls:sys_enter_read /pid == cpid/ { @count[args.fd] = sum(args.count); } \
          tracepoint:syscalls:sys_exit_read /pid == cpid/ { @ret = stats(args.ret); }",
-        "cat /etc/passwd",
+        "/usr/bin/cat /etc/passwd",
     ),
     (
         "life cycle",
         "tracepoint:sched:sched_process_exec /pid == cpid/ { @exec = count(); } \
          tracepoint:sched:sched_process_fork /pid == cpid/ { @fork = count(); }",
-        "sh -c true",
+        "/usr/bin/sh -c true",
     ),
 ];
 
@@ -37,7 +37,11 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for &(name, script, command) in SCRIPTS {
         trials.push(trial(&format!("agree/kernels/{name}"), running_kernel(), move || {
-            same(run(bombus().args(["--kernel", "linux", "-q"]), script, command)?, script, command)
+            same(
+                run(bombus().args(["--kernel", "linux", "--tree", "-q"]), script, command)?,
+                script,
+                command,
+            )
         }));
         let needs = running_kernel().and(installed("bpftrace"));
         trials.push(trial(&format!("agree/bpftrace/{name}"), needs, move || {

@@ -63,7 +63,7 @@ fn agrees_with_strace(
     }
     let mut complaints = String::new();
     for _ in 0..TRIES {
-        let ours = count(&bombus, &command, kernel)?;
+        let ours = count(&dir, &bombus, &command, kernel)?;
         complaints = compare(&ours, &runs);
         if complaints.is_empty() {
             return Ok(());
@@ -125,12 +125,15 @@ fn strace_name(name: &str) -> &str {
 }
 
 /// One run under Bombus.
-fn count(bombus: &Path, command: &str, kernel: &str) -> Result<Counts, String> {
+fn count(dir: &Dir, bombus: &Path, command: &str, kernel: &str) -> Result<Counts, String> {
     let script = "tracepoint:raw_syscalls:sys_enter { @[args.id] = count(); }";
     let mut tracer = Command::new(bombus);
-    tracer.args(["--kernel", kernel, "--tree", "-q", "-f", "json", "-o", "/dev/stderr"]);
+    let output = dir.0.join("counts.json");
+    tracer.args(["--kernel", kernel, "--tree", "-q", "-f", "json", "-o"]).arg(&output);
     tracer.args(["-e", script, "-c", command]);
-    let text = run(&mut tracer, kernel)?;
+    run(&mut tracer, kernel)?;
+    let text = std::fs::read_to_string(&output).map_err(|error| error.to_string())?;
+    std::fs::remove_file(&output).map_err(|error| error.to_string())?;
     for line in text.lines() {
         let Ok(json) = serde_json::from_str::<serde_json::Value>(line) else { continue };
         if json["type"] != "map" {
@@ -148,9 +151,8 @@ fn count(bombus: &Path, command: &str, kernel: &str) -> Result<Counts, String> {
     Err(format!("no map in:\n{text}"))
 }
 
-/// Runs as nobody for the embedded kernel, as root for the running one; gives what it wrote to
-/// standard error.
-fn run(command: &mut Command, kernel: &str) -> Result<String, String> {
+/// Runs as nobody for the embedded kernel, as root for the running one.
+fn run(command: &mut Command, kernel: &str) -> Result<(), String> {
     if kernel == "embedded" {
         as_nobody(command);
     }

@@ -120,10 +120,7 @@ fn ended(
         return Err(format!("ended with {status}"));
     }
     goes_on(counter)?;
-    let state = state(pid(dir)?)?;
-    if matches!(state, 'T' | 't' | 'Z' | 'X') {
-        return Err(format!("the command is in state {state}"));
-    }
+    runs(pid(dir)?)?;
     gone(&programs)
 }
 
@@ -201,6 +198,21 @@ fn pid(dir: &Dir) -> Result<i32, String> {
     let file: PathBuf = dir.0.join("pid");
     let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
     text.trim().parse().map_err(|_| format!("not a process id: {text}"))
+}
+
+/// The process does not stay stopped. (A short stop is what a keeper does at a call that is still
+/// filtered.)
+fn runs(pid: i32) -> Result<(), String> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match state(pid)? {
+            'T' | 't' | 'Z' | 'X' if Instant::now() > end => {
+                return Err("the command stays stopped".into());
+            }
+            'T' | 't' | 'Z' | 'X' => sleep(Duration::from_millis(1)),
+            _ => return Ok(()),
+        }
+    }
 }
 
 fn state(pid: i32) -> Result<char, String> {
