@@ -8,10 +8,10 @@
 use super::sys::{self, Change, Errno};
 
 /// How often to look. A look takes about 0.3 us; most system calls of a busy process follow each
-/// other within 10 us.
-const LOOKS: u32 = 32;
+/// other within 15 us.
+const LOOKS: u32 = 48;
 /// After looking in vain, the number of waits that go without, at least and at most.
-const PAUSE: std::ops::Range<u32> = 8..512;
+const PAUSE: std::ops::Range<u32> = 2..256;
 
 /// Decides whether to look before sleeping.
 #[derive(Debug)]
