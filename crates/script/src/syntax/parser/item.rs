@@ -136,9 +136,10 @@ impl Parser<'_> {
                 break;
             }
         }
-        let text = self.text[start..end].trim_end();
+        // A backslash before a blank line continues nothing.
+        let text = self.text[start..end].trim_end_matches([' ', '\t', '\r', '\n', '\\']);
         let span = Span::new(start as u32, (start + text.len()) as u32);
-        self.seek(start + text.len());
+        self.seek(end);
         CText { kind: CTextKind::Directive, text: text.into(), span }
     }
 
