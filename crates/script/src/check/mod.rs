@@ -5,9 +5,14 @@
 
 mod attach;
 mod call;
+mod convert;
 mod expr;
+mod field;
 mod format;
 mod infer;
+mod map;
+mod map_call;
+mod operator;
 mod output;
 mod settings;
 mod stmt;
@@ -287,6 +292,8 @@ struct Checker<'a> {
     settings: &'a Settings,
     types: &'a mut Types,
     diagnostics: Vec<Diagnostic>,
+    /// Variables without a type: most often because of another mistake.
+    unresolved: Vec<Diagnostic>,
     strings: Vec<String>,
     /// A type was widened in this round.
     changed: bool,
@@ -328,6 +335,7 @@ impl<'a> Checker<'a> {
             settings,
             types,
             diagnostics: Vec::new(),
+            unresolved: Vec::new(),
             strings: Vec::new(),
             changed: false,
             action: Scope::default(),
@@ -363,7 +371,7 @@ impl<'a> Checker<'a> {
             let guess = self.types.vars.get(&(index, var));
             if guess.is_none() {
                 let message = "Could not resolve the type of this variable";
-                self.diagnostics.push(
+                self.unresolved.push(
                     Diagnostic::error(declared.span, message)
                         .help(format!("assign something to {}", declared.name)),
                 );
@@ -381,7 +389,7 @@ impl<'a> Checker<'a> {
         self.action.group.map_or(Context::None, |group| group.context)
     }
 
-    fn finish(self) -> (Script, Vec<Diagnostic>, bool) {
+    fn finish(mut self) -> (Script, Vec<Diagnostic>, bool) {
         let maps = self.types.maps.iter().map(|map| {
             let (max_entries, lru) = self
                 .types
@@ -403,6 +411,9 @@ impl<'a> Checker<'a> {
                 lru,
             }
         });
+        if !self.diagnostics.iter().any(|found| found.severity == Severity::Error) {
+            self.diagnostics.append(&mut self.unresolved);
+        }
         let script = Script { maps: maps.collect(), actions: Vec::new(), strings: self.strings };
         (script, self.diagnostics, self.changed)
     }

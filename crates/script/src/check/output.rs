@@ -1,7 +1,8 @@
 //! Functions that do something: output, and what user space does to maps.
 
 use super::Checker;
-use super::expr::{Typed, convert};
+use super::convert::convert;
+use super::expr::Typed;
 use super::format;
 use super::infer::{ValueGuess, aggregate_name};
 use super::tree::{Expr, ExprKind};

@@ -58,18 +58,18 @@ pub(super) fn read(
     };
     for entry in program.config.iter().flat_map(|config| &config.entries) {
         if let Err(diagnostic) = apply(entry, &mut settings) {
-            diagnostics.push(diagnostic);
+            diagnostics.push(*diagnostic);
         }
     }
     settings
 }
 
-fn apply(entry: &ConfigEntry, settings: &mut Settings) -> Result<(), Diagnostic> {
+fn apply(entry: &ConfigEntry, settings: &mut Settings) -> Result<(), Box<Diagnostic>> {
     let written = entry.key.text.to_ascii_lowercase();
     let key = written.strip_prefix("bpftrace_").unwrap_or(&written);
     let invalid = |expected: &str| {
-        Diagnostic::error(entry.value_span, format!("Invalid value for config variable '{key}'"))
-            .help(expected.to_string())
+        let message = format!("Invalid value for config variable '{key}'");
+        Box::new(Diagnostic::error(entry.value_span, message).help(expected))
     };
     let count = |most: u64| match &entry.value {
         ConfigValue::Int(number) if (1..=most).contains(&number.value) => Ok(number.value as u32),
@@ -104,7 +104,8 @@ fn apply(entry: &ConfigEntry, settings: &mut Settings) -> Result<(), Diagnostic>
         _ => {
             let message = format!("Unrecognized config variable: {}", entry.key.text);
             let known = OWN.into_iter().chain(OTHERS);
-            return Err(Diagnostic::error(entry.key.span, message).did_you_mean(key, known));
+            let error = Diagnostic::error(entry.key.span, message).did_you_mean(key, known);
+            return Err(Box::new(error));
         }
     }
     Ok(())

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::call::aggregation;
-use super::expr::{Typed, arithmetic, convert};
+use super::convert::convert;
+use super::expr::Typed;
 use super::infer::{Guess, ValueGuess, merge};
+use super::map_call::aggregation;
+use super::operator::arithmetic;
 use super::tree::{Expr, ExprKind, Stmt, StmtKind, VarId};
 use super::{Checker, Declared, not_yet};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::plan::MapValue;
 use crate::syntax::ast;
 use crate::types::Type;
 
@@ -390,7 +391,7 @@ impl Checker<'_> {
                 None
             }
         };
-        if element.is_none() && matches!(known_aggregate(&self.types.maps[map].value), Some(_)) {
+        if element.is_none() && self.is_aggregate(map) {
             self.diagnostics.push(not_yet(name.span, "loops over histograms and stats"));
         }
         let id = self.declare(&var.text, var.span, true);
@@ -401,13 +402,6 @@ impl Checker<'_> {
         }
         let body = self.loop_body(body);
         element.map(|_| StmtKind::ForMap { var: id, map, body })
-    }
-}
-
-fn known_aggregate(value: &Option<ValueGuess>) -> Option<&MapValue> {
-    match value {
-        Some(ValueGuess::Aggregate(value)) => Some(value),
-        _ => None,
     }
 }
 

@@ -226,8 +226,8 @@ impl<'a> Lower<'a, '_> {
     /// Copies memory that the program may access itself.
     pub(super) fn copy(&mut self, to: Address, from: Address, size: u32) {
         if size <= INLINE_BYTES {
-            let align = 1 << (to.1 | from.1 | 8).trailing_zeros().min(3);
-            self.b.copy(to, from, size, align);
+            let align = access_size((to.1 | from.1) as u32, 8);
+            self.b.copy(to, from, size, align as u8);
             return;
         }
         let from = self.pointer(from);
@@ -425,6 +425,14 @@ impl<'a> Lower<'a, '_> {
         let unreached = self.b.block(0);
         self.b.switch_to(unreached);
     }
+}
+
+/// Bytes that one access at this offset may have: a power of two, aligned, at most 8 and at most
+/// what is left.
+pub(super) fn access_size(offset: u32, left: u32) -> u32 {
+    let aligned = (offset | 8) & (offset | 8).wrapping_neg();
+    let fits = if left == 0 { 1 } else { 1 << left.ilog2() };
+    aligned.min(fits)
 }
 
 /// How a number of this type is read from memory.

@@ -60,12 +60,11 @@ impl Lower<'_, '_> {
     }
 
     /// Marks a map without keys as assigned.
-    fn mark(&mut self, map: MapId, set: bool) {
-        let value = &self.assembly.script.maps[map].value;
-        let Some(offset) = mark_offset(value) else { return };
-        let (base, _) = self.only_value(map);
-        let set = self.b.iconst(i64::from(set));
-        self.b.store(8, set, base, offset as i32);
+    fn mark(&mut self, map: MapId, value: Address) {
+        let kind = &self.assembly.script.maps[map].value;
+        let Some(offset) = mark_offset(kind) else { return };
+        let one = self.b.iconst(1);
+        self.b.store(8, one, value.0, offset as i32);
     }
 
     /// A number in a map; 0 when there is none.
@@ -96,17 +95,19 @@ impl Lower<'_, '_> {
     pub(super) fn set_map(&mut self, map: MapId, key: Option<&Expr>, value: &Expr) {
         let size = value.ty.size();
         let Some(key) = key else {
-            if value.is_scalar() {
+            let to = if value.is_scalar() {
                 let number = self.scalar(value);
                 let to = self.only_value(map);
                 self.store_number(&value.ty, number, to);
+                to
             } else {
                 // The value may come from the map itself.
                 let from = self.address(value);
                 let to = self.only_value(map);
                 self.copy(to, from, size);
-            }
-            self.mark(map, true);
+                to
+            };
+            self.mark(map, to);
             return;
         };
         let from = if value.is_scalar() {
@@ -146,7 +147,7 @@ impl Lower<'_, '_> {
             let old = self.load(&ty, place);
             let new = self.updated(op, &ty, old, value);
             self.store_number(&ty, new, place);
-            self.mark(map, true);
+            self.mark(map, place);
             return if want_old { old } else { new };
         };
         let key = self.key(map, key);

@@ -2,12 +2,14 @@
 
 mod aggregate;
 mod capture;
+mod compare;
 mod context;
 mod dispatch;
 mod expr;
 mod function;
 mod map;
 mod maps;
+mod memory;
 mod output;
 mod scope;
 mod stmt;
@@ -267,7 +269,7 @@ impl<'a> Assembly<'a> {
             _ if !uses => (Identity::Fixed { probe: 0, func: 0 }, 0),
             [_] => {
                 let probe = self.names(names);
-                let func = self.names(functions);
+                let func = self.names(functions.filter(|name| !name.is_empty()));
                 (Identity::Fixed { probe, func }, probe)
             }
             targets => {

@@ -6,7 +6,7 @@ use bombus_kernel::catalog::{Binaries, Catalog, Field, Symbol, TracepointFormat}
 use bombus_kernel::{Features, KernelVersion};
 
 /// A recent kernel.
-pub fn features() -> Features {
+pub(crate) fn features() -> Features {
     Features {
         name: "linux",
         version: KernelVersion { major: 6, minor: 18, patch: 0 },
@@ -21,7 +21,7 @@ pub fn features() -> Features {
 }
 
 /// A kernel that can do little.
-pub fn old_features() -> Features {
+pub(crate) fn old_features() -> Features {
     Features {
         version: KernelVersion { major: 5, minor: 10, patch: 0 },
         isa: 2,
@@ -33,7 +33,7 @@ pub fn old_features() -> Features {
     }
 }
 
-pub struct World;
+pub(crate) struct World;
 
 /// Category, name, and the fields: name, type, elements, offset, size, whether it is signed.
 type Row = (&'static str, &'static str, &'static [FieldRow]);
