@@ -158,12 +158,10 @@ fn run(command: &mut Command, kernel: &str) -> Result<(), String> {
     }
     command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").current_dir("/");
     let out = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    let text = String::from_utf8_lossy(&out.stderr).into_owned();
     if out.status.success() {
-        Ok(text)
-    } else {
-        Err(format!("{command:?}: {}\n{text}", out.status))
+        return Ok(());
     }
+    Err(format!("{command:?}: {}\n{}", out.status, String::from_utf8_lossy(&out.stderr)))
 }
 
 fn name(call: u64) -> String {
