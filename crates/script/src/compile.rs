@@ -46,7 +46,7 @@ impl Default for Options {
             scope: Scope::Machine,
             max_strlen: 1024,
             max_map_keys: 4096,
-            ring_buffer_bytes: 4 << 20,
+            ring_buffer_bytes: 2 << 20,
             unsafe_ok: false,
         }
     }

@@ -13,7 +13,7 @@ use super::start::which;
 
 const CALLS: u64 = 1_000_000;
 const OPENS: u64 = 100_000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 
 /// Which system call the load makes.
 #[derive(Clone, Copy, PartialEq)]

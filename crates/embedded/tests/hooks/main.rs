@@ -87,12 +87,20 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
+/// A command without the library path that cargo sets: searching directories that only one user
+/// may read costs system calls.
+pub(crate) fn plain(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_remove("LD_LIBRARY_PATH");
+    command
+}
+
 /// A command as this user.
 pub(crate) fn as_user(user: User, program: impl AsRef<OsStr>) -> Command {
     if user == User::Same {
-        return Command::new(program);
+        return plain(program);
     }
-    let mut command = Command::new("setpriv");
+    let mut command = plain("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]);
     command.arg(program);
     command
