@@ -174,6 +174,7 @@ impl Checker<'_> {
                     if step { left.is_signed() } else { both_signs(&left, &value) }
                 }
             };
+        self.warn_of_signed(op, signed, span);
         let result = Guess::fixed(Type::Int { size: 8, signed });
         let ty = match &place {
             Place::Var(var) => self.assign_var(*var, result, span),
@@ -183,6 +184,18 @@ impl Checker<'_> {
         let operand = convert(value.expr, &Type::Int { size: 8, signed });
         let kind = ExprKind::Update { place, op, value: Box::new(operand), old };
         Typed::new(span, ty, kind)
+    }
+
+    /// Division takes its operands for unsigned, whatever they are (bpftrace 0.27).
+    fn warn_of_signed(&mut self, op: Arith, signed: bool, span: Span) {
+        if signed && matches!(op, Arith::Div | Arith::Rem) {
+            let sign = arith_symbol(op);
+            let message = format!(
+                "signed operands for '{sign}' can lead to undefined behavior (cast to unsigned to \
+                 silence warning)"
+            );
+            self.warn(span, message);
+        }
     }
 
     fn bad_operands(&mut self, op: Arith, left: &Type, right: &Type, span: Span) -> Typed {
@@ -327,6 +340,7 @@ impl Checker<'_> {
             }
             _ if left.is_int() && right.is_int() => {
                 let signed = op == Arith::Sub || both_signs(&left, &right);
+                self.warn_of_signed(op, signed, span);
                 let is_bits = matches!(op, Arith::And | Arith::Or | Arith::Xor);
                 let ty = match (&a, &b) {
                     (Type::Bool, Type::Bool) if is_bits => Type::Bool,

@@ -86,10 +86,9 @@ impl Lower<'_, '_> {
                 self.narrow(value, &expr.ty, &operand.ty)
             }
             ExprKind::Arith(op, left, right) => {
-                let signed = is_signed(&expr.ty);
                 let left = self.scalar(left);
                 let right = self.scalar(right);
-                self.arith(*op, signed, left, right)
+                self.arith(*op, left, right)
             }
             ExprKind::Compare(op, left, right) => {
                 let cond = condition(*op, is_signed(&left.ty));
@@ -192,21 +191,20 @@ impl Lower<'_, '_> {
         });
     }
 
-    fn arith(&mut self, op: Arith, signed: bool, left: Value, right: Value) -> Value {
-        let op = match (op, signed) {
-            (Arith::Add, _) => BinaryOp::Add,
-            (Arith::Sub, _) => BinaryOp::Sub,
-            (Arith::Mul, _) => BinaryOp::Mul,
-            (Arith::Div, false) => BinaryOp::Udiv,
-            (Arith::Div, true) => BinaryOp::Sdiv,
-            (Arith::Rem, false) => BinaryOp::Urem,
-            (Arith::Rem, true) => BinaryOp::Srem,
-            (Arith::And, _) => BinaryOp::And,
-            (Arith::Or, _) => BinaryOp::Or,
-            (Arith::Xor, _) => BinaryOp::Xor,
-            (Arith::Shl, _) => BinaryOp::Shl,
-            // As in bpftrace, also of signed numbers.
-            (Arith::Shr, _) => BinaryOp::Lshr,
+    fn arith(&mut self, op: Arith, left: Value, right: Value) -> Value {
+        let op = match op {
+            Arith::Add => BinaryOp::Add,
+            Arith::Sub => BinaryOp::Sub,
+            Arith::Mul => BinaryOp::Mul,
+            // As in bpftrace, division and shifts to the right take every number for unsigned;
+            // the checker warns of signed ones.
+            Arith::Div => BinaryOp::Udiv,
+            Arith::Rem => BinaryOp::Urem,
+            Arith::And => BinaryOp::And,
+            Arith::Or => BinaryOp::Or,
+            Arith::Xor => BinaryOp::Xor,
+            Arith::Shl => BinaryOp::Shl,
+            Arith::Shr => BinaryOp::Lshr,
         };
         self.b.binary(op, left, right)
     }
@@ -230,7 +228,7 @@ impl Lower<'_, '_> {
     pub(super) fn updated(&mut self, op: Arith, ty: &Type, old: Value, value: Value) -> Value {
         let signed = is_signed(ty);
         let wide = Type::Int { size: 8, signed };
-        let new = self.arith(op, signed, old, value);
+        let new = self.arith(op, old, value);
         self.narrow(new, &wide, ty)
     }
 }
