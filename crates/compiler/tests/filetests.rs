@@ -2,7 +2,7 @@
 //!
 //! A file starts with `; test WHAT`: a pass's name, `optimize isa=N`, `compile isa=N`, `verify` or
 //! `parse`. Then comes a module; after a line `; expect` stands what must come out, each line behind
-//! `; `. `BOMBUS_BLESS=1` writes what comes out into the file.
+//! `; `. `BLESS=1` writes what comes out into the file.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ fn run(path: &Path) -> Result<(), Failed> {
     if actual == expected {
         return Ok(());
     }
-    if std::env::var_os("BOMBUS_BLESS").is_some() {
+    if std::env::var_os("BLESS").is_some() {
         std::fs::write(path, format!("{input}{EXPECT}{actual}"))?;
         return Ok(());
     }
