@@ -73,7 +73,8 @@ pub(crate) fn c_build(dir: &Dir, jobs: u32) -> Result<String, String> {
     Ok(format!("make -B -s -j{jobs} -C {}", dir.0.display()))
 }
 
-/// A program of four threads, each of which makes the same calls.
+/// A program of four threads, each of which makes the same calls. They have ended when they are
+/// joined: otherwise how often the first one sleeps in `futex` would be a matter of chance.
 pub(crate) fn threads(dir: &Dir) -> Result<String, String> {
     let source = dir.write(
         "threads.c",
@@ -83,7 +84,7 @@ pub(crate) fn threads(dir: &Dir) -> Result<String, String> {
          \treturn p;\n}\n\
          int main(void) {\n\tpthread_t t[4];\n\
          \tfor (int i = 0; i < 4; i++) pthread_create(&t[i], 0, work, 0);\n\
-         \tfor (int i = 0; i < 4; i++) pthread_join(t[i], 0);\n\treturn 0;\n}\n",
+         \tusleep(300000);\n\tfor (int i = 0; i < 4; i++) pthread_join(t[i], 0);\n\treturn 0;\n}\n",
     )?;
     let program = dir.0.join("threads");
     compile(&source, &program)?;
