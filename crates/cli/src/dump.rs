@@ -3,8 +3,7 @@
 use std::fmt::Write;
 
 use bombus_compiler::ir::Module;
-use bombus_isa::Resolve;
-use bombus_platform::HELPERS;
+use bombus_platform::HelperNames;
 use bombus_script::plan::Plan;
 use bombus_script::syntax::ast::Program;
 use bombus_spec::ProgramSpec;
@@ -32,7 +31,6 @@ pub(crate) fn text(stages: &[&str], program: &Program, modules: &[Module], plan:
 fn bytecode(program: &ProgramSpec) -> String {
     let mut text = format!("{}:\n", program.name);
     let insns: Vec<_> = program.insns.iter().map(|slot| slot.insn).collect();
-    let helpers = Helpers::new();
     let mut line = None;
     for (index, op) in bombus_isa::ops(&insns) {
         let slot = &program.insns[index];
@@ -43,30 +41,13 @@ fn bytecode(program: &ProgramSpec) -> String {
             }
         }
         let shown = match op {
-            Ok(op) => op.display(&helpers).to_string(),
+            Ok(op) => op.display(&HelperNames).to_string(),
             Err(error) => format!("invalid: {error}"),
         };
         let reference = slot.reference.map_or(String::new(), |what| format!("  ; {what:?}"));
         let _ = writeln!(text, "{index:5}: {shown}{reference}");
     }
     text
-}
-
-/// The names of helpers, with their `bpf_`.
-struct Helpers(Vec<(i32, String)>);
-
-impl Helpers {
-    fn new() -> Helpers {
-        Helpers(
-            HELPERS.iter().map(|helper| (helper.id(), format!("bpf_{}", helper.name()))).collect(),
-        )
-    }
-}
-
-impl Resolve for Helpers {
-    fn helper(&self, id: i32) -> Option<&str> {
-        self.0.iter().find(|(known, _)| *known == id).map(|(_, name)| name.as_str())
-    }
 }
 
 /// The plan without the code.
