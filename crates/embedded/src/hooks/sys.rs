@@ -213,6 +213,17 @@ pub(super) fn poll_any() -> Result<Option<Change>, Errno> {
     waitpid(-1, libc::WNOHANG)
 }
 
+/// How often this thread lost its CPU to another task without having asked for it.
+pub(super) fn times_preempted() -> i64 {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: `usage` is writable and as large as a `struct rusage`, which is plain data and was
+    // zeroed before.
+    unsafe {
+        libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
+        usage.assume_init().ru_nivcsw
+    }
+}
+
 /// Waits for one task, whatever signals come.
 pub(super) fn wait_for(tid: u32) -> Result<Change, Errno> {
     loop {
