@@ -10,11 +10,13 @@ mod builder;
 mod info;
 mod kind;
 mod reader;
+mod relocation_kind;
 
 pub use builder::{Builder, Linkage, Member, TypeId};
 pub use info::{FuncInfo, LineInfo};
 pub use kind::Kind;
 pub use reader::{Reader, ReaderError, Type};
+pub use relocation_kind::RelocationKind;
 
 /// First two bytes of every blob (`BTF_MAGIC`).
 const MAGIC: u16 = 0xeb9f;

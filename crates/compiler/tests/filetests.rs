@@ -136,6 +136,7 @@ fn compiled(module: &ir::Module, target: Target) -> Result<String, Failed> {
             Some(Reference::Map(map)) => format!("    ; map{map}"),
             Some(Reference::MapValue { map, offset }) => format!("    ; map{map}+{offset}"),
             Some(Reference::Function(func)) => format!("    ; function {func}"),
+            Some(Reference::Extern(index)) => format!("    ; extern {index}"),
         };
         let line =
             compiled.insns[slot].line.map_or(String::new(), |line| format!("    @line{line}"));

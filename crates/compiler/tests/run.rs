@@ -72,6 +72,7 @@ fn case(path: &Path) -> Result<Case, Failed> {
             max_entries: 1,
             flags: 0,
             contents: Vec::new(),
+            ..MapSpec::default()
         });
     }
     let value = value.trim().parse::<i64>()? as u64;

@@ -83,6 +83,7 @@ impl Links {
             AttachPoint::RawTracepoint { .. } => ProgType::RawTracepoint,
             AttachPoint::Uprobe { .. } => ProgType::Kprobe,
             AttachPoint::Timer { .. } => ProgType::PerfEvent,
+            _ => return Err(unsupported(&program.name)),
         };
         if program.prog_type != expected {
             return Err(Error::os(format!("attach program {}", program.name), libc::EINVAL));
@@ -104,7 +105,7 @@ impl Links {
                 self.breakpoints.push((breakpoint, attached));
             }
             // Timers are kept apart: see `crate::timers`.
-            AttachPoint::Timer { .. } => {}
+            _ => {}
         }
         Ok(())
     }
@@ -185,4 +186,11 @@ fn check_file(path: &Path) -> Result<()> {
         )
     };
     std::fs::metadata(path).map(|_| ()).map_err(failed)
+}
+
+fn unsupported(program: &str) -> Error {
+    Error::Unsupported {
+        what: format!("the embedded kernel has nothing to attach program {program} to"),
+        help: Some("with root privileges, --kernel linux has".into()),
+    }
 }

@@ -12,7 +12,16 @@ use proptest::prelude::*;
 fn map(kernel: &Embedded, map_type: MapType, sizes: [u32; 3]) -> MapFd {
     let [key_size, value_size, max_entries] = sizes;
     let (name, flags, contents) = ("any".into(), 0, Vec::new());
-    let spec = MapSpec { name, map_type, key_size, value_size, max_entries, flags, contents };
+    let spec = MapSpec {
+        name,
+        map_type,
+        key_size,
+        value_size,
+        max_entries,
+        flags,
+        contents,
+        ..MapSpec::default()
+    };
     kernel.map_create(&spec).unwrap()
 }
 
@@ -235,13 +244,14 @@ fn run(kernel: &Embedded, insns: &[Insn]) -> bombus_kernel::Result<u32> {
     let program = kernel.prog_load(&ProgLoad {
         name: "any",
         prog_type: ProgType::RawTracepoint,
-        attach_type: AttachType::None,
-        attach_to: None,
+        attach_type: AttachType::NONE,
+        attach_to: bombus_kernel::AttachTo::Nothing,
         insns,
         license: "GPL",
         btf: None,
         func_info: &[],
         line_info: &[],
+        ..ProgLoad::default()
     })?;
     kernel.prog_test_run(program, &[0; 16])
 }

@@ -161,6 +161,7 @@ impl Bench<'_> {
             max_entries: entries.parse()?,
             flags: rest.first().map_or(Ok(0), |flags| flags.parse())?,
             contents: Vec::new(),
+            ..MapSpec::default()
         };
         let map = self.kernel.map_create(&spec);
         if let Ok(map) = map {
@@ -209,7 +210,11 @@ impl Bench<'_> {
     fn program(&mut self, text: &str) -> Result<String, Failed> {
         let maps: Vec<MapFd> = self.maps.iter().map(|(map, _)| *map).collect();
         let insns = support::assemble(text, &maps)?;
-        let object = ObjectSpec { maps: Vec::new(), programs: vec![specification(&insns)] };
+        let object = ObjectSpec {
+            maps: Vec::new(),
+            programs: vec![specification(&insns)],
+            ..ObjectSpec::default()
+        };
         let program = match load(self.kernel, &object) {
             Err(Error::Rejected { log, .. }) => return Err(log.into()),
             loaded => loaded?.programs[0],
@@ -241,11 +246,11 @@ fn specification(insns: &[Insn]) -> ProgramSpec {
         ..SpecInsn::from(*insn)
     };
     let insns = insns.iter().enumerate().map(slot).collect();
-    let function = |start| Function { name: format!("at_{start}"), start, args: 1 };
+    let function = |start| Function { name: format!("at_{start}"), start, args: 1, type_id: 0 };
     ProgramSpec {
         name: "parity".into(),
         prog_type: ProgType::RawTracepoint,
-        attach_type: AttachType::None,
+        attach_type: AttachType::NONE,
         attach_to: None,
         insns,
         functions: starts.iter().copied().map(function).collect(),
@@ -256,6 +261,7 @@ fn specification(insns: &[Insn]) -> ProgramSpec {
             text: "a case".into(),
         }],
         license: "GPL".into(),
+        ..ProgramSpec::default()
     }
 }
 

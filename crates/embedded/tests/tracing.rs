@@ -71,7 +71,16 @@ fn embedded() -> Embedded {
 fn map(kernel: &Embedded, map_type: MapType, sizes: [u32; 3]) -> Result<MapFd, Failed> {
     let [key_size, value_size, max_entries] = sizes;
     let (name, flags, contents) = ("test".into(), 0, Vec::new());
-    let spec = MapSpec { name, map_type, key_size, value_size, max_entries, flags, contents };
+    let spec = MapSpec {
+        name,
+        map_type,
+        key_size,
+        value_size,
+        max_entries,
+        flags,
+        contents,
+        ..MapSpec::default()
+    };
     Ok(kernel.map_create(&spec)?)
 }
 
@@ -84,13 +93,13 @@ fn program(
     Ok(kernel.prog_load(&ProgLoad {
         name: "test",
         prog_type,
-        attach_type: AttachType::None,
-        attach_to: None,
+        attach_type: AttachType::NONE,
         insns: &support::assemble(text, maps)?,
         license: "GPL",
         btf: None,
         func_info: &[],
         line_info: &[],
+        ..ProgLoad::default()
     })?)
 }
 
@@ -497,18 +506,19 @@ fn a_fault_names_the_line() -> Result<(), Failed> {
     let program = ProgramSpec {
         name: "probe".into(),
         prog_type: ProgType::RawTracepoint,
-        attach_type: AttachType::None,
+        attach_type: AttachType::NONE,
         attach_to: None,
         insns: insns
             .into_iter()
             .zip(of_slot)
             .map(|(insn, line)| SpecInsn { line, ..insn.into() })
             .collect(),
-        functions: vec![Function { name: "probe".into(), start: 0, args: 1 }],
+        functions: vec![Function { name: "probe".into(), start: 0, args: 1, type_id: 0 }],
         lines: vec![line(1, "BEGIN {"), line(2, "  $x = *(uint64*)8;")],
         license: "GPL".into(),
+        ..ProgramSpec::default()
     };
-    let object = ObjectSpec { maps: Vec::new(), programs: vec![program] };
+    let object = ObjectSpec { maps: Vec::new(), programs: vec![program], ..ObjectSpec::default() };
     let loaded = load(&kernel, &object)?;
     same(kernel.prog_test_run(loaded.programs[0], &[])?, 0)?;
     let wanted = "program probe failed 1 times, first at script.bt:2 `$x = *(uint64*)8;`: \

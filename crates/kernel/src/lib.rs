@@ -16,6 +16,9 @@ pub use error::{Error, Result};
 pub use features::{Features, KernelVersion};
 pub use loader::{Loaded, load};
 pub use tracer::{Command, Scope, Tracer, Wake};
-pub use traits::{AttachPoint, BtfFd, Kernel, LinkFd, MapFd, Period, ProgFd, ProgLoad, UpdateFlag};
+pub use traits::{
+    AttachPoint, AttachTo, BtfFd, IterTarget, Kernel, LinkFd, MapFd, MapTypes, ModuleBtf, Object,
+    Order, PerfPeriod, PerfRecord, Period, ProgFd, ProgLoad, TestRun, UpdateFlag, UprobePlace,
+};
 
 pub mod catalog;

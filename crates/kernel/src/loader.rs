@@ -11,7 +11,7 @@ use bombus_isa::{Insn, Reg, opcode::pseudo};
 use bombus_spec::{ObjectSpec, ProgramSpec, Reference};
 
 use self::line_info::DebugInfo;
-use crate::{Error, Kernel, MapFd, ProgFd, ProgLoad, Result, UpdateFlag};
+use crate::{AttachTo, Error, Kernel, MapFd, ProgFd, ProgLoad, Result, UpdateFlag};
 
 /// What [`load`] made, by the indices of the specification.
 #[derive(Clone, Debug, Default)]
@@ -45,12 +45,13 @@ pub fn load(kernel: &dyn Kernel, object: &ObjectSpec) -> Result<Loaded> {
             name: &program.name,
             prog_type: program.prog_type,
             attach_type: program.attach_type,
-            attach_to: program.attach_to.as_deref(),
+            attach_to: program.attach_to.as_deref().map_or(AttachTo::Nothing, AttachTo::Kernel),
             insns,
             license: &program.license,
             btf: btf.filter(|_| info.is_some()),
             func_info: info.map_or(&[], |info| &info.funcs),
             line_info: info.map_or(&[], |info| &info.lines),
+            ..ProgLoad::default()
         })?);
     }
     Ok(loaded)
@@ -72,7 +73,9 @@ fn relocate(program: &ProgramSpec, maps: &[MapFd]) -> Result<Vec<Insn>> {
                 // The distance counts from the next slot, as a call's does.
                 (pseudo::FUNC, (i64::from(function.start) - (slot as i64 + 1)) as i32, 0)
             }),
+            Reference::Extern(_) => None,
         };
+        // Externs are resolved before, against the kernel's types.
         match (patch, insns.get_mut(slot..slot + 2)) {
             (Some((src, low, high)), Some([first, second])) if first.is_wide() => {
                 *first = Insn { src: Reg(src), imm: low, ..*first };
@@ -89,6 +92,7 @@ fn dangling(program: &ProgramSpec, slot: usize, reference: Reference) -> Error {
     let what = match reference {
         Reference::Map(index) | Reference::MapValue { map: index, .. } => format!("map {index}"),
         Reference::Function(index) => format!("function {index}"),
+        Reference::Extern(index) => format!("extern {index}"),
     };
     Error::Os {
         doing: format!("load program {}", program.name),

@@ -1,12 +1,14 @@
 //! The typed commands of `bpf(2)`.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bombus_isa::Insn;
 use bombus_platform::{AttachType, ProgType};
 use bombus_spec::MapSpec;
 
-use crate::{Features, Result};
+use crate::{Error, Features, Result};
 
 macro_rules! handle {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -31,7 +33,7 @@ handle! {
 }
 
 /// What `BPF_PROG_LOAD` takes. Immediates are resolved: maps are named by their [`MapFd`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct ProgLoad<'a> {
     /// At most 15 characters count.
     pub name: &'a str,
@@ -39,18 +41,73 @@ pub struct ProgLoad<'a> {
     pub prog_type: ProgType,
     /// Expected attach type.
     pub attach_type: AttachType,
-    /// Kernel symbol to attach to by BTF, for tracing programs.
-    pub attach_to: Option<&'a str>,
+    /// What to attach to by BTF.
+    pub attach_to: AttachTo<'a>,
     /// The code.
     pub insns: &'a [Insn],
     /// Declared licence.
     pub license: &'a str,
+    /// `BPF_F_*` flags.
+    pub flags: u32,
     /// Types that the next two fields name.
     pub btf: Option<BtfFd>,
     /// `struct bpf_func_info` records, 8 bytes each.
     pub func_info: &'a [u8],
     /// `struct bpf_line_info` records, 16 bytes each.
     pub line_info: &'a [u8],
+    /// Types of the modules that the code's kfuncs are in; `call` instructions name them by place,
+    /// from 1 (`fd_array`).
+    pub module_types: &'a [BtfFd],
+    /// `LINUX_VERSION_CODE`, which kprobes had to name before Linux 5.0; 0: whatever runs.
+    pub kern_version: u32,
+    /// Network device that it is offloaded or bound to; 0: none.
+    pub ifindex: u32,
+}
+
+/// What a program attaches to, as far as it has to be said when it is loaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AttachTo<'a> {
+    /// Nothing.
+    Nothing,
+    /// A kernel function, hook, tracepoint or iterator, by name without prefix; the attach type
+    /// tells which. It may be a module's.
+    Kernel(&'a str),
+    /// A type in the kernel's BTF (struct_ops).
+    KernelType(u32),
+    /// A function of another program.
+    Program(ProgFd, &'a str),
+}
+
+/// An empty socket filter, to be filled in.
+impl Default for ProgLoad<'_> {
+    fn default() -> Self {
+        ProgLoad {
+            name: "",
+            prog_type: ProgType::SocketFilter,
+            attach_type: AttachType::NONE,
+            attach_to: AttachTo::Nothing,
+            insns: &[],
+            license: "",
+            flags: 0,
+            btf: None,
+            func_info: &[],
+            line_info: &[],
+            module_types: &[],
+            kern_version: 0,
+            ifindex: 0,
+        }
+    }
+}
+
+/// What `BPF_MAP_CREATE` takes beside a map's specification.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MapTypes {
+    /// The types that the specification names its key and value by.
+    pub btf: Option<BtfFd>,
+    /// A map like those it holds.
+    pub inner: Option<MapFd>,
+    /// For struct_ops: the value's type in the kernel's BTF; 0: none.
+    pub kernel_value_type: u32,
 }
 
 /// What `BPF_MAP_UPDATE_ELEM` does about an element that is or is not there.
@@ -100,6 +157,156 @@ pub enum AttachPoint {
         /// Only in this process.
         pid: Option<u32>,
     },
+    /// A kernel function, or its return.
+    Kprobe {
+        /// The function.
+        symbol: String,
+        /// Bytes from its start.
+        offset: u64,
+        /// Fire when it returns.
+        on_return: bool,
+    },
+    /// Many kernel functions by one link.
+    KprobeMulti {
+        /// Their names.
+        symbols: Vec<String>,
+        /// Fire when they return.
+        on_return: bool,
+        /// Fire at both ends, the return only if the entry's program says so.
+        session: bool,
+    },
+    /// Many instructions of one user program by one link.
+    UprobeMulti {
+        /// The file.
+        path: PathBuf,
+        /// Offsets in the file, each with the offset of its USDT semaphore (0: none) and a cookie.
+        places: Vec<UprobePlace>,
+        /// Fire when the functions return.
+        on_return: bool,
+        /// Fire at both ends, the return only if the entry's program says so.
+        session: bool,
+        /// Only in this process.
+        pid: Option<u32>,
+    },
+    /// An instruction of a user program that has a USDT semaphore.
+    Usdt {
+        /// The file.
+        path: PathBuf,
+        /// Offset in the file, and of the semaphore.
+        place: UprobePlace,
+        /// Only in this process.
+        pid: Option<u32>,
+    },
+    /// A perf event.
+    PerfEvent {
+        /// `type` of `struct perf_event_attr`.
+        event_type: u32,
+        /// `config` of the same.
+        config: u64,
+        /// How often.
+        period: PerfPeriod,
+        /// This process, or all.
+        pid: Option<u32>,
+        /// This CPU, or all.
+        cpu: Option<u32>,
+    },
+    /// What the program was loaded for: `fentry`, `fexit`, `fmod_ret`, `tp_btf`, `lsm`.
+    Loaded,
+    /// A function of another program, when not the one that it was loaded for.
+    Replace {
+        /// The program.
+        target: ProgFd,
+        /// The function.
+        function: String,
+    },
+    /// An iterator.
+    Iter(IterTarget),
+    /// Packets that a network device receives.
+    Xdp {
+        /// The device.
+        ifindex: u32,
+        /// `XDP_FLAGS_*`: native or generic.
+        flags: u32,
+    },
+    /// Traffic control, by the classic `clsact` queueing discipline.
+    TcFilter {
+        /// The device.
+        ifindex: u32,
+        /// Outgoing packets.
+        egress: bool,
+        /// 0: the next free.
+        priority: u16,
+        /// 0: the next free.
+        handle: u32,
+    },
+    /// Traffic control by link; direction by the program's attach type or this.
+    Tcx {
+        /// The device.
+        ifindex: u32,
+        /// Outgoing packets.
+        egress: bool,
+        /// Its place among others.
+        order: Order,
+    },
+    /// A netkit device.
+    Netkit {
+        /// The device.
+        ifindex: u32,
+        /// The peer's side.
+        peer: bool,
+        /// Its place among others.
+        order: Order,
+    },
+    /// A cgroup.
+    Cgroup {
+        /// Directory of the cgroup.
+        path: PathBuf,
+        /// Which of its hooks.
+        attach_type: AttachType,
+    },
+    /// A network namespace: flow dissector, socket look-up.
+    Netns {
+        /// A file that stands for it: `/proc/self/ns/net`.
+        path: PathBuf,
+        /// Which of its hooks.
+        attach_type: AttachType,
+    },
+    /// A map of sockets.
+    Sockmap {
+        /// The map.
+        map: MapFd,
+        /// Parser or verdict.
+        attach_type: AttachType,
+    },
+    /// A socket, by `SO_ATTACH_BPF`. The number is that of a descriptor of the calling process,
+    /// which must stay open while the program is attached.
+    Socket {
+        /// The descriptor.
+        fd: i32,
+        /// For the group of `SO_REUSEPORT` sockets.
+        reuseport: bool,
+    },
+    /// Netfilter.
+    Netfilter {
+        /// `NFPROTO_*`: 2 IPv4, 10 IPv6.
+        family: u32,
+        /// `NF_INET_*` hook.
+        hook: u32,
+        /// Lower ones run first.
+        priority: i32,
+        /// Defragments packets first.
+        defrag: bool,
+    },
+    /// A structure of callbacks; the program does not matter.
+    StructOps {
+        /// The map.
+        map: MapFd,
+    },
+    /// An infrared device.
+    Lirc {
+        /// The device file.
+        path: PathBuf,
+    },
     /// A clock on every CPU (`profile`) or on one (`interval`).
     Timer {
         /// How often.
@@ -107,6 +314,116 @@ pub enum AttachPoint {
         /// Every CPU, or one.
         every_cpu: bool,
     },
+}
+
+/// A place in a user program.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct UprobePlace {
+    /// Offset in the file.
+    pub offset: u64,
+    /// Offset in the file of a USDT semaphore; 0: none.
+    pub semaphore: u64,
+    /// What `bpf_get_attach_cookie` gives.
+    pub cookie: u64,
+}
+
+/// What a perf buffer gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PerfRecord<'a> {
+    /// A record.
+    Sample {
+        /// Whose.
+        cpu: u32,
+        /// Its bytes, possibly with zeros after them: the kernel rounds their number up.
+        data: &'a [u8],
+    },
+    /// Records that there was no room for.
+    Lost {
+        /// Whose.
+        cpu: u32,
+        /// How many.
+        count: u64,
+    },
+}
+
+/// Something with a handle.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Object {
+    /// A map.
+    Map(MapFd),
+    /// A program.
+    Program(ProgFd),
+    /// A link.
+    Link(LinkFd),
+}
+
+/// The types of a kernel module.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ModuleBtf {
+    /// The module's name.
+    pub name: String,
+    /// Its own types.
+    pub btf: Arc<[u8]>,
+    /// The handle.
+    pub fd: BtfFd,
+}
+
+/// How often a perf event fires.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PerfPeriod {
+    /// Every so many events.
+    Events(u64),
+    /// So many times a second.
+    Hertz(u64),
+}
+
+/// What an iterator walks over, when not over everything.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum IterTarget {
+    /// Everything.
+    #[default]
+    All,
+    /// The elements of a map.
+    Map(MapFd),
+    /// One thread.
+    Thread(u32),
+    /// One process.
+    Process(u32),
+    /// A cgroup's directory, and in which order (`enum bpf_cgroup_iter_order`).
+    Cgroup(PathBuf, u32),
+}
+
+/// Where among the programs of one hook a program goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Order {
+    /// Where the kernel puts it: last.
+    #[default]
+    Default,
+    /// First of all.
+    First,
+    /// Last of all.
+    Last,
+    /// Before this program, by id.
+    Before(u32),
+    /// After this program, by id.
+    After(u32),
+}
+
+/// What a test run takes and gives (`BPF_PROG_TEST_RUN`).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TestRun {
+    /// The packet, for programs over packets; afterwards as the program left it.
+    pub data: Vec<u8>,
+    /// The context; afterwards as the program left it.
+    pub ctx: Vec<u8>,
+    /// How often it runs; 0 is once.
+    pub repeat: u32,
+    /// `BPF_F_TEST_*` flags.
+    pub flags: u32,
+    /// Given: what the program returned.
+    pub retval: u32,
+    /// Given: nanoseconds a run.
+    pub duration: u32,
 }
 
 /// The commands of `bpf(2)`.
@@ -119,6 +436,11 @@ pub trait Kernel {
 
     /// `BPF_MAP_CREATE`. (The loader stores `spec.contents` afterwards.)
     fn map_create(&self, spec: &MapSpec) -> Result<MapFd>;
+    /// `BPF_MAP_CREATE` with types, and with what else is known only once other things are loaded.
+    fn map_create_typed(&self, spec: &MapSpec, types: MapTypes) -> Result<MapFd> {
+        let _ = types;
+        self.map_create(spec)
+    }
     /// `BPF_MAP_LOOKUP_ELEM`: the value, or `None` when there is none.
     fn map_lookup(&self, map: MapFd, key: &[u8]) -> Result<Option<Vec<u8>>>;
     /// `BPF_MAP_UPDATE_ELEM`.
@@ -139,6 +461,48 @@ pub trait Kernel {
         }
         Ok(elements)
     }
+    /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`: takes an element out; of a queue or stack, the next.
+    fn map_take(&self, map: MapFd, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let _ = (map, key);
+        Err(unsupported("taking elements out of maps"))
+    }
+    /// `BPF_MAP_UPDATE_BATCH`, one by one where there is none. Returns how many were stored before
+    /// the first failure.
+    fn map_update_batch(
+        &self,
+        map: MapFd,
+        elements: &[(Vec<u8>, Vec<u8>)],
+        flag: UpdateFlag,
+    ) -> Result<usize> {
+        for (key, value) in elements {
+            self.map_update(map, key, value, flag)?;
+        }
+        Ok(elements.len())
+    }
+    /// `BPF_MAP_DELETE_BATCH`, one by one where there is none. Returns how many there were.
+    fn map_delete_batch(&self, map: MapFd, keys: &[Vec<u8>]) -> Result<usize> {
+        keys.iter().try_fold(0, |count, key| Ok(count + usize::from(self.map_delete(map, key)?)))
+    }
+    /// `BPF_MAP_FREEZE`: user space may not write to it any more.
+    fn map_freeze(&self, map: MapFd) -> Result<()> {
+        let _ = map;
+        Err(unsupported("freezing maps"))
+    }
+    /// Adds a record to a user ring buffer.
+    fn user_ringbuf_submit(&self, map: MapFd, record: &[u8]) -> Result<()> {
+        let _ = (map, record);
+        Err(unsupported("user ring buffers"))
+    }
+    /// Takes every record that is ready out of a perf event array, by CPU: a record, or how many
+    /// were lost. The first call opens the buffers.
+    fn perf_buffer_consume(
+        &self,
+        map: MapFd,
+        each: &mut dyn FnMut(PerfRecord<'_>),
+    ) -> Result<usize> {
+        let _ = (map, each);
+        Err(unsupported("perf buffers"))
+    }
     /// Takes every record that is ready out of a ring buffer, in order. Returns how many.
     fn ringbuf_consume(&self, map: MapFd, each: &mut dyn FnMut(&[u8])) -> Result<usize>;
 
@@ -149,9 +513,75 @@ pub trait Kernel {
     /// `BPF_PROG_TEST_RUN` with this context: runs it once, here and now; gives its value.
     fn prog_test_run(&self, program: ProgFd, ctx: &[u8]) -> Result<u32>;
 
+    /// `BPF_PROG_TEST_RUN` with packet and context.
+    fn prog_run(&self, program: ProgFd, run: &mut TestRun) -> Result<()> {
+        let _ = (program, run);
+        Err(unsupported("test runs with packets"))
+    }
+
     /// `BPF_LINK_CREATE` and its older forms. `cookie` is what `bpf_get_attach_cookie` gives.
     fn attach(&self, program: ProgFd, at: &AttachPoint, cookie: u64) -> Result<LinkFd>;
+    /// `BPF_LINK_UPDATE`: another program in its place, at once.
+    fn link_update(&self, link: LinkFd, program: ProgFd) -> Result<()> {
+        let _ = (link, program);
+        Err(unsupported("updating links"))
+    }
+    /// Lets go of one link.
+    fn detach(&self, link: LinkFd) -> Result<()> {
+        let _ = link;
+        Err(unsupported("detaching one link"))
+    }
+    /// Text that an iterator's link gives (`BPF_ITER_CREATE`, and reading to the end).
+    fn iterate(&self, link: LinkFd) -> Result<Vec<u8>> {
+        let _ = link;
+        Err(unsupported("iterators"))
+    }
+    /// `BPF_OBJ_PIN`: gives an object a name in a BPF file system; it lives on until that is
+    /// removed.
+    fn pin(&self, object: Object, path: &Path) -> Result<()> {
+        let _ = (object, path);
+        Err(unsupported("pins"))
+    }
+    /// `BPF_OBJ_GET`: a pinned map.
+    fn pinned_map(&self, path: &Path) -> Result<MapFd> {
+        let _ = path;
+        Err(unsupported("pins"))
+    }
+    /// `BPF_OBJ_GET`: a pinned program.
+    fn pinned_program(&self, path: &Path) -> Result<ProgFd> {
+        let _ = path;
+        Err(unsupported("pins"))
+    }
+    /// What kind of map it is, and how large: name, type, sizes, flags.
+    fn map_spec(&self, map: MapFd) -> Result<MapSpec> {
+        let _ = map;
+        Err(unsupported("asking what a map is"))
+    }
+
+    /// The kernel's own types: a blob of BTF, `None` when it has none.
+    fn kernel_btf(&self) -> Result<Option<Arc<[u8]>>> {
+        Ok(None)
+    }
+    /// The types of its modules, each going on from [`Kernel::kernel_btf`]: name, blob, and a
+    /// handle for [`ProgLoad::module_types`].
+    fn module_btfs(&self) -> Result<Vec<ModuleBtf>> {
+        Ok(Vec::new())
+    }
+    /// The address of a kernel symbol.
+    fn kernel_symbol(&self, name: &str) -> Result<Option<u64>> {
+        let _ = name;
+        Ok(None)
+    }
+    /// The kernel's configuration as `name -> value` text (`/proc/config.gz`): `CONFIG_HZ` -> `250`.
+    fn kernel_config(&self) -> Result<Arc<HashMap<String, String>>> {
+        Ok(Arc::default())
+    }
+
     /// Stops every attached program from firing and lets go of all links, without making the
     /// caller wait for the kernel's grace periods.
     fn detach_all(&self);
+}
+
+fn unsupported(what: &str) -> Error {
+    Error::Unsupported { what: format!("this kernel does not support {what}"), help: None }
 }

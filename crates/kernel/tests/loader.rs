@@ -80,7 +80,10 @@ impl Kernel for Recorder {
             "prog_load {} {} {} btf {:?} {} -> {}",
             program.name,
             program.prog_type.name(),
-            program.attach_to.unwrap_or("-"),
+            match program.attach_to {
+                bombus_kernel::AttachTo::Kernel(symbol) => symbol,
+                _ => "-",
+            },
             program.btf.map(|btf| btf.0),
             program.license,
             handle.0
@@ -116,6 +119,7 @@ fn map(name: &str, contents: &[(&[u8], &[u8])]) -> MapSpec {
         max_entries: 1,
         flags: 0,
         contents: contents.iter().map(|&(key, value)| (key.into(), value.into())).collect(),
+        ..MapSpec::default()
     }
 }
 
@@ -132,10 +136,10 @@ fn program(text: &str, lines: &[(usize, u32)], references: &[(usize, Reference)]
     ProgramSpec {
         name: "prog".into(),
         prog_type: ProgType::Tracepoint,
-        attach_type: AttachType::None,
+        attach_type: AttachType::NONE,
         attach_to: None,
         insns,
-        functions: vec![Function { name: "prog".into(), start: 0, args: 1 }],
+        functions: vec![Function { name: "prog".into(), start: 0, args: 1, type_id: 0 }],
         lines: (1..=3)
             .map(|line| SourceLine {
                 file: "script.bt".into(),
@@ -145,6 +149,7 @@ fn program(text: &str, lines: &[(usize, u32)], references: &[(usize, Reference)]
             })
             .collect(),
         license: "GPL".into(),
+        ..ProgramSpec::default()
     }
 }
 
@@ -166,6 +171,7 @@ fn maps_and_their_contents() {
             &[],
             &[(0, Reference::Map(1)), (2, Reference::MapValue { map: 0, offset: 4 })],
         )],
+        ..ObjectSpec::default()
     };
     check(
         &Recorder::default(),
@@ -203,8 +209,8 @@ fn with_functions() -> ProgramSpec {
     );
     program.insns[0].insn = Insn::ld_imm64(bombus_isa::Reg::R2, 0, 0)[0];
     program.functions.extend([
-        Function { name: "one".into(), start: 5, args: 4 },
-        Function { name: "two".into(), start: 7, args: 0 },
+        Function { name: "one".into(), start: 5, args: 4, type_id: 0 },
+        Function { name: "two".into(), start: 7, args: 0, type_id: 0 },
     ]);
     program
 }
@@ -213,7 +219,11 @@ fn with_functions() -> ProgramSpec {
 fn functions_and_lines() {
     let mut second = program("r0 = 0\n exit", &[], &[]);
     second.name = "without_lines".into();
-    let object = ObjectSpec { maps: vec![], programs: vec![with_functions(), second] };
+    let object = ObjectSpec {
+        maps: vec![],
+        programs: vec![with_functions(), second],
+        ..ObjectSpec::default()
+    };
     let expected = expect![[r#"
         btf_load -> 10
           [1] INT 'int' 4
@@ -253,8 +263,11 @@ fn functions_and_lines() {
 #[test]
 fn a_kernel_that_refuses_btf() {
     let kernel = Recorder { refuses_btf: true, ..Recorder::default() };
-    let object =
-        ObjectSpec { maps: vec![], programs: vec![program("r0 = 0\n exit", &[(0, 0)], &[])] };
+    let object = ObjectSpec {
+        maps: vec![],
+        programs: vec![program("r0 = 0\n exit", &[(0, 0)], &[])],
+        ..ObjectSpec::default()
+    };
     check(
         &kernel,
         &object,
@@ -273,6 +286,7 @@ fn dangling_references() {
     let object = |slot, reference| ObjectSpec {
         maps: vec![],
         programs: vec![program("r1 = 0x0\n r0 = 0\n exit", &[], &[(slot, reference)])],
+        ..ObjectSpec::default()
     };
     check(
         &Recorder::default(),

@@ -53,6 +53,10 @@ pub(crate) fn attach(
         AttachPoint::Timer { period, every_cpu } => {
             timer(linux, program, *period, *every_cpu, cookie)
         }
+        _ => Err(Error::Unsupported {
+            what: format!("program {} cannot be attached to this", program.name),
+            help: None,
+        }),
     })?;
     let mut all = linux.links.borrow_mut();
     all.count += 1;
@@ -280,6 +284,7 @@ mod tests {
             max_entries: 1,
             flags: 0,
             contents: Vec::new(),
+            ..MapSpec::default()
         });
         let cell = cell.unwrap();
         let [low, high] = Insn::ld_imm64(Reg::R1, pseudo::MAP_FD, cell.0.into());
@@ -303,13 +308,13 @@ mod tests {
         let program = linux.prog_load(&ProgLoad {
             name: "bombus_test",
             prog_type: ProgType::Tracepoint,
-            attach_type: AttachType::None,
-            attach_to: None,
+            attach_type: AttachType::NONE,
             insns: &code,
             license: "GPL",
             btf: None,
             func_info: &[],
             line_info: &[],
+            ..ProgLoad::default()
         });
         let count = || linux.map_lookup(cell, &[0; 4]).unwrap().unwrap();
         let call = || (0..100).for_each(|_| assert_ne!(std::os::unix::process::parent_id(), 0));

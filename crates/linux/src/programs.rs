@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use bombus_btf::Kind;
-use bombus_kernel::{BtfFd, Error, ProgFd, ProgLoad, Result};
+use bombus_kernel::{AttachTo, BtfFd, Error, ProgFd, ProgLoad, Result};
 use bombus_platform::{AttachType, ProgType};
 
 use crate::caps::Wants;
@@ -30,8 +30,10 @@ pub(crate) fn load(linux: &Linux, program: &ProgLoad<'_>) -> Result<ProgFd> {
     let insns: Vec<[u8; 8]> = program.insns.iter().map(|insn| insn.to_bytes()).collect();
     let license = CString::new(program.license).map_err(|_| Error::os(doing(), libc::EINVAL))?;
     let attach_btf_id = match program.attach_to {
-        None => 0,
-        Some(symbol) => attach_type_id(linux, program.attach_type, symbol)?,
+        AttachTo::Nothing => 0,
+        AttachTo::Kernel(symbol) => attach_type_id(linux, program.attach_type, symbol)?,
+        AttachTo::KernelType(id) => id,
+        AttachTo::Program(..) => return Err(Error::os(doing(), libc::EINVAL)),
     };
     let types = linux.types.borrow();
     let btf = match program.btf {

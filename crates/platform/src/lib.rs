@@ -10,7 +10,7 @@ mod syscall_table;
 
 pub use helper::{HELPERS, Helper, HelperInfo, HelperNames};
 pub use map_type::MapType;
-pub use prog_type::{AttachType, ProgType};
+pub use prog_type::{AttachType, LinkType, ProgType};
 pub use syscall::{
     SYSCALLS, Syscall, SyscallArg, syscall_by_event, syscall_by_name, syscall_by_number,
 };

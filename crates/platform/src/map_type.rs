@@ -12,6 +12,11 @@ macro_rules! map_types {
             /// Every map type, in the kernel's order.
             pub const ALL: &[MapType] = &[$(MapType::$variant,)*];
 
+            /// The one with this number.
+            pub fn from_number(number: u32) -> Option<MapType> {
+                MapType::ALL.iter().copied().find(|each| *each as u32 == number)
+            }
+
             /// The name as bpftool prints it.
             pub const fn name(self) -> &'static str {
                 match self { $(MapType::$variant => $name,)* }
@@ -52,12 +57,44 @@ map_types! {
     ArrayOfMaps = 12, "array_of_maps", per_cpu: false;
     /// Maps in a hash table.
     HashOfMaps = 13, "hash_of_maps", per_cpu: false;
+    /// Network devices, for redirection.
+    Devmap = 14, "devmap", per_cpu: false;
+    /// Sockets in an array.
+    Sockmap = 15, "sockmap", per_cpu: false;
+    /// CPUs, for redirection.
+    Cpumap = 16, "cpumap", per_cpu: false;
+    /// `AF_XDP` sockets, for redirection.
+    Xskmap = 17, "xskmap", per_cpu: false;
+    /// Sockets in a hash table.
+    Sockhash = 18, "sockhash", per_cpu: false;
+    /// A value for each cgroup that a program is attached to.
+    CgroupStorage = 19, "cgroup_storage", per_cpu: false;
+    /// Sockets of a `SO_REUSEPORT` group.
+    ReuseportSockarray = 20, "reuseport_sockarray", per_cpu: false;
+    /// As `CgroupStorage`, with a value a CPU.
+    PercpuCgroupStorage = 21, "percpu_cgroup_storage", per_cpu: true;
     /// First in, first out.
     Queue = 22, "queue", per_cpu: false;
     /// Last in, first out.
     Stack = 23, "stack", per_cpu: false;
+    /// A value for each socket.
+    SkStorage = 24, "sk_storage", per_cpu: false;
+    /// Network devices in a hash table, for redirection.
+    DevmapHash = 25, "devmap_hash", per_cpu: false;
+    /// A structure of kernel callbacks.
+    StructOps = 26, "struct_ops", per_cpu: false;
     /// Ring buffer shared by all CPUs.
     Ringbuf = 27, "ringbuf", per_cpu: false;
+    /// A value for each inode.
+    InodeStorage = 28, "inode_storage", per_cpu: false;
+    /// A value for each task.
+    TaskStorage = 29, "task_storage", per_cpu: false;
     /// Bloom filter.
     BloomFilter = 30, "bloom_filter", per_cpu: false;
+    /// Ring buffer from user space to the program.
+    UserRingbuf = 31, "user_ringbuf", per_cpu: false;
+    /// A value for each cgroup.
+    CgrpStorage = 32, "cgrp_storage", per_cpu: false;
+    /// Memory shared with user space, with pointers in it.
+    Arena = 33, "arena", per_cpu: false;
 }

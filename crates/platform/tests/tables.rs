@@ -67,7 +67,7 @@ fn prog_types() {
 #[test]
 fn attach_types() {
     // Where the program's type says all, the kernel wants 0 whatever that stands for elsewhere.
-    let named = AttachType::ALL.iter().filter(|&&attach_type| attach_type != AttachType::None);
+    let named = AttachType::ALL.iter().filter(|&&attach_type| attach_type != AttachType::NONE);
     let row = |attach_type: &AttachType| (upper("BPF_", attach_type.name()), *attach_type as i64);
     compare("BPF_TRACE_FENTRY", named.map(row));
 }

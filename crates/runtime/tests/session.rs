@@ -202,12 +202,13 @@ fn program(name: &str) -> ProgramSpec {
     ProgramSpec {
         name: name.into(),
         prog_type: ProgType::RawTracepoint,
-        attach_type: AttachType::None,
+        attach_type: AttachType::NONE,
         attach_to: None,
         insns: Vec::new(),
         functions: Vec::new(),
         lines: Vec::new(),
         license: "GPL".into(),
+        ..ProgramSpec::default()
     }
 }
 
@@ -220,6 +221,7 @@ fn map(name: &str, map_type: MapType, value_size: u32) -> MapSpec {
         max_entries: 4,
         flags: 0,
         contents: Vec::new(),
+        ..MapSpec::default()
     }
 }
 
@@ -256,6 +258,7 @@ fn plan(probes: &[(&str, Trigger)]) -> Plan {
                 map("tree", MapType::Hash, 1),
             ],
             programs: probes.iter().map(|(name, _)| program(name)).collect(),
+            ..ObjectSpec::default()
         },
         probes: probes
             .iter()

@@ -31,7 +31,7 @@ pub fn describe(plan: &Plan) -> String {
     }
     for (index, program) in plan.object.programs.iter().enumerate() {
         let _ = write!(text, "program {index} {}: {}", program.name, program.prog_type.name());
-        if program.attach_type != AttachType::None {
+        if program.attach_type != AttachType::NONE {
             let _ = write!(text, ", {}", program.attach_type.name());
         }
         if let Some(target) = &program.attach_to {

@@ -294,6 +294,7 @@ impl<'a> Program<'a> {
                 name: source.name.clone(),
                 start,
                 args: source.blocks[source.layout[0].index()].params.len() as u32,
+                type_id: 0,
             });
             calls.extend(code.calls.iter().map(|&(at, callee)| (start + at, callee)));
             compiled.insns.extend(fill_lines(code.insns));

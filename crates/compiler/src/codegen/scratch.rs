@@ -19,6 +19,7 @@ pub(super) fn map(bytes: u32) -> MapSpec {
         max_entries: 1,
         flags: 0,
         contents: Vec::new(),
+        ..MapSpec::default()
     }
 }
 

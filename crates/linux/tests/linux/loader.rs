@@ -33,17 +33,22 @@ fn program(
     for &(slot, reference) in references {
         insns[slot].reference = Some(reference);
     }
-    let function =
-        |&(name, start, args): &(&str, u32, u32)| Function { name: name.into(), start, args };
+    let function = |&(name, start, args): &(&str, u32, u32)| Function {
+        name: name.into(),
+        start,
+        args,
+        type_id: 0,
+    };
     Ok(ProgramSpec {
         name: "bombus_test".into(),
         prog_type: ProgType::RawTracepoint,
-        attach_type: AttachType::None,
+        attach_type: AttachType::NONE,
         attach_to: None,
         insns,
         functions: functions.iter().map(function).collect(),
         lines: table,
         license: "GPL".into(),
+        ..ProgramSpec::default()
     })
 }
 
@@ -72,7 +77,8 @@ fn maps() -> Result<(), Failed> {
     ";
     let references = [(3, Reference::Map(0)), (8, Reference::MapValue { map: 0, offset: 8 })];
     let programs = vec![program(text, &[("entry", 0, 1)], &[(0, "sum")], &references)?];
-    let program = load(&linux, &ObjectSpec { maps: vec![values], programs })?;
+    let program =
+        load(&linux, &ObjectSpec { maps: vec![values], programs, ..ObjectSpec::default() })?;
     same(linux.prog_test_run(program, &[])?, 42)
 }
 
@@ -112,7 +118,8 @@ fn functions() -> Result<(), Failed> {
         println!("skipped: loader::functions: this kernel has no bpf_loop");
         return Ok(());
     }
-    let object = ObjectSpec { maps: vec![], programs: vec![with_functions()?] };
+    let object =
+        ObjectSpec { maps: vec![], programs: vec![with_functions()?], ..ObjectSpec::default() };
     same(linux.prog_test_run(load(&linux, &object)?, &[])?, 42)
 }
 
@@ -120,7 +127,10 @@ fn lines_in_the_log() -> Result<(), Failed> {
     let linux = Linux::new()?;
     let lines = [(0, "first line"), (1, "$never = 1")];
     let refused = program("r0 = 0\n r0 = r9\n exit", &[("entry", 0, 1)], &lines, &[])?;
-    match bombus_kernel::load(&linux, &ObjectSpec { maps: vec![], programs: vec![refused] }) {
+    match bombus_kernel::load(
+        &linux,
+        &ObjectSpec { maps: vec![], programs: vec![refused], ..ObjectSpec::default() },
+    ) {
         Err(Error::Rejected { log, .. }) => {
             ensure(log.contains("; $never = 1"), || format!("no source line in: {log}"))
         }
@@ -135,7 +145,7 @@ fn lines_in_the_kernel() -> Result<(), Failed> {
     // Its own name, to find it among the programs of others.
     spec.name = format!("bombus{}", std::process::id());
     let name = spec.name.clone();
-    load(&linux, &ObjectSpec { maps: vec![], programs: vec![spec] })?;
+    load(&linux, &ObjectSpec { maps: vec![], programs: vec![spec], ..ObjectSpec::default() })?;
     let dump = std::process::Command::new("bpftool")
         .args(["prog", "dump", "xlated", "name", &name, "linum"])
         .output();

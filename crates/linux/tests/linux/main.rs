@@ -17,7 +17,7 @@ mod workload;
 use std::time::Duration;
 
 use bombus_kernel::catalog::Catalog;
-use bombus_kernel::{Kernel, MapFd, ProgFd, ProgLoad};
+use bombus_kernel::{AttachTo, Kernel, MapFd, ProgFd, ProgLoad};
 use bombus_linux::{Linux, LinuxCatalog};
 use bombus_platform::{AttachType, MapType, ProgType};
 use bombus_spec::MapSpec;
@@ -86,6 +86,7 @@ fn map_spec(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32)
         max_entries,
         flags: 0,
         contents: Vec::new(),
+        ..MapSpec::default()
     }
 }
 
@@ -107,16 +108,17 @@ fn load(
     attach_to: Option<&str>,
     insns: &[bombus_isa::Insn],
 ) -> Result<ProgFd, Failed> {
-    let attach_type = if attach_to.is_some() { AttachType::TraceRawTp } else { AttachType::None };
+    let attach_type = if attach_to.is_some() { AttachType::TraceRawTp } else { AttachType::NONE };
     Ok(linux.prog_load(&ProgLoad {
         name: "bombus_test",
         prog_type,
         attach_type,
-        attach_to,
+        attach_to: attach_to.map_or(AttachTo::Nothing, AttachTo::Kernel),
         insns,
         license: "GPL",
         btf: None,
         func_info: &[],
         line_info: &[],
+        ..ProgLoad::default()
     })?)
 }

@@ -41,13 +41,13 @@ fn rejected() -> Result<(), Failed> {
     let refused = linux.prog_load(&bombus_kernel::ProgLoad {
         name: "bombus_test",
         prog_type: ProgType::RawTracepoint,
-        attach_type: bombus_platform::AttachType::None,
-        attach_to: None,
+        attach_type: bombus_platform::AttachType::NONE,
         insns: &uninitialised,
         license: "GPL",
         btf: None,
         func_info: &[],
         line_info: &[],
+        ..bombus_kernel::ProgLoad::default()
     });
     match refused {
         Err(Error::Rejected { log, .. }) => ensure(log.contains("R3 !read_ok"), || log.clone()),
@@ -69,13 +69,13 @@ fn long_log() -> Result<(), Failed> {
     let refused = linux.prog_load(&bombus_kernel::ProgLoad {
         name: "bombus_test",
         prog_type: ProgType::RawTracepoint,
-        attach_type: bombus_platform::AttachType::None,
-        attach_to: None,
+        attach_type: bombus_platform::AttachType::NONE,
         insns: &code,
         license: "GPL",
         btf: None,
         func_info: &[],
         line_info: &[],
+        ..bombus_kernel::ProgLoad::default()
     });
     match refused {
         Err(Error::Rejected { log, .. }) => {

@@ -113,6 +113,8 @@ impl Event {
                 Context::User { on_return: *on_return }
             }
             Event::Attach(AttachPoint::Timer { .. }) => Context::Timer,
+            // Scripts have no other yet.
+            Event::Attach(_) => Context::None,
         }
     }
 

@@ -71,6 +71,7 @@ pub(super) fn table(assembly: &mut Assembly<'_>, targets: &[&Target]) -> u32 {
         max_entries: 1,
         flags: 0,
         contents: vec![(0u32.to_le_bytes().to_vec(), bytes)],
+        ..MapSpec::default()
     });
     assembly.plan.object.maps.len() as u32 - 1
 }

@@ -64,7 +64,16 @@ pub(super) fn spec(map: &Map) -> MapSpec {
         false => 0,
     };
     let name = kernel_name(&map.name);
-    MapSpec { name, map_type, key_size, value_size, max_entries, flags, contents: Vec::new() }
+    MapSpec {
+        name,
+        map_type,
+        key_size,
+        value_size,
+        max_entries,
+        flags,
+        contents: Vec::new(),
+        ..MapSpec::default()
+    }
 }
 
 /// What user space must know of it.

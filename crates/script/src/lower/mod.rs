@@ -146,6 +146,7 @@ impl<'a> Assembly<'a> {
             max_entries: self.options.ring_buffer_bytes,
             flags: 0,
             contents: Vec::new(),
+            ..MapSpec::default()
         });
         *self.plan.events.insert(events)
     }
@@ -163,6 +164,7 @@ impl<'a> Assembly<'a> {
             max_entries: 1,
             flags: 0,
             contents: Vec::new(),
+            ..MapSpec::default()
         });
         *self.plan.lost.insert(lost)
     }
@@ -180,6 +182,7 @@ impl<'a> Assembly<'a> {
                     max_entries: 1,
                     flags: 0,
                     contents: Vec::new(),
+                    ..MapSpec::default()
                 });
                 Globals { map, start_ns: None, cpid: None }
             }
@@ -205,6 +208,7 @@ impl<'a> Assembly<'a> {
                 max_entries: 1,
                 flags: 0,
                 contents: Vec::new(),
+                ..MapSpec::default()
             }),
         };
         self.zeroes = Some(map);
@@ -321,7 +325,7 @@ impl<'a> Assembly<'a> {
                 let name = if enter { "sys_enter" } else { "sys_exit" }.to_string();
                 let (attach_type, attach_to) = match direct {
                     true => (AttachType::TraceRawTp, Some(name.clone())),
-                    false => (AttachType::None, None),
+                    false => (AttachType::NONE, None),
                 };
                 let count = share.targets.len();
                 let shown = match share.targets.as_slice() {
@@ -335,7 +339,7 @@ impl<'a> Assembly<'a> {
                 let points = share.targets.iter().enumerate().map(|(at, target)| {
                     (target.name.clone(), trigger(&target.event), (first_name + at) as u64)
                 });
-                (AttachType::None, None, points.collect())
+                (AttachType::NONE, None, points.collect())
             }
         };
         let program = self.add_program(name, module, prog_type, attach_type, attach_to)?;
@@ -367,6 +371,7 @@ impl<'a> Assembly<'a> {
             functions: compiled.functions,
             lines: compiled.lines,
             license: self.settings.license.clone(),
+            ..ProgramSpec::default()
         });
         Ok(self.plan.object.programs.len() as u32 - 1)
     }

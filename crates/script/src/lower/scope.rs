@@ -22,6 +22,7 @@ pub(super) fn threads_map() -> MapSpec {
         max_entries: MAX_THREADS,
         flags: 0,
         contents: Vec::new(),
+        ..MapSpec::default()
     }
 }
 
@@ -51,7 +52,7 @@ pub(super) fn add_programs(assembly: &mut Assembly<'_>, map: u32) -> Result<(), 
         let module = module(short, map, &offsets);
         let name = format!("tree_{short}");
         let program =
-            assembly.add_program(name, module, ProgType::Tracepoint, AttachType::None, None)?;
+            assembly.add_program(name, module, ProgType::Tracepoint, AttachType::NONE, None)?;
         assembly.plan.probes.push(Probe {
             name: format!("tree:{short}"),
             program,
