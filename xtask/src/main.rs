@@ -2,6 +2,7 @@
 
 mod bench;
 mod fuzz;
+mod matrix;
 mod test;
 mod tidy;
 mod vm;
@@ -15,6 +16,7 @@ const COMMANDS: &[Command] = &[
     ("test", "everything that must hold: format, lints, licences, all tests", test::run),
     ("bench", "start | events | embedded: measure against the peers, in one run", bench::run),
     ("fuzz", "script: random scripts through the compiler, ten minutes long", fuzz::run),
+    ("matrix", "counts of the tests of each kernel suite on each kernel", matrix::run),
     ("vm", "run a command, or the tests of a package, on other kernels", vm::run),
 ];
 
