@@ -33,6 +33,10 @@ pub trait Catalog {
     fn tracepoint_format(&self, category: &str, name: &str) -> Option<TracepointFormat>;
     /// Every raw tracepoint.
     fn raw_tracepoints(&self) -> Vec<String>;
+    /// Every kernel function that a kprobe can be set on (`available_filter_functions`).
+    fn kernel_functions(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// User programs and libraries to probe. (`bombus-symbols` implements it.)
@@ -47,6 +51,29 @@ pub trait Binaries {
         let _ = path;
         Some(address)
     }
+    /// The places of the static probes (USDT) of a file that have this provider and name.
+    fn static_probes(
+        &self,
+        path: &std::path::Path,
+        provider: &str,
+        name: &str,
+    ) -> Result<Vec<StaticProbe>, String> {
+        let _ = (path, provider, name);
+        Ok(Vec::new())
+    }
+}
+
+/// One place of a static probe (USDT), from the file's `.note.stapsdt`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StaticProbe {
+    /// Where its instruction lies, as an offset in the file.
+    pub offset: u64,
+    /// The address of its instruction as the linker gave it.
+    pub address: u64,
+    /// Offset in the file of its semaphore; 0: none.
+    pub semaphore: u64,
+    /// Where its arguments are, in the note's own form: `-4@%edi 8@-8(%rbp)`.
+    pub arguments: String,
 }
 
 /// A function in a file.

@@ -62,6 +62,9 @@ pub struct ProgLoad<'a> {
     pub kern_version: u32,
     /// Network device that it is offloaded or bound to; 0: none.
     pub ifindex: u32,
+    /// How much the verifier says when it refuses: 1 what it did on the refused path, 2 everything,
+    /// 4 added: statistics. 0 is the same as 1.
+    pub log_level: u32,
 }
 
 /// What a program attaches to, as far as it has to be said when it is loaded.
@@ -72,8 +75,15 @@ pub enum AttachTo<'a> {
     /// A kernel function, hook, tracepoint or iterator, by name without prefix; the attach type
     /// tells which. It may be a module's.
     Kernel(&'a str),
-    /// A type in the kernel's BTF (struct_ops).
-    KernelType(u32),
+    /// A member of a structure of kernel callbacks (struct_ops).
+    Member {
+        /// The structure, in the kernel's BTF or in the module's.
+        structure: u32,
+        /// Which of its members, from 0.
+        member: u32,
+        /// The types of the module that has the structure.
+        module: Option<BtfFd>,
+    },
     /// A function of another program.
     Program(ProgFd, &'a str),
 }
@@ -95,6 +105,7 @@ impl Default for ProgLoad<'_> {
             module_types: &[],
             kern_version: 0,
             ifindex: 0,
+            log_level: 0,
         }
     }
 }
@@ -108,6 +119,8 @@ pub struct MapTypes {
     pub inner: Option<MapFd>,
     /// For struct_ops: the value's type in the kernel's BTF; 0: none.
     pub kernel_value_type: u32,
+    /// For struct_ops: the types of the module that has it, when it is not the kernel's own.
+    pub module: Option<BtfFd>,
 }
 
 /// What `BPF_MAP_UPDATE_ELEM` does about an element that is or is not there.
@@ -551,6 +564,14 @@ pub trait Kernel {
     fn pinned_program(&self, path: &Path) -> Result<ProgFd> {
         let _ = path;
         Err(unsupported("pins"))
+    }
+    /// Lets go of a map or program that nobody needs a handle of any more; a link is detached. The
+    /// kernel keeps what is still in use: pinned, attached, or in a map.
+    fn close(&self, object: Object) {
+        if let Object::Link(link) = object {
+            // There is nobody to tell; it is detached with all others at the end.
+            let _ = self.detach(link);
+        }
     }
     /// What kind of map it is, and how large: name, type, sizes, flags.
     fn map_spec(&self, map: MapFd) -> Result<MapSpec> {

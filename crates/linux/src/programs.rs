@@ -32,7 +32,7 @@ pub(crate) fn load(linux: &Linux, program: &ProgLoad<'_>) -> Result<ProgFd> {
     let attach_btf_id = match program.attach_to {
         AttachTo::Nothing => 0,
         AttachTo::Kernel(symbol) => attach_type_id(linux, program.attach_type, symbol)?,
-        AttachTo::KernelType(id) => id,
+        AttachTo::Member { structure, .. } => structure,
         AttachTo::Program(..) => return Err(Error::os(doing(), libc::EINVAL)),
     };
     let types = linux.types.borrow();
@@ -46,7 +46,10 @@ pub(crate) fn load(linux: &Linux, program: &ProgLoad<'_>) -> Result<ProgFd> {
     let attr = bpf::ProgAttr {
         name: program.name,
         prog_type: program.prog_type as u32,
-        expected_attach_type: program.attach_type as u32,
+        expected_attach_type: match program.attach_to {
+            AttachTo::Member { member, .. } => member,
+            _ => program.attach_type as u32,
+        },
         insns: &insns,
         license: &license,
         btf,
