@@ -13,12 +13,13 @@ mod tracer;
 mod traits;
 
 pub use error::{Error, Result};
-pub use features::{Features, KernelVersion};
+pub use features::{BtfSupport, Feature, Features, KernelVersion};
 pub use loader::{Loaded, load};
 pub use tracer::{Command, Scope, Tracer, Wake};
 pub use traits::{
-    AttachPoint, AttachTo, BtfFd, IterTarget, Kernel, LinkFd, MapFd, MapTypes, ModuleBtf, Object,
-    Order, PerfPeriod, PerfRecord, Period, ProgFd, ProgLoad, TestRun, UpdateFlag, UprobePlace,
+    AttachPoint, AttachTo, BtfFd, IterTarget, Kernel, LinkFd, MapFd, MapMemory, MapTypes,
+    ModuleBtf, Object, Order, PerfPeriod, PerfRecord, Period, ProgFd, ProgLoad, TestRun,
+    UpdateFlag, UprobePlace,
 };
 
 pub mod catalog;

@@ -8,7 +8,7 @@ use bombus_isa::Insn;
 use bombus_platform::{AttachType, ProgType};
 use bombus_spec::MapSpec;
 
-use crate::{Error, Features, Result};
+use crate::{BtfSupport, Error, Feature, Features, Result};
 
 macro_rules! handle {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -260,6 +260,8 @@ pub enum AttachPoint {
         egress: bool,
         /// Its place among others.
         order: Order,
+        /// Only if nobody changed the hook's programs since they had this revision; 0: anyway.
+        revision: u64,
     },
     /// A netkit device.
     Netkit {
@@ -269,6 +271,8 @@ pub enum AttachPoint {
         peer: bool,
         /// Its place among others.
         order: Order,
+        /// As for [`AttachPoint::Tcx`].
+        revision: u64,
     },
     /// A cgroup.
     Cgroup {
@@ -439,6 +443,23 @@ pub struct TestRun {
     pub duration: u32,
 }
 
+/// The values of a map, one after the other, each rounded up to 8 bytes. Programs and other
+/// processes may change them at any time; each aligned word of 1, 2, 4 or 8 bytes is read and
+/// written at once.
+pub trait MapMemory {
+    /// Bytes, rounded up to whole pages.
+    fn size(&self) -> usize;
+    /// Whether it can be written to; a map that is read-only for user space, or frozen, cannot.
+    fn is_writable(&self) -> bool;
+    /// Copies bytes out. Fails with `EFAULT` outside of the memory.
+    fn read(&self, offset: usize, to: &mut [u8]) -> Result<()>;
+    /// Copies bytes in. Fails with `EFAULT` outside of the memory, `EPERM` when it is read-only.
+    fn write(&self, offset: usize, from: &[u8]) -> Result<()>;
+    /// Adds to an aligned 64-bit word, atomically, and gives what it was. Fails as
+    /// [`MapMemory::write`], and with `EINVAL` when `offset` is not a multiple of 8.
+    fn fetch_add(&self, offset: usize, value: u64) -> Result<u64>;
+}
+
 /// The commands of `bpf(2)`.
 ///
 /// Keys and values are in host byte order, in the layouts of the map's specification. Values of
@@ -446,6 +467,25 @@ pub struct TestRun {
 pub trait Kernel {
     /// What this kernel can do.
     fn features(&self) -> &Features;
+    /// Whether it can do this. It is asked, once, where asking changes nothing; else its version
+    /// decides.
+    fn supports(&self, feature: Feature) -> bool {
+        self.features().version >= feature.since()
+    }
+    /// Which type information it accepts.
+    fn btf_support(&self) -> BtfSupport {
+        BtfSupport {
+            base: self.supports(Feature::Btf),
+            func: self.supports(Feature::BtfFunc),
+            func_global: self.supports(Feature::BtfFuncGlobal),
+            datasec: self.supports(Feature::BtfDatasec),
+            question_mark: self.supports(Feature::BtfQuestionMark),
+            float: self.supports(Feature::BtfFloat),
+            decl_tag: self.supports(Feature::BtfDeclTag),
+            type_tag: self.supports(Feature::BtfTypeTag),
+            enum64: self.supports(Feature::BtfEnum64),
+        }
+    }
 
     /// `BPF_MAP_CREATE`. (The loader stores `spec.contents` afterwards.)
     fn map_create(&self, spec: &MapSpec) -> Result<MapFd>;
@@ -500,6 +540,12 @@ pub trait Kernel {
     fn map_freeze(&self, map: MapFd) -> Result<()> {
         let _ = map;
         Err(unsupported("freezing maps"))
+    }
+    /// The values of an array with `BPF_F_MMAPABLE`, or an arena, as memory shared with programs.
+    /// It stays valid for as long as it is held.
+    fn map_mmap(&self, map: MapFd) -> Result<Box<dyn MapMemory>> {
+        let _ = map;
+        Err(unsupported("mapping the values of maps"))
     }
     /// Adds a record to a user ring buffer.
     fn user_ringbuf_submit(&self, map: MapFd, record: &[u8]) -> Result<()> {
@@ -565,13 +611,10 @@ pub trait Kernel {
         let _ = path;
         Err(unsupported("pins"))
     }
-    /// Lets go of a map or program that nobody needs a handle of any more; a link is detached. The
-    /// kernel keeps what is still in use: pinned, attached, or in a map.
-    fn close(&self, object: Object) {
-        if let Object::Link(link) = object {
-            // There is nobody to tell; it is detached with all others at the end.
-            let _ = self.detach(link);
-        }
+    /// `BPF_OBJ_GET`: a pinned link.
+    fn pinned_link(&self, path: &Path) -> Result<LinkFd> {
+        let _ = path;
+        Err(unsupported("pins"))
     }
     /// What kind of map it is, and how large: name, type, sizes, flags.
     fn map_spec(&self, map: MapFd) -> Result<MapSpec> {
@@ -579,6 +622,11 @@ pub trait Kernel {
         Err(unsupported("asking what a map is"))
     }
 
+    /// The number of a network device, in the network namespace of the calling thread.
+    fn interface_index(&self, name: &str) -> Result<u32> {
+        let _ = name;
+        Err(unsupported("network devices"))
+    }
     /// The kernel's own types: a blob of BTF, `None` when it has none.
     fn kernel_btf(&self) -> Result<Option<Arc<[u8]>>> {
         Ok(None)
