@@ -1,22 +1,31 @@
-//! BPF type information (`Documentation/bpf/btf.rst` of the kernel): a builder for what the
-//! compiler emits, and a reader that looks up one type without decoding the others.
+//! BPF type information (`Documentation/bpf/btf.rst` of the kernel).
 //!
 //! A blob has a header, the types one after the other, and a table of strings. A type is known by
-//! its place in that order, from 1; 0 is `void`. Numbers are in the byte order of the host; this
-//! crate is for little-endian ones. No I/O.
+//! its place in that order, from 1; 0 is `void`. [`Btf`] reads one without decoding what nobody
+//! asks for, [`Builder`] makes one. Numbers are little-endian. No I/O.
 #![forbid(unsafe_code)]
 
+mod btf;
 mod builder;
 mod info;
+pub mod json;
 mod kind;
-mod reader;
+mod layout;
+mod names;
+pub mod raw;
 mod relocation_kind;
+mod types;
 
-pub use builder::{Builder, Linkage, Member, TypeId};
+pub use btf::{Btf, ParseError};
+pub use builder::{Builder, IdMap};
 pub use info::{FuncInfo, LineInfo};
 pub use kind::Kind;
-pub use reader::{Reader, ReaderError, Type};
+pub use names::essential;
 pub use relocation_kind::RelocationKind;
+pub use types::{
+    Composite, Entries, Entry, Enumeration, Enumerator, Enumerators, Int, Linkage, Member, Members,
+    Param, Params, SectionVar, SectionVars, Type, TypeId,
+};
 
 /// First two bytes of every blob (`BTF_MAGIC`).
 const MAGIC: u16 = 0xeb9f;

@@ -1,5 +1,6 @@
 //! What the loader asks of a kernel, call by call.
 
+use bombus_btf::{Btf, Type, TypeId};
 use std::cell::RefCell;
 use std::fmt::Write;
 
@@ -68,9 +69,15 @@ impl Kernel for Recorder {
         }
         let handle = BtfFd(self.handle());
         self.write(format!("btf_load -> {}", handle.0));
-        for ty in bombus_btf::Reader::new(btf).unwrap().types() {
-            let name = String::from_utf8_lossy(ty.name());
-            self.write(format!("  [{}] {} '{name}' {}", ty.id, ty.kind.name(), ty.size_or_type));
+        for (id, ty) in Btf::parse(btf.to_vec()).unwrap().types() {
+            let size_or_type = match ty {
+                Type::Int(int) => int.size,
+                Type::Ptr(TypeId(to)) => to,
+                Type::FuncProto { ret, .. } => ret.0,
+                Type::Func { proto, .. } => proto.0,
+                other => panic!("the loader has no use for {other:?}"),
+            };
+            self.write(format!("  {id} {} '{}' {size_or_type}", ty.kind().name(), ty.name()));
         }
         Ok(handle)
     }

@@ -1,8 +1,9 @@
 //! The kernel's own types: the ids of functions, and of the typedefs that name its tracepoints.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use bombus_btf::{Kind, Reader};
+use bombus_btf::{Btf, Kind};
 
 /// Each tracepoint `X` has a typedef `btf_trace_X` (`include/trace/bpf_probe.h`).
 pub(crate) const TRACEPOINT_PREFIX: &str = "btf_trace_";
@@ -12,27 +13,20 @@ const DIRECTORY: &str = "/sys/kernel/btf";
 /// The kernel's own.
 const KERNEL: &str = "vmlinux";
 
-/// The types of the kernel proper, as bytes for a [`Reader`]; `None` when it does not describe
-/// them.
-pub(crate) fn kernel() -> Option<Vec<u8>> {
-    std::fs::read(Path::new(DIRECTORY).join(KERNEL)).ok()
-}
-
-/// The number of the kernel's type of this kind and name.
-pub(crate) fn find(kernel: &[u8], kind: Kind, name: &str) -> Option<u32> {
-    Reader::new(kernel).ok()?.find(kind, name)
+/// The types of the kernel proper; `None` when it does not describe them.
+pub(crate) fn kernel() -> Option<Btf> {
+    Btf::parse(std::fs::read(Path::new(DIRECTORY).join(KERNEL)).ok()?).ok()
 }
 
 /// The names of all tracepoints of the kernel and of the modules that are loaded, unsorted.
-pub(crate) fn tracepoints(kernel: &[u8]) -> Vec<String> {
-    let Ok(kernel) = Reader::new(kernel) else { return Vec::new() };
+pub(crate) fn tracepoints(kernel: Btf) -> Vec<String> {
     let mut names = Vec::new();
     add_tracepoints(&kernel, &mut names);
-    let next_id = kernel.next_id();
+    let kernel = Arc::new(kernel);
     for entry in std::fs::read_dir(DIRECTORY).into_iter().flatten().flatten() {
         let Ok(module) = std::fs::read(entry.path()) else { continue };
         if entry.file_name() != KERNEL
-            && let Ok(module) = Reader::split(&module, &kernel, next_id)
+            && let Ok(module) = Btf::parse_split(module, Arc::clone(&kernel))
         {
             add_tracepoints(&module, &mut names);
         }
@@ -40,10 +34,8 @@ pub(crate) fn tracepoints(kernel: &[u8]) -> Vec<String> {
     names
 }
 
-fn add_tracepoints(types: &Reader<'_>, names: &mut Vec<String>) {
-    for ty in types.types().filter(|ty| ty.kind == Kind::Typedef) {
-        if let Some(name) = ty.name().strip_prefix(TRACEPOINT_PREFIX.as_bytes()) {
-            names.push(String::from_utf8_lossy(name).into_owned());
-        }
+fn add_tracepoints(types: &Btf, names: &mut Vec<String>) {
+    for id in types.ids().filter(|&id| types.kind(id) == Some(Kind::Typedef)) {
+        names.extend(types.name(id).strip_prefix(TRACEPOINT_PREFIX).map(str::to_owned));
     }
 }

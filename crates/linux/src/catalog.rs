@@ -39,7 +39,7 @@ impl Catalog for LinuxCatalog {
 
     fn raw_tracepoints(&self) -> Vec<String> {
         let mut names: Vec<String> = match btf::kernel() {
-            Some(kernel) => btf::tracepoints(&kernel),
+            Some(kernel) => btf::tracepoints(kernel),
             // The events of `syscalls` are all made by two tracepoints.
             None => {
                 let events = self.tracepoints().into_iter();

@@ -138,7 +138,7 @@ fn attach_type_id(linux: &Linux, attach_type: AttachType, symbol: &str) -> Resul
         ),
         help: Some("it was built without CONFIG_DEBUG_INFO_BTF".into()),
     })?;
-    btf::find(&types, kind, &name).ok_or_else(|| Error::Unsupported {
+    types.find(kind, &name).map(|id| id.0).ok_or_else(|| Error::Unsupported {
         what: match attach_type {
             AttachType::TraceRawTp => format!("this kernel has no tracepoint {symbol}"),
             _ => format!("this kernel has no function {symbol} to attach to"),

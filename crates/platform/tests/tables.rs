@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bombus_btf::Reader;
+use bombus_btf::Btf;
 use bombus_platform::{AttachType, HELPERS, MapType, ProgType, SYSCALLS, syscall_by_event};
 
 /// The values of one of the kernel's enumerations; `None` when the kernel shows no types.
@@ -12,11 +12,11 @@ fn enumeration(member: &str) -> Option<HashMap<String, i64>> {
         println!("skipped: {PATH} cannot be read");
         return None;
     };
-    let reader = Reader::new(&blob).unwrap();
-    let found = reader.types().find_map(|ty| {
-        let values = reader.enumerators(&ty);
-        let values = values.map(|(name, value)| (String::from_utf8_lossy(name).into(), value));
-        let values: HashMap<String, i64> = values.collect();
+    let types = Btf::parse(blob).unwrap();
+    let found = types.types().find_map(|(_, ty)| {
+        let values = ty.enumeration()?.values;
+        let values: HashMap<String, i64> =
+            values.map(|value| (value.name.to_owned(), value.value)).collect();
         values.contains_key(member).then_some(values)
     });
     Some(found.unwrap_or_else(|| panic!("the kernel's types have no {member}")))
