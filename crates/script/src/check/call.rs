@@ -346,6 +346,14 @@ impl Checker<'_> {
             return text(span, given);
         }
         let address = self.value(&args[0]);
+        // As in bpftrace, a literal is a text, never an address.
+        if let Some(number) = address.literal_value() {
+            let mut digits = number.to_string().into_bytes();
+            if let Some(length) = args.get(1) {
+                digits.truncate(self.length("str", Some(length)).0 as usize);
+            }
+            return text(span, digits);
+        }
         let (size, len) = self.length("str", args.get(1));
         if address.is_unknown() {
             return Typed::unknown(span);

@@ -1,6 +1,5 @@
 //! Expressions.
 
-use super::convert::convert;
 use super::infer::{Guess, merge};
 use super::tree::{Expr, ExprKind, VarId};
 use super::{Checker, not_yet};
@@ -132,7 +131,12 @@ impl Checker<'_> {
             ast::ExprKind::Sizeof(of) => {
                 let size = match of {
                     TypeOrExpr::Type(ty) => self.type_ref(ty, false).map(|ty| ty.size()),
-                    TypeOrExpr::Expr(expr) => Some(self.expr(expr).expr.ty.size()),
+                    TypeOrExpr::Expr(expr) => {
+                        let outer = std::mem::replace(&mut self.action.only_type, true);
+                        let size = self.expr(expr).expr.ty.size();
+                        self.action.only_type = outer;
+                        Some(size)
+                    }
                 };
                 Typed::integer(span, i128::from(size.unwrap_or(0)))
             }
@@ -228,6 +232,10 @@ impl Checker<'_> {
             self.diagnostics.push(error);
             return Typed::unknown(span);
         };
+        self.action.vars[var].used = true;
+        if !self.action.vars[var].assigned && !self.action.only_type {
+            self.warn(span, format!("Variable used before it was assigned: {name}"));
+        }
         match self.var_guess(var) {
             Some(guess) => Typed::with_guess(span, &guess, ExprKind::Var(var)),
             None => Typed::new(span, Type::None, ExprKind::Var(var)),
@@ -286,9 +294,9 @@ impl Checker<'_> {
             self.error(span, message);
             return Typed::unknown(span);
         };
-        let branch = |typed: Typed| match typed.is_unknown() {
+        let mut branch = |typed: Typed| match typed.is_unknown() {
             true => Box::new(typed.expr),
-            false => Box::new(convert(typed.expr, &merged.ty)),
+            false => Box::new(self.fit(typed, &merged.ty)),
         };
         let (then, otherwise) = (branch(then), Some(branch(otherwise)));
         let kind = ExprKind::If { cond: Box::new(cond), then, otherwise };

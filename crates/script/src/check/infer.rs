@@ -108,6 +108,13 @@ pub(super) enum ValueGuess {
     Aggregate(MapValue),
 }
 
+impl ValueGuess {
+    /// Whether it is what `stats()` makes.
+    pub(super) fn is_stats(&self) -> bool {
+        matches!(self, ValueGuess::Aggregate(MapValue::Stats { .. }))
+    }
+}
+
 /// The name that messages use for a map's value.
 pub(super) fn value_name(value: &ValueGuess) -> String {
     match value {

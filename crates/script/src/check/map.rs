@@ -1,6 +1,5 @@
 //! Uses of maps: each is checked against what is known of the map, and may widen it.
 
-use super::convert::convert;
 use super::expr::Typed;
 use super::infer::{Guess, ValueGuess, aggregate_name, merge, total_type, value_name};
 use super::tree::{Expr, ExprKind, MapId};
@@ -93,7 +92,7 @@ impl Checker<'_> {
             self.types.maps[map].key = Some(merged.clone());
             self.changed = true;
         }
-        Some(convert(key.expr, &merged.ty))
+        Some(self.fit(key, &merged.ty))
     }
 
     /// Reads a map, or an element of one.

@@ -131,7 +131,7 @@ impl Checker<'_> {
             return None;
         }
         let signed = match typed.expr.ty {
-            Type::Int { signed, .. } => signed && !typed.guess().is_flexible(),
+            Type::Int { signed, .. } => signed,
             Type::Bool | Type::Pointer { .. } => false,
             _ => {
                 let message = format!(

@@ -10,6 +10,7 @@ mod expr;
 mod field;
 mod format;
 mod infer;
+mod lint;
 mod map;
 mod map_call;
 mod operator;
@@ -80,6 +81,12 @@ pub(crate) fn check(
         }
     };
     diagnostics.append(&mut found);
+    for decl in program.map_decls() {
+        if !types.maps.iter().any(|map| map.name == decl.name.text) {
+            let message = format!("Unused map: {}", decl.name.text);
+            diagnostics.push(Diagnostic::warning(decl.span, message));
+        }
+    }
     dedup(&mut diagnostics);
     if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return Err(diagnostics);
@@ -312,6 +319,8 @@ struct Scope<'a> {
     loops: usize,
     /// How often what is being checked will be written out, by `unroll`.
     copies: i64,
+    /// Inside `sizeof`, where values do not matter.
+    only_type: bool,
 }
 
 /// A variable of the action.
@@ -320,6 +329,12 @@ struct Declared {
     span: Span,
     /// Its type was written down.
     fixed: bool,
+    /// Whether something was assigned to it so far.
+    assigned: bool,
+    /// Whether it was read so far.
+    used: bool,
+    /// The whole `let` statement that declares it.
+    declaration: Option<Span>,
 }
 
 impl<'a> Checker<'a> {
@@ -364,12 +379,17 @@ impl<'a> Checker<'a> {
     fn group(&mut self, index: usize, group: &'a Group<'a>) -> tree::Action {
         self.action = Scope { index, group: Some(group), copies: 1, ..Scope::default() };
         self.action.blocks.push(HashMap::new());
+        self.warn_of_unreachable(&group.probe.body);
         let predicate = group.probe.predicate.as_ref().map(|predicate| self.condition(predicate));
         let body = self.block_contents(&group.probe.body);
         let declared = std::mem::take(&mut self.action.vars);
         let vars = declared.iter().enumerate().map(|(var, declared)| {
             let guess = self.types.vars.get(&(index, var));
-            if guess.is_none() {
+            if let (false, Some(declaration)) = (declared.assigned, declared.declaration) {
+                let message = format!("Variable {} was never assigned to.", declared.name);
+                self.diagnostics.push(Diagnostic::warning(declaration, message));
+            }
+            if guess.is_none() && declared.used {
                 let message = "Could not resolve the type of this variable";
                 self.unresolved.push(
                     Diagnostic::error(declared.span, message)

@@ -31,6 +31,10 @@ impl Checker<'_> {
             self.error(span, message);
             return Typed::unknown(span);
         }
+        if operand.expr.ty == target {
+            let message = format!("Unnecessary cast: expression is already of type {target}");
+            self.warn(span, message);
+        }
         let mut expr = convert(operand.expr, &target);
         expr.span = span;
         let flexible = Guess::fixed(target).flexible;
@@ -125,6 +129,7 @@ impl Checker<'_> {
             ast::ExprKind::Var(name) => {
                 let known = self.variable(name, target.span);
                 let ExprKind::Var(var) = known.expr.kind else { return Typed::unknown(span) };
+                self.action.vars[var].assigned |= !step;
                 (Place::Var(var), self.var_guess(var))
             }
             ast::ExprKind::Map(name) => {
@@ -174,28 +179,18 @@ impl Checker<'_> {
                     if step { left.is_signed() } else { both_signs(&left, &value) }
                 }
             };
-        self.warn_of_signed(op, signed, span);
+        if let Some(left) = &known {
+            self.warn_of_signed(op, left, &value.guess(), span);
+        }
         let result = Guess::fixed(Type::Int { size: 8, signed });
         let ty = match &place {
             Place::Var(var) => self.assign_var(*var, result, span),
             Place::Map(map, _) => self.assign_map(*map, ValueGuess::Plain(result), span),
         };
         let Some(ty) = ty else { return Typed::unknown(span) };
-        let operand = convert(value.expr, &Type::Int { size: 8, signed });
+        let operand = self.fit(value, &Type::Int { size: 8, signed });
         let kind = ExprKind::Update { place, op, value: Box::new(operand), old };
         Typed::new(span, ty, kind)
-    }
-
-    /// Division takes its operands for unsigned, whatever they are (bpftrace 0.27).
-    fn warn_of_signed(&mut self, op: Arith, signed: bool, span: Span) {
-        if signed && matches!(op, Arith::Div | Arith::Rem) {
-            let sign = arith_symbol(op);
-            let message = format!(
-                "signed operands for '{sign}' can lead to undefined behavior (cast to unsigned to \
-                 silence warning)"
-            );
-            self.warn(span, message);
-        }
     }
 
     fn bad_operands(&mut self, op: Arith, left: &Type, right: &Type, span: Span) -> Typed {
@@ -274,6 +269,11 @@ impl Checker<'_> {
                 _ => typed.guess(),
             };
             let common = merge(&as_int(&left), &as_int(&right)).map_or(Type::I64, |guess| guess.ty);
+            let total = |typed: &Typed| matches!(typed.expr.kind, ExprKind::MapTotal(..));
+            if !total(&left) && !total(&right) {
+                self.warn_of_cast(&left, &common);
+                self.warn_of_cast(&right, &common);
+            }
             // The operands are 64 bits wide as they are, so only the sign matters.
             let signed = matches!(common, Type::Int { signed: true, .. });
             let common = Type::Int { size: 8, signed };
@@ -340,15 +340,15 @@ impl Checker<'_> {
             }
             _ if left.is_int() && right.is_int() => {
                 let signed = op == Arith::Sub || both_signs(&left, &right);
-                self.warn_of_signed(op, signed, span);
+                self.warn_of_signed(op, &left.guess(), &right.guess(), span);
                 let is_bits = matches!(op, Arith::And | Arith::Or | Arith::Xor);
                 let ty = match (&a, &b) {
                     (Type::Bool, Type::Bool) if is_bits => Type::Bool,
                     _ => Type::Int { size: 8, signed },
                 };
                 let wide = Type::Int { size: 8, signed };
-                let left = Box::new(convert(left.expr, &wide));
-                let right = Box::new(convert(right.expr, &wide));
+                let left = Box::new(self.fit(left, &wide));
+                let right = Box::new(self.fit(right, &wide));
                 Typed::new(span, ty, ExprKind::Arith(op, left, right))
             }
             _ => self.bad_operands(op, &a, &b, span),

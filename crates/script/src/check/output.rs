@@ -43,6 +43,21 @@ impl Checker<'_> {
                 if self.types.maps[map].value.is_none() {
                     self.error(args[0].span, format!("Undefined map: {name}"));
                 }
+                if self.action.loops > 0 {
+                    self.warn(
+                        span,
+                        "Due to it's asynchronous nature using 'print()' in a loop can lead to \
+                         unexpected behavior. The map will likely be updated before the runtime \
+                         can 'print' it.",
+                    );
+                }
+                let stats = ValueGuess::is_stats;
+                if args.len() > 1 && self.types.maps[map].value.as_ref().is_some_and(stats) {
+                    self.warn(
+                        span,
+                        "print()'s top and div arguments are ignored when used on stats() maps.",
+                    );
+                }
                 let mut number = |at: usize, what: &str| {
                     args.get(at).map(|arg| Box::new(convert(self.integer(arg, what), &Type::U64)))
                 };

@@ -28,6 +28,7 @@ impl Checker<'_> {
     /// The statements of a block, in a scope of their own.
     fn block(&mut self, block: &ast::Block) -> Vec<Stmt> {
         self.action.blocks.push(HashMap::new());
+        self.warn_of_unreachable(block);
         let body = self.block_contents(block);
         self.action.blocks.pop();
         body
@@ -38,6 +39,7 @@ impl Checker<'_> {
         let mut body: Vec<Stmt> = block.stmts.iter().flat_map(|stmt| self.stmt(stmt)).collect();
         if let Some(value) = &block.value {
             let typed = self.expr(value);
+            self.warn_of_discarded(value, &typed.expr, value.span);
             body.push(Stmt { span: value.span, kind: StmtKind::Expr(typed.expr) });
         }
         body
@@ -46,6 +48,7 @@ impl Checker<'_> {
     /// A block as an expression.
     pub(super) fn block_value(&mut self, block: &ast::Block) -> Typed {
         self.action.blocks.push(HashMap::new());
+        self.warn_of_unreachable(block);
         let body: Vec<Stmt> = block.stmts.iter().flat_map(|stmt| self.stmt(stmt)).collect();
         let value = block.value.as_ref().map(|value| self.expr(value));
         self.action.blocks.pop();
@@ -60,10 +63,17 @@ impl Checker<'_> {
         }
     }
 
-    /// Declares a variable in the innermost block.
+    /// Declares a variable in the innermost block. It counts as assigned.
     fn declare(&mut self, name: &str, span: Span, fixed: bool) -> VarId {
         let var = self.action.vars.len();
-        self.action.vars.push(Declared { name: name.to_string(), span, fixed });
+        self.action.vars.push(Declared {
+            name: name.to_string(),
+            span,
+            fixed,
+            assigned: true,
+            used: false,
+            declaration: None,
+        });
         if let Some(block) = self.action.blocks.last_mut() {
             block.insert(name.to_string(), var);
         }
@@ -73,7 +83,14 @@ impl Checker<'_> {
     /// A variable without a name, of a value's type.
     pub(super) fn hidden_var(&mut self, value: &Typed, span: Span) -> VarId {
         let var = self.action.vars.len();
-        self.action.vars.push(Declared { name: String::new(), span, fixed: false });
+        self.action.vars.push(Declared {
+            name: String::new(),
+            span,
+            fixed: false,
+            assigned: true,
+            used: true,
+            declaration: None,
+        });
         if !value.is_unknown() {
             self.assign_var(var, value.guess(), span);
         }
@@ -85,9 +102,7 @@ impl Checker<'_> {
         let kind = match &stmt.kind {
             ast::StmtKind::Expr(expr) => {
                 let typed = self.expr(expr);
-                if discards_value(expr, &typed) {
-                    self.warn(span, "Return value discarded.");
-                }
+                self.warn_of_discarded(expr, &typed.expr, span);
                 Some(StmtKind::Expr(typed.expr))
             }
             ast::StmtKind::Discard(expr) => Some(StmtKind::Expr(self.expr(expr).expr)),
@@ -101,6 +116,7 @@ impl Checker<'_> {
                 Some(StmtKind::Expr(typed.expr))
             }
             ast::StmtKind::While { cond, body } => {
+                self.warn_of_while(span);
                 let cond = self.condition(cond);
                 let body = self.loop_body(body);
                 Some(StmtKind::While { cond, body })
@@ -175,6 +191,8 @@ impl Checker<'_> {
         let declared = ty.and_then(|ty| self.type_ref(ty, false));
         let value = value.map(|value| self.value(value));
         let var = self.declare(&name.text, name.span, declared.is_some());
+        self.action.vars[var].assigned = value.is_some();
+        self.action.vars[var].declaration = Some(span);
         if let Some(declared) = declared {
             let known =
                 self.types.vars.insert((self.action.index, var), Guess::fixed(declared.clone()));
@@ -202,7 +220,7 @@ impl Checker<'_> {
             return None;
         }
         let ty = self.assign_var(var, value.guess(), span)?;
-        Some(StmtKind::SetVar(var, convert(value.expr, &ty)))
+        Some(StmtKind::SetVar(var, self.fit(value, &ty)))
     }
 
     /// Whether a value can go to a variable of a type that was written down: a literal must fit.
@@ -236,6 +254,7 @@ impl Checker<'_> {
                     Some(var) => var,
                     None => self.declare(name, target.span, false),
                 };
+                self.action.vars[var].assigned = true;
                 return self.assign_to_var(var, value, span);
             }
             ast::ExprKind::Map(name) => (name, None),
@@ -252,18 +271,21 @@ impl Checker<'_> {
         }
         // As in bpftrace, the value comes before the key.
         let value_span = value.span;
-        if let Some(source) = self.aggregation_read(value) {
+        if let Some((function, from)) = self.aggregation_read(value) {
             let name = self.types.maps[map].name.clone();
+            let argument = if function == "count" { "" } else { "retval" };
             self.diagnostics.push(
                 Diagnostic::error(
                     span,
                     format!(
-                        "Map value '{source}' cannot be assigned from one map to another. The \
-                         function that returns this type must be called directly."
+                        "Map value '{function}_t' cannot be assigned from one map to another. The \
+                         function that returns this type must be called directly e.g. `{name} = \
+                         {function}({argument});`."
                     ),
                 )
                 .help(format!(
-                    "add a cast to integer for the value of the aggregate: `{name} = (int64)...;`"
+                    "add a cast to integer if you want the value of the aggregate, e.g. `{name} = \
+                     (int64){from};`"
                 )),
             );
             return None;
@@ -278,7 +300,7 @@ impl Checker<'_> {
             return None;
         }
         let ty = self.assign_map(map, ValueGuess::Plain(value.guess()), span)?;
-        let value = convert(value.expr, &ty);
+        let value = self.fit(value, &ty);
         self.keyed(map, &key).then_some(StmtKind::SetMap { map, key, value })
     }
 
@@ -287,8 +309,8 @@ impl Checker<'_> {
         self.types.maps[map].keyed != Some(true) || key.is_some()
     }
 
-    /// The name of the aggregation that an expression reads as it is.
-    fn aggregation_read(&self, expr: &ast::Expr) -> Option<&'static str> {
+    /// The aggregation that an expression reads as it is: its function, and the map's name.
+    fn aggregation_read(&self, expr: &ast::Expr) -> Option<(&'static str, String)> {
         let name = match &expr.kind {
             ast::ExprKind::Map(name) => name,
             ast::ExprKind::MapElement { map, .. } => &map.text,
@@ -296,7 +318,10 @@ impl Checker<'_> {
         };
         let map = self.types.maps.iter().find(|map| map.name == *name)?;
         match &map.value {
-            Some(ValueGuess::Aggregate(value)) => Some(super::infer::aggregate_name(value)),
+            Some(ValueGuess::Aggregate(value)) => {
+                let ty = super::infer::aggregate_name(value);
+                Some((ty.trim_end_matches("_t"), map.name.clone()))
+            }
             _ => None,
         }
     }
@@ -348,6 +373,13 @@ impl Checker<'_> {
             }
             _ => None,
         };
+        // As in bpftrace, the bounds become the larger of their own two types first.
+        if !start.is_unknown() && !end.is_unknown() && start.expr.ty != end.expr.ty {
+            let start_larger = start.expr.ty.size() > end.expr.ty.size();
+            let larger = if start_larger { &start } else { &end }.expr.ty.clone();
+            self.warn_of_cast(&start, &larger);
+            self.warn_of_cast(&end, &larger);
+        }
         let body = self.loop_body(body);
         let ty = ty?;
         let (start, end) = (convert(start.expr, &ty), convert(end.expr, &ty));
@@ -411,16 +443,4 @@ fn can_be_stored(ty: &Type) -> bool {
         Type::Tuple(parts) => parts.iter().all(can_be_stored),
         _ => true,
     }
-}
-
-/// Whether a statement calculates something and does nothing with it.
-fn discards_value(expr: &ast::Expr, typed: &Typed) -> bool {
-    let has_effect = match &expr.kind {
-        ast::ExprKind::Unary { op, .. } => op.is_step(),
-        ast::ExprKind::If { .. } | ast::ExprKind::Block(_) | ast::ExprKind::Ternary { .. } => true,
-        // bpftrace warns about these as well, but everybody writes them.
-        ast::ExprKind::Call { callee, .. } => callee.text == "delete",
-        _ => false,
-    };
-    !typed.is_unknown() && !has_effect
 }
