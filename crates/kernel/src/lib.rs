@@ -8,6 +8,7 @@
 mod error;
 mod features;
 pub mod glob;
+pub mod inspect;
 mod loader;
 mod tracer;
 mod traits;

@@ -13,6 +13,7 @@ mod caps;
 mod catalog;
 mod error;
 mod features;
+mod inspect;
 mod links;
 mod maps;
 mod programs;

@@ -1,0 +1,372 @@
+//! The running kernel as [`bombus_kernel::inspect::Inspect`] shows it: every question opens what it
+//! asks about, and closes it again.
+
+mod devices;
+mod objects;
+mod procfs;
+mod sys;
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use bombus_kernel::inspect::{
+    AttachedProgram, Attachments, BtfInfo, DeviceProgram, Holder, Hook, Inspect, KernelSymbol,
+    LinkInfo, MapInfo, NewMap, NewValue, ObjectKind, ProgramCode, ProgramInfo, TaskFd, Which,
+};
+use bombus_kernel::{Error, Result, TestRun, UpdateFlag};
+
+use crate::Linux;
+use crate::sys::Errno;
+
+/// `BPF_F_RDONLY`: enough to read a map, and granted where writing is not.
+const READ_ONLY: u32 = 1 << 3;
+/// `BPF_F_QUERY_EFFECTIVE`.
+const EFFECTIVE: u32 = 1;
+
+fn kind_of(kind: ObjectKind) -> sys::Kind {
+    match kind {
+        ObjectKind::Program => sys::Kind::Program,
+        ObjectKind::Map => sys::Kind::Map,
+        ObjectKind::Link => sys::Kind::Link,
+        ObjectKind::Btf => sys::Kind::Btf,
+    }
+}
+
+fn noun(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Program => "program",
+        ObjectKind::Map => "map",
+        ObjectKind::Link => "link",
+        ObjectKind::Btf => "BTF object",
+    }
+}
+
+fn describe(kind: ObjectKind, which: &Which) -> String {
+    match which {
+        Which::Id(id) => format!("{} {id}", noun(kind)),
+        Which::Pin(path) => format!("{} {}", noun(kind), path.display()),
+    }
+}
+
+fn path_of(path: &Path) -> std::result::Result<CString, Errno> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| libc::EINVAL)
+}
+
+/// An object of this kind, opened. `flags` counts for maps only.
+fn open(kind: ObjectKind, which: &Which, flags: u32) -> Result<OwnedFd> {
+    let flags = if kind == ObjectKind::Map { flags } else { 0 };
+    let opened = match which {
+        Which::Id(id) => sys::by_id(kind_of(kind), *id, flags),
+        Which::Pin(path) => path_of(path).and_then(|path| sys::pinned(&path, flags)),
+    };
+    let fd = opened.map_err(|errno| Error::os(format!("open {}", describe(kind, which)), errno))?;
+    if matches!(which, Which::Pin(_)) && procfs::kind_of_fd(fd.as_fd()) != Some(kind) {
+        return Err(Error::os(format!("open {}", describe(kind, which)), libc::EINVAL));
+    }
+    Ok(fd)
+}
+
+/// Opens an object and does something with it.
+fn with<T>(
+    kind: ObjectKind,
+    which: &Which,
+    flags: u32,
+    doing: &str,
+    action: impl FnOnce(&OwnedFd) -> std::result::Result<T, Errno>,
+) -> Result<T> {
+    let fd = open(kind, which, flags)?;
+    action(&fd).map_err(|errno| Error::os(format!("{doing} {}", describe(kind, which)), errno))
+}
+
+/// `Ok(None)` for `ENOENT`.
+fn found<T>(outcome: std::result::Result<T, Errno>) -> std::result::Result<Option<T>, Errno> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(libc::ENOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// A hook as the system call names it: a descriptor, which must stay open, or a device's number.
+fn hook_target(hook: &Hook) -> Result<(u32, Option<OwnedFd>)> {
+    let open_file = |path: &Path| {
+        File::open(path).map(OwnedFd::from).map_err(|error| {
+            Error::os(format!("open {}", path.display()), crate::error::errno_of(&error))
+        })
+    };
+    let fd = match hook {
+        Hook::Device(ifindex) => return Ok((*ifindex, None)),
+        Hook::Cgroup(path) => open_file(path)?,
+        Hook::Netns => open_file(Path::new("/proc/self/ns/net"))?,
+        Hook::Map(map) => open(ObjectKind::Map, map, 0)?,
+    };
+    Ok((fd.as_raw_fd() as u32, Some(fd)))
+}
+
+impl Inspect for Linux {
+    fn object_ids(&self, kind: ObjectKind) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        let mut last = 0;
+        while let Some(id) = sys::next_id(kind_of(kind), last)
+            .map_err(|errno| Error::os(format!("list every {}", noun(kind)), errno))?
+        {
+            ids.push(id);
+            last = id;
+        }
+        Ok(ids)
+    }
+
+    fn pin_kind(&self, path: &Path) -> Result<Option<ObjectKind>> {
+        let fd = path_of(path)
+            .and_then(|path| match sys::pinned(&path, 0) {
+                // A map may be readable and no more.
+                Err(libc::EACCES | libc::EPERM) => sys::pinned(&path, READ_ONLY),
+                outcome => outcome,
+            })
+            .map_err(|errno| Error::os(format!("open {}", path.display()), errno))?;
+        Ok(procfs::kind_of_fd(fd.as_fd()))
+    }
+
+    fn pins(&self, kind: ObjectKind) -> Result<Vec<(u32, PathBuf)>> {
+        let id = |path: &Path| {
+            let which = Which::Pin(path.to_owned());
+            match kind {
+                ObjectKind::Program => self.program_info(&which).map(|info| info.id),
+                ObjectKind::Map => self.map_info(&which).map(|info| info.id),
+                ObjectKind::Link => self.link_info(&which).map(|info| info.id),
+                ObjectKind::Btf => Err(Error::os("open a pin", libc::EINVAL)),
+            }
+        };
+        let mut pins = Vec::new();
+        for mount in procfs::bpf_mounts() {
+            procfs::files_below(&mount, &mut |path| {
+                if self.pin_kind(&path).is_ok_and(|found| found == Some(kind))
+                    && let Ok(id) = id(&path)
+                {
+                    pins.push((id, path));
+                }
+            });
+        }
+        Ok(pins)
+    }
+
+    fn holders(&self, kind: ObjectKind) -> Result<BTreeMap<u32, Vec<Holder>>> {
+        Ok(procfs::holders(kind))
+    }
+
+    fn program_info(&self, which: &Which) -> Result<ProgramInfo> {
+        with(ObjectKind::Program, which, 0, "ask about", |fd| objects::program(fd.as_fd()))
+    }
+
+    fn program_code(&self, which: &Which) -> Result<ProgramCode> {
+        with(ObjectKind::Program, which, 0, "read the code of", |fd| objects::code(fd.as_fd()))
+    }
+
+    fn map_info(&self, which: &Which) -> Result<MapInfo> {
+        with(ObjectKind::Map, which, READ_ONLY, "ask about", |fd| objects::map(fd.as_fd()))
+    }
+
+    fn link_info(&self, which: &Which) -> Result<LinkInfo> {
+        with(ObjectKind::Link, which, 0, "ask about", |fd| objects::link(fd.as_fd()))
+    }
+
+    fn btf_info(&self, id: u32) -> Result<BtfInfo> {
+        with(ObjectKind::Btf, &Which::Id(id), 0, "ask about", |fd| objects::btf(fd.as_fd()))
+    }
+
+    fn btf_data(&self, id: u32) -> Result<Vec<u8>> {
+        with(ObjectKind::Btf, &Which::Id(id), 0, "read", |fd| objects::btf_data(fd.as_fd()))
+    }
+
+    fn kernel_symbols(&self) -> Result<Vec<KernelSymbol>> {
+        procfs::kernel_symbols()
+    }
+
+    fn device_name(&self, ifindex: u32) -> Option<String> {
+        sys::device_name(ifindex)
+    }
+
+    fn elements(
+        &self,
+        map: &Which,
+        each: &mut dyn FnMut(&[u8], std::result::Result<Vec<u8>, i32>),
+    ) -> Result<()> {
+        let cpus = self.cpus();
+        with(ObjectKind::Map, map, READ_ONLY, "read", |fd| {
+            let elements = sys::Elements::new(fd.as_fd(), cpus)?;
+            let mut key = found(elements.next_key(None))?;
+            while let Some(current) = key {
+                each(&current, elements.lookup(&current));
+                key = found(elements.next_key(Some(&current)))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn element(&self, map: &Which, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        with(ObjectKind::Map, map, READ_ONLY, "read", |fd| {
+            found(sys::Elements::new(fd.as_fd(), self.cpus())?.lookup(key))
+        })
+    }
+
+    fn key_after(&self, map: &Which, key: Option<&[u8]>) -> Result<Option<Vec<u8>>> {
+        with(ObjectKind::Map, map, READ_ONLY, "read keys of", |fd| {
+            found(sys::Elements::new(fd.as_fd(), self.cpus())?.next_key(key))
+        })
+    }
+
+    fn set_element(
+        &self,
+        map: &Which,
+        key: &[u8],
+        value: &NewValue,
+        flag: UpdateFlag,
+    ) -> Result<()> {
+        let object = match value {
+            NewValue::Bytes(_) => None,
+            NewValue::Map(map) => Some(open(ObjectKind::Map, map, 0)?),
+            NewValue::Program(program) => Some(open(ObjectKind::Program, program, 0)?),
+        };
+        let handle = object.as_ref().map(|fd| fd.as_raw_fd().to_ne_bytes());
+        let bytes = match (value, &handle) {
+            (NewValue::Bytes(bytes), _) => &bytes[..],
+            (_, Some(handle)) => &handle[..],
+            (_, None) => &[],
+        };
+        with(ObjectKind::Map, map, 0, "write to", |fd| {
+            sys::Elements::new(fd.as_fd(), self.cpus())?.update(key, bytes, flag as u64)
+        })
+    }
+
+    fn remove_element(&self, map: &Which, key: &[u8]) -> Result<()> {
+        with(ObjectKind::Map, map, 0, "delete from", |fd| {
+            sys::Elements::new(fd.as_fd(), self.cpus())?.delete(key)
+        })
+    }
+
+    fn take_element(&self, map: &Which, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        with(ObjectKind::Map, map, 0, "take from", |fd| {
+            found(sys::Elements::new(fd.as_fd(), self.cpus())?.take(key))
+        })
+    }
+
+    fn freeze(&self, map: &Which) -> Result<()> {
+        with(ObjectKind::Map, map, 0, "freeze", |fd| sys::freeze(fd.as_fd()))
+    }
+
+    fn create_map(&self, map: &NewMap, path: &Path) -> Result<()> {
+        let inner = map.inner.as_ref().map(|inner| open(ObjectKind::Map, inner, READ_ONLY));
+        let inner = inner.transpose()?;
+        let attr = sys::NewMap {
+            map_type: map.map_type,
+            key_size: map.key_size,
+            value_size: map.value_size,
+            max_entries: map.max_entries,
+            flags: map.flags,
+            inner: inner.as_ref().map(AsFd::as_fd),
+            name: &map.name,
+            ifindex: map.ifindex,
+        };
+        let made = match sys::create_map(&attr) {
+            Err(libc::EPERM) if self.lift_memlock_limit() => sys::create_map(&attr),
+            outcome => outcome,
+        };
+        let fd = made.map_err(|errno| Error::os(format!("create map {}", map.name), errno))?;
+        path_of(path)
+            .and_then(|path| sys::pin(fd.as_fd(), &path))
+            .map_err(|errno| Error::os(format!("pin map {}", path.display()), errno))
+    }
+
+    fn pin_object(&self, kind: ObjectKind, which: &Which, path: &Path) -> Result<()> {
+        with(kind, which, READ_ONLY, "pin", |fd| sys::pin(fd.as_fd(), &*path_of(path)?))
+    }
+
+    fn detach_link(&self, which: &Which) -> Result<()> {
+        with(ObjectKind::Link, which, 0, "detach", |fd| sys::detach_link(fd.as_fd()))
+    }
+
+    fn query(&self, hook: &Hook, attach_type: u32, effective: bool) -> Result<Attachments> {
+        let (target, _open) = hook_target(hook)?;
+        let flags = if effective { EFFECTIVE } else { 0 };
+        let cgroup = matches!(hook, Hook::Cgroup(_));
+        let device = matches!(hook, Hook::Device(_));
+        let outcome = match sys::query(target, attach_type, flags, cgroup && !effective, device) {
+            // An older kernel, which does not know the newer fields.
+            Err(libc::E2BIG | libc::EINVAL) => sys::query(target, attach_type, flags, false, false),
+            outcome => outcome,
+        };
+        let query = outcome.map_err(|errno| Error::os("ask what is attached", errno))?;
+        let programs = query
+            .prog_ids
+            .into_iter()
+            .zip(query.prog_flags)
+            .zip(query.link_ids)
+            .map(|((prog_id, flags), link_id)| AttachedProgram { prog_id, flags, link_id })
+            .collect();
+        Ok(Attachments { flags: query.attach_flags, programs })
+    }
+
+    fn attach_to_hook(
+        &self,
+        program: &Which,
+        hook: &Hook,
+        attach_type: u32,
+        flags: u32,
+    ) -> Result<()> {
+        let (target, _open) = hook_target(hook)?;
+        with(ObjectKind::Program, program, 0, "attach", |fd| {
+            sys::attach(fd.as_fd(), target, attach_type, flags)
+        })
+    }
+
+    fn detach_from_hook(&self, program: &Which, hook: &Hook, attach_type: u32) -> Result<()> {
+        let (target, _open) = hook_target(hook)?;
+        with(ObjectKind::Program, program, 0, "detach", |fd| {
+            sys::detach(fd.as_fd(), target, attach_type)
+        })
+    }
+
+    fn task_fds(&self) -> Result<Vec<TaskFd>> {
+        Ok(procfs::task_fds())
+    }
+
+    fn device_programs(&self, ifindex: Option<u32>) -> Result<Vec<DeviceProgram>> {
+        devices::programs(ifindex)
+    }
+
+    fn run_program(&self, program: &Which, run: &mut TestRun) -> Result<()> {
+        /// More than any packet that the kernel gives back (`bpf_prog_test_run_skb`).
+        const ROOM: usize = 256 << 10;
+        let (mut data, mut ctx) = (vec![0; ROOM], vec![0; ROOM]);
+        if run.data.is_empty() {
+            data.clear();
+        }
+        if run.ctx.is_empty() {
+            ctx.clear();
+        }
+        let (retval, duration, data_len, ctx_len) =
+            with(ObjectKind::Program, program, 0, "run", |fd| {
+                sys::test_run(
+                    fd.as_fd(),
+                    (&run.data, &mut data),
+                    (&run.ctx, &mut ctx),
+                    run.repeat,
+                    run.flags,
+                )
+            })?;
+        data.truncate(data_len);
+        ctx.truncate(ctx_len);
+        (run.retval, run.duration, run.data, run.ctx) = (retval, duration, data, ctx);
+        Ok(())
+    }
+}
+
+impl Linux {
+    fn cpus(&self) -> usize {
+        self.features.possible_cpus as usize
+    }
+}
