@@ -152,7 +152,7 @@ fn program(text: &str, lines: &[(usize, u32)], references: &[(usize, Reference)]
                 file: "script.bt".into(),
                 line,
                 column: 5,
-                text: format!("text of line {line}"),
+                text: format!("text of line {line}").into(),
             })
             .collect(),
         license: "GPL".into(),

@@ -5,12 +5,14 @@ mod helper;
 mod map_type;
 mod prog_type;
 pub mod pt_regs;
+mod sections;
 mod syscall;
 mod syscall_table;
 
 pub use helper::{HELPERS, Helper, HelperInfo, HelperNames};
 pub use map_type::MapType;
 pub use prog_type::{AttachType, LinkType, ProgType};
+pub use sections::{AutoAttach, SECTIONS, Section, find_section};
 pub use syscall::{
     SYSCALLS, Syscall, SyscallArg, syscall_by_event, syscall_by_name, syscall_by_number,
 };

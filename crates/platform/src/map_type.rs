@@ -97,4 +97,8 @@ map_types! {
     CgrpStorage = 32, "cgrp_storage", per_cpu: false;
     /// Memory shared with user space, with pointers in it.
     Arena = 33, "arena", per_cpu: false;
+    /// Places in a program's code, for jump tables.
+    InsnArray = 34, "insn_array", per_cpu: false;
+    /// Hash table that grows.
+    Rhash = 35, "rhash", per_cpu: false;
 }

@@ -214,6 +214,14 @@ numbered! {
         TraceKprobeSession = 56, "trace_kprobe_session";
         /// Tracing: user functions session.
         TraceUprobeSession = 57, "trace_uprobe_session";
+        /// `fsession`.
+        TraceFsession = 58, "trace_fsession";
+        /// Tracing: `fentry` of many functions.
+        TraceFentryMulti = 59, "trace_fentry_multi";
+        /// Tracing: `fexit` of many functions.
+        TraceFexitMulti = 60, "trace_fexit_multi";
+        /// Tracing: `fsession` of many functions.
+        TraceFsessionMulti = 61, "trace_fsession_multi";
     }
 }
 
@@ -253,5 +261,7 @@ numbered! {
         Netkit = 13, "netkit";
         /// Map of sockets.
         Sockmap = 14, "sockmap";
+        /// Many kernel functions, by BTF.
+        TracingMulti = 15, "tracing_multi";
     }
 }

@@ -33,6 +33,8 @@ pub struct MapSpec {
     pub inner: Option<Box<MapSpec>>,
     /// Maps and programs to store before any program runs: key, what.
     pub slots: Vec<(u32, Slot)>,
+    /// Whether it is created with the object (`SEC("?.struct_ops")`: not unless somebody says so).
+    pub autocreate: bool,
     /// What it is for.
     pub role: MapRole,
 }
@@ -52,7 +54,8 @@ pub enum MapRole {
     /// Whatever its programs say.
     #[default]
     Ordinary,
-    /// A section of global variables: one value, [`MapSpec::contents`] has it.
+    /// A section of global variables: one value, [`MapSpec::contents`] has it unless it is all
+    /// zero. Of an arena, what its memory starts with.
     Data {
         /// For example `.rodata`.
         section: String,
@@ -90,6 +93,7 @@ impl Default for MapSpec {
             pin_by_name: false,
             inner: None,
             slots: Vec::new(),
+            autocreate: true,
             role: MapRole::Ordinary,
         }
     }

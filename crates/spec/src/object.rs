@@ -17,6 +17,8 @@ pub struct ObjectSpec {
     pub variables: Vec<Variable>,
     /// The types that the other fields name by number: a blob of BTF.
     pub btf: Option<Arc<[u8]>>,
+    /// `LINUX_VERSION_CODE` that kprobes were written for, which kernels before 5.0 check; 0: none.
+    pub kernel_version: u32,
 }
 
 /// A global variable.

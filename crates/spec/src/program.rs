@@ -1,5 +1,7 @@
 //! Programs: code with what it refers to and where it came from.
 
+use std::sync::Arc;
+
 use bombus_btf::RelocationKind;
 use bombus_isa::Insn;
 use bombus_platform::{AttachType, ProgType};
@@ -59,13 +61,13 @@ impl From<Insn> for SpecInsn {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct SourceLine {
     /// The file, or `stdin` for `-e`.
-    pub file: String,
+    pub file: Arc<str>,
     /// Line number, from 1.
     pub line: u32,
     /// Column, from 1.
     pub column: u32,
-    /// The line's text.
-    pub text: String,
+    /// The line's text. Programs of one object share it, as they share functions.
+    pub text: Arc<str>,
 }
 
 /// A function inside a program. The first one is the entry and starts at slot 0.

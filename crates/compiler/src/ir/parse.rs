@@ -62,11 +62,11 @@ fn source_line(at: &mut Cursor<'_>, index: usize) -> Result<SourceLine> {
         return at.error("`function`, or the next line by number");
     }
     at.expect("=")?;
-    let file = at.string()?;
+    let file = at.string()?.into();
     let line = at.number()?;
     at.expect(":")?;
     let column = at.number()?;
-    let text = at.string()?;
+    let text = at.string()?.into();
     at.end()?;
     Ok(SourceLine { file, line, column, text })
 }

@@ -86,10 +86,10 @@ impl Lines {
         let place = source.position(span.start);
         *self.by_place.entry((place.line, place.column)).or_insert_with(|| {
             self.table.push(SourceLine {
-                file: source.name.clone(),
+                file: source.name.as_str().into(),
                 line: place.line,
                 column: place.column,
-                text: source.line(place.line).unwrap_or_default().to_string(),
+                text: source.line(place.line).unwrap_or_default().into(),
             });
             Line(self.table.len() as u32 - 1)
         })
