@@ -616,6 +616,15 @@ pub trait Kernel {
         let _ = path;
         Err(unsupported("pins"))
     }
+    /// Lets go of a handle before the kernel is dropped. The object lives on for as long as
+    /// something else holds it: a program its maps, a link its program, a pin. For a link this is
+    /// [`Kernel::detach`].
+    fn close(&self, object: Object) -> Result<()> {
+        match object {
+            Object::Link(link) => self.detach(link),
+            Object::Map(_) | Object::Program(_) => Err(unsupported("closing one handle")),
+        }
+    }
     /// What kind of map it is, and how large: name, type, sizes, flags.
     fn map_spec(&self, map: MapFd) -> Result<MapSpec> {
         let _ = map;
