@@ -19,6 +19,7 @@ mod maps;
 mod programs;
 mod signals;
 mod spawn;
+mod statistics;
 mod sys;
 mod tracefs;
 mod wait;
@@ -38,6 +39,7 @@ pub use caps::can_load_programs;
 pub use catalog::LinuxCatalog;
 pub use programs::program_exists;
 pub use signals::Signals;
+pub use statistics::RunStatistics;
 
 /// The running kernel, by system calls.
 ///

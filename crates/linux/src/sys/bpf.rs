@@ -27,6 +27,7 @@ pub(super) enum Command {
     BtfLoad = 18,
     MapLookupBatch = 24,
     LinkCreate = 28,
+    EnableStats = 32,
 }
 
 /// The system call.
@@ -312,4 +313,13 @@ mod tests {
         assert_eq!(&object_name("@x-y.z"), b"_x_y.z\0\0\0\0\0\0\0\0\0\0");
         assert_eq!(&object_name("a_name_that_is_too_long"), b"a_name_that_is_\0");
     }
+}
+
+/// `BPF_ENABLE_STATS` with `BPF_STATS_RUN_TIME`: the kernel counts for as long as the descriptor is
+/// open.
+pub(crate) fn enable_run_time_stats() -> Result<OwnedFd, Errno> {
+    const BPF_STATS_RUN_TIME: u32 = 0;
+    let mut kind = BPF_STATS_RUN_TIME;
+    // SAFETY: the command takes a single number and no pointers.
+    unsafe { bpf_fd(Command::EnableStats, &mut kind) }
 }
