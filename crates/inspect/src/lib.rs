@@ -1,2 +1,36 @@
 //! What is loaded in a kernel, as text and JSON in the forms of bpftool.
+//!
+//! The data comes from [`bombus_kernel::inspect::Inspect`]; each module here has one kind of
+//! object, and two forms of it: `text`, the lines that bpftool prints, and `json`, the value that it
+//! prints with `--json`. Where versions of bpftool differ, the newest is followed. Nothing here
+//! prints.
 #![forbid(unsafe_code)]
+
+mod code;
+pub mod elements;
+mod extras;
+mod graph;
+pub mod link;
+pub mod machine;
+pub mod map;
+pub mod names;
+mod perf_names;
+pub mod program;
+mod source;
+mod symbols;
+
+pub use code::{Listing, Shown};
+pub use extras::Extras;
+pub use source::prototype;
+pub use symbols::Symbols;
+
+/// Bytes as two hexadecimal digits each.
+pub fn hex(bytes: &[u8], separator: &str) -> String {
+    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.join(separator)
+}
+
+/// Bytes as bpftool has them in JSON: `["0x01","0xff"]`.
+pub fn hex_json(bytes: &[u8]) -> serde_json::Value {
+    bytes.iter().map(|byte| serde_json::Value::from(format!("{byte:#04x}"))).collect()
+}

@@ -43,6 +43,15 @@ pub struct Device {
     pub netns_ino: u64,
 }
 
+/// A moment, to the second.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moment {
+    /// Seconds since 1970, in UTC.
+    pub unix_seconds: i64,
+    /// How many seconds the asker's clock on the wall is ahead of UTC.
+    pub utc_offset: i32,
+}
+
 /// A loaded program (`struct bpf_prog_info`).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ProgramInfo {
@@ -54,8 +63,8 @@ pub struct ProgramInfo {
     pub tag: [u8; 8],
     /// At most 15 characters.
     pub name: String,
-    /// Nanoseconds after boot when it was loaded.
-    pub load_time: u64,
+    /// When it was loaded.
+    pub loaded_at: Option<Moment>,
     /// Who loaded it.
     pub uid: u32,
     /// Its licence is compatible with the GPL.

@@ -40,7 +40,7 @@ pub(super) fn program(program: BorrowedFd<'_>) -> Result<ProgramInfo> {
         prog_type: info.u32(0),
         tag: info.bytes(8),
         name: info.name::<16>(64),
-        load_time: info.u64(40),
+        loaded_at: (info.u64(40) != 0).then(|| sys::after_boot(info.u64(40))),
         uid: info.u32(48),
         gpl_compatible: info.u32(84) & 1 != 0,
         xlated_len: info.u32(20),
