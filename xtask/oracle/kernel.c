@@ -164,6 +164,31 @@ static long fail(int error)
 	return -1;
 }
 
+/* Whether the kernel is at least that new; the running one's is asked when none is pretended. */
+static bool since(unsigned major, unsigned minor)
+{
+	unsigned its_major = 0, its_minor = 0;
+	struct utsname name;
+
+	uname(&name);
+	sscanf(kernel.release ? kernel.release : name.release, "%u.%u", &its_major, &its_minor);
+	return its_major > major || (its_major == major && its_minor >= minor);
+}
+
+/* Structures of callbacks attach. The rest are libbpf's questions: links that cannot be. */
+static long link_create(const union bpf_attr *attr)
+{
+	switch (attr->link_create.attach_type) {
+	case BPF_STRUCT_OPS:
+		return object(0);
+	case BPF_TRACE_UPROBE_MULTI:
+		/* The second question has a process that cannot be. */
+		return fail(since(6, 6) && (int)attr->link_create.uprobe_multi.pid != -1 ? EBADF : EINVAL);
+	default:
+		return fail(EBADF);
+	}
+}
+
 static long command(int command, union bpf_attr *attr, size_t size)
 {
 	struct created_map *map;
@@ -190,8 +215,7 @@ static long command(int command, union bpf_attr *attr, size_t size)
 	case BPF_OBJ_PIN:
 		return 0;
 	case BPF_LINK_CREATE:
-	case BPF_RAW_TRACEPOINT_OPEN:
-		return object(0);
+		return link_create(attr);
 	case BPF_OBJ_GET:
 	case BPF_TOKEN_CREATE:
 	case BPF_BTF_GET_NEXT_ID:
