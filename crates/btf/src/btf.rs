@@ -67,6 +67,10 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
+/// The longest name, in bytes; what is longer reads as no name. The kernel's have at most 511; a
+/// bound keeps a blob whose types all share one huge name from being slow.
+const MAX_NAME: usize = 4096;
+
 /// The bytes of a blob, whoever owns them: a vector, an `Arc`, a mapped file.
 type Data = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
@@ -167,17 +171,29 @@ impl Btf {
 
     /// The string that starts at `offset`, without its closing zero: names, lines of source.
     pub fn string(&self, offset: u32) -> Option<&[u8]> {
+        self.string_within(offset, usize::MAX)
+    }
+
+    /// The string that starts at `offset`, if it has at most `max` bytes.
+    pub(crate) fn string_within(&self, offset: u32, max: usize) -> Option<&[u8]> {
+        let strings = self.strings_from(offset)?;
+        let strings = strings.get(..max.saturating_add(1)).unwrap_or(strings);
+        Some(CStr::from_bytes_until_nul(strings).ok()?.to_bytes())
+    }
+
+    /// The table of strings from `offset` on.
+    fn strings_from(&self, offset: u32) -> Option<&[u8]> {
         let mut btf = self;
         while offset < btf.first_string {
             btf = btf.base.as_deref()?;
         }
-        let strings = btf.own_strings().get((offset - btf.first_string) as usize..)?;
-        Some(CStr::from_bytes_until_nul(strings).ok()?.to_bytes())
+        btf.own_strings().get((offset - btf.first_string) as usize..)
     }
 
     /// The string that starts at `offset` as a name; empty when there is none.
     pub(crate) fn name_at(&self, offset: u32) -> &str {
-        self.string(offset).and_then(|name| str::from_utf8(name).ok()).unwrap_or_default()
+        let name = self.string_within(offset, MAX_NAME);
+        name.and_then(|name| str::from_utf8(name).ok()).unwrap_or_default()
     }
 
     /// A type's kind.
@@ -203,8 +219,8 @@ impl Btf {
 
     /// All types of this name, leaving out what follows a triple underscore in theirs, in order
     /// of their numbers from those of the base on.
-    pub(crate) fn flavors(&self, essential: &str) -> impl Iterator<Item = TypeId> {
-        self.namesakes(essential, false)
+    pub(crate) fn flavors(&self, essential: &str, functions: bool) -> impl Iterator<Item = TypeId> {
+        self.namesakes(essential, functions)
             .filter(move |&id| names::essential(self.name(id)) == essential)
     }
 
@@ -228,11 +244,11 @@ impl Btf {
                 if name == 0 || (kind == Kind::Func as u8) != functions {
                     return None;
                 }
-                let hash = match name.checked_sub(self.first_string) {
-                    Some(own) => names::essential_hash(strings.get(own as usize..)?),
-                    None => names::essential_hash(self.string(name)?),
+                let name = match name.checked_sub(self.first_string) {
+                    Some(own) => strings.get(own as usize..)?,
+                    None => self.strings_from(name)?,
                 };
-                Some((hash, id))
+                Some((names::essential_hash(name.get(..MAX_NAME).unwrap_or(name)), id))
             });
             NameIndex::new(named)
         })

@@ -38,8 +38,12 @@ impl LineInfo {
     /// The record as the kernel reads it. Numbers that do not fit become the largest that do:
     /// there are 22 bits for lines and 10 for columns.
     pub fn to_bytes(self) -> [u8; 16] {
-        let line_col = (self.line.min(0x3f_ffff) << 10) | self.column.min(0x3ff);
-        words([self.insn, self.file, self.text, line_col])
+        words([self.insn, self.file, self.text, self.line_column()])
+    }
+
+    /// Line and column in one word.
+    pub(crate) fn line_column(&self) -> u32 {
+        (self.line.min(0x3f_ffff) << 10) | self.column.min(0x3ff)
     }
 }
 

@@ -7,17 +7,20 @@
 
 mod btf;
 mod builder;
+mod ext;
 mod info;
 pub mod json;
 mod kind;
 mod layout;
 mod names;
 pub mod raw;
+pub mod relocate;
 mod relocation_kind;
 mod types;
 
 pub use btf::{Btf, ParseError};
 pub use builder::{Builder, IdMap};
+pub use ext::{BtfExt, ExtBuilder, ExtError};
 pub use info::{FuncInfo, LineInfo};
 pub use kind::Kind;
 pub use names::essential;

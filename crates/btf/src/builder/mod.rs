@@ -69,7 +69,7 @@ impl Builder {
 
     /// An integer that is shown as `encoding` says: [`Int::SIGNED`], [`Int::CHAR`], [`Int::BOOL`].
     pub fn encoded_int(&mut self, name: &str, bytes: u32, encoding: u8) -> TypeId {
-        let word = (u32::from(encoding) << 24) | (bytes * 8 & 0xff);
+        let word = (u32::from(encoding) << 24) | ((bytes * 8) & 0xff);
         self.add(Kind::Int, name, 0, bytes, &[word])
     }
 
