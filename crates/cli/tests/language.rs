@@ -9,7 +9,8 @@
 //! * `status:` the exit status; 0 when absent
 //! * `stdout:` what it prints, to the byte; a last line `\` means that no newline comes before the
 //!   end. `json:` the same with `-f json`. `contains:` lines that must be there, in any order, and
-//!   `stderr:` lines that standard error must have
+//!   `stderr:` lines that standard error must have. Warnings are off, but for `warnings:`, which
+//!   has lines that standard error must have then, bpftrace's too
 //! * `same:` says that the output differs from machine to machine, and must only be the same
 //!   everywhere
 
@@ -26,9 +27,9 @@ struct Case {
     sections: BTreeMap<String, String>,
 }
 
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 11] = [
     "script", "args", "command", "kernels", "status", "stdout", "json", "contains", "stderr",
-    "same",
+    "warnings", "same",
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,7 +84,10 @@ impl Kernel {
                 command
             }
         };
-        command.args(["-q", "--no-warnings", "-f", format]);
+        command.args(["-q", "-f", format]);
+        if section("warnings").is_none() {
+            command.arg("--no-warnings");
+        }
         if let Some(traced) = section("command") {
             command.args(["-c", traced]);
         }
@@ -173,7 +177,9 @@ impl Case {
                 missing.first().map(|line| context(format!("missing: {line}")))
             };
             let on_err = if kernel == Kernel::Bpftrace { None } else { has("stderr", &err) };
-            if let Some(message) = has("contains", &out).or(on_err) {
+            // In JSON they are on standard output.
+            let warnings = if format == "text" { has("warnings", &err) } else { None };
+            if let Some(message) = has("contains", &out).or(on_err).or(warnings) {
                 return Err(message.into());
             }
         }

@@ -16,6 +16,12 @@ pub(crate) fn render(message: &Message<'_>, out: &mut Vec<u8>) -> Stream {
         Message::Value(shown) => object("value", out, |out| value(shown, out)),
         Message::Map(shown) => map(shown, out),
         Message::Report { severity, text, place } => report(*severity, text, *place, out),
+        Message::HelperError { helper, code, meaning, place } => {
+            out.extend_from_slice(br#"{"type": "helper_error", "msg": "#);
+            string(meaning.as_bytes(), out);
+            let _ = write!(out, r#", "helper": "{helper}", "retcode": {code}"#);
+            located(*place, out);
+        }
         Message::End => {}
     }
     Stream::Out
@@ -40,6 +46,11 @@ fn report(severity: Severity, text: &[u8], place: Option<&Place>, out: &mut Vec<
     };
     let _ = write!(out, r#"{{"type": "{kind}", "msg": "#);
     string(text, out);
+    located(place, out);
+}
+
+/// The place, which closes a message about it.
+fn located(place: Option<&Place>, out: &mut Vec<u8>) {
     if let Some(Place { file, line, column, .. }) = place {
         out.extend_from_slice(br#", "filename": "#);
         string(file.as_bytes(), out);

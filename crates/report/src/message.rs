@@ -32,8 +32,19 @@ pub enum Message<'a> {
     Report {
         /// How bad it is.
         severity: Severity,
-        /// What happened; a closing newline makes no difference.
+        /// What happened; text leaves out one closing newline.
         text: &'a [u8],
+        /// Where in the script, when known.
+        place: Option<&'a Place>,
+    },
+    /// A helper failed.
+    HelperError {
+        /// What it is called, as in `map_update_elem`.
+        helper: &'a str,
+        /// Its result: a negative error number.
+        code: i32,
+        /// What that number means, as the C library has it.
+        meaning: &'a str,
         /// Where in the script, when known.
         place: Option<&'a Place>,
     },
@@ -71,10 +82,12 @@ pub struct Place {
     pub line: u32,
     /// From 1.
     pub column: u32,
-    /// The column after the last, when the whole extent is known.
-    pub end_column: Option<u32>,
-    /// The line's text, to be shown under runtime errors, when known.
-    pub source: Option<String>,
+    /// The line where it ends.
+    pub end_line: u32,
+    /// The column after the last.
+    pub end_column: u32,
+    /// The text of its lines, which is shown under failures at run time.
+    pub source: String,
 }
 
 /// A map with what is in it, in the order to show.

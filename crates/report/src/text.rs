@@ -20,6 +20,10 @@ pub(crate) fn render(message: &Message<'_>, out: &mut Vec<u8>) -> Stream {
             report(*severity, text, *place, out);
             return Stream::Err;
         }
+        Message::HelperError { helper, code, meaning, place } => {
+            helper_error(helper, *code, meaning, *place, out);
+            return Stream::Err;
+        }
         Message::Printf(text) | Message::Time(text) => out.extend_from_slice(text),
         Message::Join(text) => {
             out.extend_from_slice(text);
@@ -41,13 +45,7 @@ fn line(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 }
 
 fn report(severity: Severity, text: &[u8], place: Option<&Place>, out: &mut Vec<u8>) {
-    if let Some(Place { file, line, column, end_column, .. }) = place {
-        let _ = write!(out, "{file}:{line}:{column}");
-        if let Some(end) = end_column {
-            let _ = write!(out, "-{end}");
-        }
-        out.extend_from_slice(b": ");
-    }
+    place.into_iter().for_each(|place| extent(place, out));
     out.extend_from_slice(match severity {
         Severity::Error => b"ERROR: ",
         Severity::Warning | Severity::Runtime => b"WARNING: ",
@@ -59,13 +57,45 @@ fn report(severity: Severity, text: &[u8], place: Option<&Place>, out: &mut Vec<
     }
 }
 
-/// The script's line, and under it a mark below the extent.
+/// `E2BIG`: what a full map answers.
+const TOO_BIG: i32 = 7;
+
+/// A failed helper; for a full map with what to do about it.
+fn helper_error(helper: &str, code: i32, meaning: &str, place: Option<&Place>, out: &mut Vec<u8>) {
+    let reason = match (helper, -code) {
+        ("map_update_elem", TOO_BIG) => {
+            "Map full; can't update element. Try increasing max_map_keys config or manually \
+             setting the max entries in a map declaration e.g. `let @a = hash(5000)`"
+        }
+        _ => meaning,
+    };
+    let text = format!("{reason}\nAdditional Info - helper: {helper}, retcode: {code}");
+    report(Severity::Runtime, text.as_bytes(), place, out);
+}
+
+/// `stdin:1:9-27: `, or only the lines when there are several.
+fn extent(place: &Place, out: &mut Vec<u8>) {
+    let Place { file, line, column, end_line, end_column, .. } = place;
+    let _ = match line == end_line {
+        true => write!(out, "{file}:{line}:{column}-{end_column}: "),
+        false => write!(out, "{file}:{line}-{end_line}: "),
+    };
+}
+
+/// The script's lines; under a single one, a mark below the extent.
 fn underline(place: &Place, out: &mut Vec<u8>) {
-    let Some(source) = &place.source else { return };
-    let blank = place.column.saturating_sub(1) as usize;
-    let marks = place.end_column.map_or(1, |end| end.saturating_sub(place.column).max(1)) as usize;
-    line(out, format_args!("{source}"));
-    line(out, format_args!("{:blank$}{}", "", "~".repeat(marks)));
+    if place.line != place.end_line {
+        line(out, format_args!("{}", place.source));
+        return;
+    }
+    const TAB: &str = "    ";
+    line(out, format_args!("{}", place.source.replace('\t', TAB)));
+    let (start, end) = (place.column.saturating_sub(1), place.end_column.saturating_sub(1));
+    for (at, char) in (0..end).zip(place.source.chars()) {
+        let mark = if at < start { " " } else { "~" };
+        out.extend_from_slice(mark.repeat(if char == '\t' { TAB.len() } else { 1 }).as_bytes());
+    }
+    out.push(b'\n');
 }
 
 /// One line a key; histograms start on a line of their own and end with an empty one.

@@ -304,7 +304,12 @@ fn plan(probes: &[(&str, Trigger)]) -> Plan {
             Action::Join { separator: "+".into(), max: 4, size: 8 },
         ],
         places: (0..=FAILED)
-            .map(|action| Place { file: "f".into(), line: action as u32, ..Place::default() })
+            .map(|action| Place {
+                file: "f".into(),
+                line: action as u32,
+                end_line: action as u32,
+                ..Place::default()
+            })
             .collect(),
         events: Some(EVENTS as u32),
         lost: Some(LOST as u32),

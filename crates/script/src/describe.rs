@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use bombus_platform::AttachType;
 
-use crate::plan::{Action, MapPlan, MapValue, Plan, Slot, Trigger};
+use crate::plan::{Action, MapPlan, MapValue, Place, Plan, Slot, Trigger};
 
 /// The plan, one thing a line, without the programs' code.
 pub fn describe(plan: &Plan) -> String {
@@ -50,7 +50,12 @@ pub fn describe(plan: &Plan) -> String {
         text.push('\n');
     }
     for (index, action) in plan.actions.iter().enumerate() {
-        let _ = writeln!(text, "action {index}: {}", action_text(action));
+        let _ = write!(text, "action {index}: {}", action_text(action));
+        if let Some(place) = plan.places.get(index).filter(|place| place.line > 0) {
+            let Place { line, column, end_line, end_column, .. } = place;
+            let _ = write!(text, ", from {line}:{column} to {end_line}:{end_column}");
+        }
+        text.push('\n');
     }
     for (index, string) in plan.strings.iter().enumerate() {
         let _ = writeln!(text, "string {index}: {string:?}");
@@ -110,6 +115,7 @@ fn action_text(action: &Action) -> String {
             format!("join by {separator:?}, up to {max} strings of {size}")
         }
         Action::RuntimeError { message } => format!("runtime error: {message}"),
+        Action::HelperError { helper } => format!("helper error of {}", helper.name()),
     }
 }
 

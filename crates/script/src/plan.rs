@@ -1,6 +1,7 @@
 //! The plan: what user space must load, attach, do and show. Plain data.
 
 use bombus_kernel::AttachPoint;
+use bombus_platform::Helper;
 use bombus_spec::ObjectSpec;
 
 use crate::types::Type;
@@ -19,8 +20,8 @@ pub struct Plan {
     pub maps: Vec<MapPlan>,
     /// What records in the ring buffer ask for; a record starts with a `u64` index into this.
     pub actions: Vec<Action>,
-    /// Where in the script each action stands, by the same index. May be shorter than `actions`:
-    /// only `errorf`, `warnf` and runtime errors show their place.
+    /// Where in the script each action stands, by the same index. Only `errorf`, `warnf` and runtime
+    /// errors show their place; that of other actions is empty.
     pub places: Vec<Place>,
     /// Index of the ring buffer in `object.maps`, when any program sends records.
     pub events: Option<u32>,
@@ -208,9 +209,14 @@ pub enum Action {
         /// The reason.
         message: String,
     },
+    /// A helper that failed; its result, a negative error number, is the `i64` at 8.
+    HelperError {
+        /// Which.
+        helper: Helper,
+    },
 }
 
-/// An extent of the script, within one line.
+/// An extent of the script.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Place {
     /// The file, or `stdin` for `-e`.
@@ -219,9 +225,11 @@ pub struct Place {
     pub line: u32,
     /// First column, from 1.
     pub column: u32,
+    /// The line where it ends.
+    pub end_line: u32,
     /// The column after the last.
     pub end_column: u32,
-    /// The line's text, for the messages that show it.
+    /// The text of its lines, for the messages that show it.
     pub text: String,
 }
 

@@ -80,7 +80,7 @@ pub(crate) fn render(line: &str, format: Format, out: &mut Vec<u8>) -> Result<()
         "attached" => show(&Message::AttachedProbes(reader.number()? as u64)),
         "lost" => show(&Message::LostEvents(reader.number()? as u64)),
         "end" => show(&Message::End),
-        "error" | "warning" | "runtime" => {
+        "error" | "warning" | "runtime" | "helper" => {
             let severity = match word {
                 "error" => Severity::Error,
                 "warning" => Severity::Warning,
@@ -93,14 +93,24 @@ pub(crate) fn render(line: &str, format: Format, out: &mut Vec<u8>) -> Result<()
                     file: reader.word().to_owned(),
                     line: reader.number()? as u32,
                     column: reader.number()? as u32,
-                    end_column: Some(reader.number()? as u32),
+                    end_line: reader.number()? as u32,
+                    end_column: reader.number()? as u32,
                     source: match reader.at_end() {
-                        true => None,
-                        false => Some(String::from_utf8_lossy(&reader.text()?).into_owned()),
+                        true => String::new(),
+                        false => String::from_utf8_lossy(&reader.text()?).into_owned(),
                     },
                 }),
             };
-            show(&Message::Report { severity, text: &text, place: place.as_ref() });
+            let place = place.as_ref();
+            match word {
+                "helper" => show(&Message::HelperError {
+                    helper: &String::from_utf8_lossy(&text),
+                    code: -7,
+                    meaning: "Argument list too long",
+                    place,
+                }),
+                _ => show(&Message::Report { severity, text: &text, place }),
+            }
         }
         _ => return Err(format!("unknown word {word}")),
     }

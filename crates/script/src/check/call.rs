@@ -349,8 +349,8 @@ impl Checker<'_> {
         // As in bpftrace, a literal is a text, never an address.
         if let Some(number) = address.literal_value() {
             let mut digits = number.to_string().into_bytes();
-            if let Some(length) = args.get(1) {
-                digits.truncate(self.length("str", Some(length)).0 as usize);
+            if let Some(length) = args.get(1).and_then(|length| self.constant(length, "a length")) {
+                digits.truncate(usize::try_from(length).unwrap_or(0));
             }
             return text(span, digits);
         }

@@ -265,9 +265,10 @@ impl Checker<'_> {
         let map = self.map_id(map);
         if aggregation(value).is_some() {
             let key = self.map_key(map, key, target.span);
+            let call = value.span;
             let (found, value) = self.aggregate(value)?;
             self.assign_map(map, ValueGuess::Aggregate(found), span)?;
-            return self.keyed(map, &key).then_some(StmtKind::Aggregate { map, key, value });
+            return self.keyed(map, &key).then_some(StmtKind::Aggregate { map, key, value, call });
         }
         // As in bpftrace, the value comes before the key.
         let value_span = value.span;

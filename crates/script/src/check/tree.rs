@@ -149,8 +149,8 @@ pub(crate) enum StmtKind {
     SetVar(VarId, Expr),
     /// `@x[key] = value`
     SetMap { map: MapId, key: Option<Expr>, value: Expr },
-    /// `@x[key] = count()` and its like.
-    Aggregate { map: MapId, key: Option<Expr>, value: Option<Expr> },
+    /// `@x[key] = count()` and its like; `call` is what stands on the right.
+    Aggregate { map: MapId, key: Option<Expr>, value: Option<Expr>, call: Span },
     /// `while`
     While { cond: Expr, body: Vec<Stmt> },
     /// `unroll`

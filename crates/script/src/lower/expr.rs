@@ -6,6 +6,10 @@ use super::function::Lower;
 use crate::check::tree::{Arith, Comparison, Expr, ExprKind, Place, Unary};
 use crate::types::Type;
 
+/// What is said, and done, about a division by zero: as in bpftrace.
+const DIVISION_BY_ZERO: &str = "Divide or modulo by 0 detected. This can lead to unexpected \
+                                results. 1 is being used as the result.";
+
 impl Lower<'_, '_> {
     /// Evaluates for the effect.
     pub(super) fn effect(&mut self, expr: &Expr) {
@@ -86,9 +90,10 @@ impl Lower<'_, '_> {
                 self.narrow(value, &expr.ty, &operand.ty)
             }
             ExprKind::Arith(op, left, right) => {
+                let checked = !is_constant(right);
                 let left = self.scalar(left);
                 let right = self.scalar(right);
-                self.arith(*op, left, right)
+                self.arith(*op, left, right, checked)
             }
             ExprKind::Compare(op, left, right) => {
                 let cond = condition(*op, is_signed(&left.ty));
@@ -191,7 +196,19 @@ impl Lower<'_, '_> {
         });
     }
 
-    fn arith(&mut self, op: Arith, left: Value, right: Value) -> Value {
+    /// `checked`: the divisor may be zero.
+    fn arith(&mut self, op: Arith, left: Value, right: Value, checked: bool) -> Value {
+        if checked && matches!(op, Arith::Div | Arith::Rem) {
+            let possible = self.b.compare_imm(Cond::Ne, right, 0);
+            return self.pick(
+                possible,
+                |lower| lower.arith(op, left, right, false),
+                |lower| {
+                    lower.runtime_error(DIVISION_BY_ZERO);
+                    lower.b.iconst(1)
+                },
+            );
+        }
         let op = match op {
             Arith::Add => BinaryOp::Add,
             Arith::Sub => BinaryOp::Sub,
@@ -214,9 +231,10 @@ impl Lower<'_, '_> {
         match place {
             Place::Var(var) => {
                 let ty = self.action.vars[*var].ty.clone();
-                let value = self.scalar(value);
+                let checked = !is_constant(value);
+                let right = self.scalar(value);
                 let old = self.load_var(*var);
-                let new = self.updated(op, &ty, old, value);
+                let new = self.updated(op, &ty, old, right, checked);
                 self.store_var(*var, new);
                 if want_old { old } else { new }
             }
@@ -225,12 +243,25 @@ impl Lower<'_, '_> {
     }
 
     /// The result of an update, as a place of this type holds it.
-    pub(super) fn updated(&mut self, op: Arith, ty: &Type, old: Value, value: Value) -> Value {
+    /// `checked`: what it divides by may be zero.
+    pub(super) fn updated(
+        &mut self,
+        op: Arith,
+        ty: &Type,
+        old: Value,
+        value: Value,
+        checked: bool,
+    ) -> Value {
         let signed = is_signed(ty);
         let wide = Type::Int { size: 8, signed };
-        let new = self.arith(op, old, value);
+        let new = self.arith(op, old, value, checked);
         self.narrow(new, &wide, ty)
     }
+}
+
+/// Whether it is a number that is known now, and not zero.
+pub(super) fn is_constant(expr: &Expr) -> bool {
+    matches!(expr.kind, ExprKind::Int(value) if value != 0)
 }
 
 /// Whether numbers of this type are signed.

@@ -72,6 +72,8 @@ pub(super) struct Lower<'a, 'b> {
     pub(super) functions: Vec<Option<Function>>,
     pub(super) lines: Lines,
     pub(super) line: Option<Line>,
+    /// What of the script is being lowered.
+    pub(super) span: Span,
 }
 
 /// The source lines of a module, each once.
@@ -101,9 +103,11 @@ impl<'a> Lower<'a, '_> {
     pub(super) fn at<T>(&mut self, span: Span, build: impl FnOnce(&mut Self) -> T) -> T {
         let line = Some(self.lines.at(self.assembly.source, span));
         let outer = std::mem::replace(&mut self.line, line);
+        let outer_span = std::mem::replace(&mut self.span, span);
         self.b.set_line(line);
         let built = build(self);
         self.line = outer;
+        self.span = outer_span;
         self.b.set_line(outer);
         built
     }

@@ -6,6 +6,7 @@
 use bombus_compiler::ir::{BinaryOp, Cond, LoadWidth, MapRef, Value};
 use bombus_platform::Helper;
 
+use super::expr::is_constant;
 use super::function::{Address, Lower};
 use super::maps::mark_offset;
 use crate::check::tree::{Arith, Expr, MapId};
@@ -39,12 +40,13 @@ impl Lower<'_, '_> {
         self.b.call_helper(Helper::MapLookupElem, &[map, key])
     }
 
-    /// Stores an element.
+    /// Stores an element, and tells when that failed: most often the map is full.
     pub(super) fn put(&mut self, map: MapId, key: Address, value: Value) {
         let map = self.map(map);
         let key = self.pointer(key);
         let flags = self.b.iconst(ANY);
-        self.b.call_helper(Helper::MapUpdateElem, &[map, key, value, flags]);
+        let result = self.b.call_helper(Helper::MapUpdateElem, &[map, key, value, flags]);
+        self.check_result(Helper::MapUpdateElem, result);
     }
 
     /// Address in the value of a map without keys.
@@ -141,11 +143,12 @@ impl Lower<'_, '_> {
         want_old: bool,
     ) -> Value {
         let ty = self.plain_type(map);
+        let checked = !is_constant(value);
         let value = self.scalar(value);
         let Some(key) = key else {
             let place = self.only_value(map);
             let old = self.load(&ty, place);
-            let new = self.updated(op, &ty, old, value);
+            let new = self.updated(op, &ty, old, value, checked);
             self.store_number(&ty, new, place);
             self.mark(map, place);
             return if want_old { old } else { new };
@@ -157,13 +160,13 @@ impl Lower<'_, '_> {
             there,
             |lower| {
                 let old = lower.load(&ty, (found, 0));
-                let new = lower.updated(op, &ty, old, value);
+                let new = lower.updated(op, &ty, old, value, checked);
                 lower.store_number(&ty, new, (found, 0));
                 if want_old { old } else { new }
             },
             |lower| {
                 let old = lower.b.iconst(0);
-                let new = lower.updated(op, &ty, old, value);
+                let new = lower.updated(op, &ty, old, value, checked);
                 let memory = lower.temp(8);
                 lower.store_number(&ty, new, memory);
                 lower.put(map, key, memory.0);

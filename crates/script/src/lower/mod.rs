@@ -25,7 +25,7 @@ use bombus_spec::{MapSpec, ProgramSpec};
 use crate::check::Settings;
 use crate::check::tree::{Action, Context, Event, Script, Target};
 use crate::compile::{Env, Options};
-use crate::diagnostic::{Diagnostic, Source};
+use crate::diagnostic::{Diagnostic, Source, Span};
 use crate::plan::{self, Globals, Plan, Probe, Trigger};
 use capture::Captures;
 use context::{Identity, ProgramContext};
@@ -66,8 +66,12 @@ pub(crate) fn lower(
     if !errors.is_empty() {
         return Err(errors);
     }
+    assembly.shrink_events();
     Ok((assembly.modules, assembly.plan))
 }
+
+/// Bytes of a ring buffer for failures alone: some thousand of them.
+const FAILURES_BYTES: u32 = 64 << 10;
 
 /// How programs know that an event is not wanted.
 #[derive(Clone, Copy, Debug)]
@@ -151,6 +155,19 @@ impl<'a> Assembly<'a> {
         *self.plan.events.insert(events)
     }
 
+    /// A small ring buffer will do where nothing but failures is told.
+    fn shrink_events(&mut self) {
+        let is_failure = |action: &plan::Action| {
+            matches!(action, plan::Action::RuntimeError { .. } | plan::Action::HelperError { .. })
+        };
+        if let Some(events) = self.plan.events
+            && self.plan.actions.iter().all(is_failure)
+        {
+            let spec = &mut self.plan.object.maps[events as usize];
+            spec.max_entries = spec.max_entries.min(FAILURES_BYTES);
+        }
+    }
+
     /// The count of records that found no room.
     fn lost(&mut self) -> u32 {
         if let Some(lost) = self.plan.lost {
@@ -217,11 +234,13 @@ impl<'a> Assembly<'a> {
         map
     }
 
-    /// The number of an action.
-    fn action(&mut self, action: plan::Action) -> usize {
-        let known = self.plan.actions.iter().position(|known| *known == action);
-        known.unwrap_or_else(|| {
+    /// The number of an action. `span` is its place, when it shows that.
+    fn action(&mut self, action: plan::Action, span: Option<Span>) -> usize {
+        let place = span.map(|span| place(self.source, span)).unwrap_or_default();
+        let mut known = self.plan.actions.iter().zip(&self.plan.places);
+        known.position(|known| known == (&action, &place)).unwrap_or_else(|| {
             self.plan.actions.push(action);
+            self.plan.places.push(place);
             self.plan.actions.len() - 1
         })
     }
@@ -302,6 +321,7 @@ impl<'a> Assembly<'a> {
             functions: vec![None],
             lines: Lines::default(),
             line: None,
+            span: action.span,
         };
         lower.at(action.span, |lower| {
             if let Some(table) = table {
@@ -394,6 +414,20 @@ fn trigger(event: &Event) -> Trigger {
         Event::End => Trigger::End,
         Event::Signal(number) => Trigger::Signal(*number),
         Event::Attach(point) => Trigger::Attach(point.clone()),
+    }
+}
+
+/// A place, with the text that messages show of it.
+fn place(source: &Source, span: Span) -> plan::Place {
+    let (start, end) = (source.position(span.start), source.position(span.end));
+    let lines = (start.line..=end.line).filter_map(|line| source.line(line));
+    plan::Place {
+        file: source.name.clone(),
+        line: start.line,
+        column: start.column,
+        end_line: end.line,
+        end_column: end.column,
+        text: lines.collect::<Vec<_>>().join("\n"),
     }
 }
 

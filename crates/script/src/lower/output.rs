@@ -3,8 +3,9 @@
 use bombus_compiler::ir::{BinaryOp, Cond, LoadWidth, MapRef, Value};
 use bombus_platform::Helper;
 
+use super::expr::is_constant;
 use super::function::{Address, Lower};
-use crate::check::tree::{Expr, ExprKind, MapId};
+use crate::check::tree::{Arith, Expr, ExprKind, MapId};
 use crate::plan::{Action, PrintfKind, Slot};
 use crate::types::Type;
 
@@ -29,7 +30,12 @@ impl Lower<'_, '_> {
     /// program.
     fn record(&mut self, action: Action, size: u32, fill: impl FnOnce(&mut Self, Value)) {
         let events = self.assembly.events();
-        let action = self.assembly.action(action);
+        let shows_place = match action {
+            Action::Printf { kind, .. } => kind != PrintfKind::Out,
+            Action::RuntimeError { .. } | Action::HelperError { .. } | Action::Time { .. } => true,
+            _ => false,
+        };
+        let action = self.assembly.action(action, shows_place.then_some(self.span));
         let map = self.b.map_addr(MapRef(events));
         let size = self.b.iconst(i64::from(size.next_multiple_of(8)));
         let flags = self.b.iconst(0);
@@ -173,6 +179,21 @@ impl Lower<'_, '_> {
         self.end_program(None);
     }
 
+    /// Tells of a failure of the script.
+    pub(super) fn runtime_error(&mut self, message: &str) {
+        self.record(Action::RuntimeError { message: message.to_string() }, HEADER, |_, _| {});
+    }
+
+    /// Tells of a helper that failed, if its result is an error.
+    pub(super) fn check_result(&mut self, helper: Helper, result: Value) {
+        let failed = self.b.compare_imm(Cond::Slt, result, 0);
+        self.when(failed, |lower| {
+            lower.record(Action::HelperError { helper }, HEADER + 8, |lower, record| {
+                lower.b.store(8, result, record, 8);
+            });
+        });
+    }
+
     /// The strings that a null-terminated array points to.
     pub(super) fn join(&mut self, array: &Expr, user: bool, separator: &str) {
         let array = self.scalar(array);
@@ -205,8 +226,8 @@ impl Lower<'_, '_> {
     }
 }
 
-/// Whether evaluating it inside a record is as good as before: it changes nothing, and calls
-/// nothing back.
+/// Whether evaluating it inside a record is as good as before: it changes nothing, sends nothing,
+/// and calls nothing back.
 fn is_simple(expr: &Expr) -> bool {
     match &expr.kind {
         ExprKind::Update { .. }
@@ -214,6 +235,8 @@ fn is_simple(expr: &Expr) -> bool {
         | ExprKind::Len(_)
         | ExprKind::Block(..)
         | ExprKind::MapTotal(..) => false,
+        // May have to tell of a failure, in a record of its own.
+        ExprKind::Arith(Arith::Div | Arith::Rem, _, divisor) if !is_constant(divisor) => false,
         kind => kind.operands().into_iter().all(is_simple),
     }
 }

@@ -28,8 +28,8 @@ impl Lower<'_, '_> {
             }
             StmtKind::SetVar(var, value) => self.set_var(*var, value),
             StmtKind::SetMap { map, key, value } => self.set_map(*map, key.as_ref(), value),
-            StmtKind::Aggregate { map, key, value } => {
-                self.aggregate(*map, key.as_ref(), value.as_ref());
+            StmtKind::Aggregate { map, key, value, call } => {
+                self.at(*call, |lower| lower.aggregate(*map, key.as_ref(), value.as_ref()));
             }
             StmtKind::While { cond, body } => self.while_loop(cond, body),
             StmtKind::Unroll { count, body } => self.unroll(*count, body),
@@ -160,7 +160,8 @@ impl Lower<'_, '_> {
             let callback = lower.b.func_addr(callback);
             let frame = lower.shared_frame();
             let flags = lower.b.iconst(0);
-            lower.b.call_helper(Helper::Loop, &[rounds, callback, frame, flags]);
+            let result = lower.b.call_helper(Helper::Loop, &[rounds, callback, frame, flags]);
+            lower.check_result(Helper::Loop, result);
         });
         self.end_if_ended();
     }
@@ -179,7 +180,8 @@ impl Lower<'_, '_> {
         let callback = self.b.func_addr(callback);
         let frame = self.shared_frame();
         let flags = self.b.iconst(0);
-        self.b.call_helper(Helper::ForEachMapElem, &[map, callback, frame, flags]);
+        let result = self.b.call_helper(Helper::ForEachMapElem, &[map, callback, frame, flags]);
+        self.check_result(Helper::ForEachMapElem, result);
         self.end_if_ended();
     }
 
