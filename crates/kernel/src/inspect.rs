@@ -459,6 +459,10 @@ pub trait Inspect: Kernel {
     fn create_map(&self, map: &NewMap, path: &Path) -> Result<()>;
     /// Gives an object a (further) name in a BPF file system.
     fn pin_object(&self, kind: ObjectKind, which: &Which, path: &Path) -> Result<()>;
+    /// Whether a file in this directory would be in a BPF file system.
+    fn is_bpf_file_system(&self, directory: &Path) -> bool;
+    /// Mounts a BPF file system on this directory.
+    fn mount_bpf_file_system(&self, directory: &Path) -> Result<()>;
     /// Detaches a link; it stays as an empty shell as long as somebody holds it.
     fn detach_link(&self, which: &Which) -> Result<()>;
 

@@ -285,6 +285,19 @@ impl Inspect for Linux {
         with(kind, which, READ_ONLY, "pin", |fd| sys::pin(fd.as_fd(), &*path_of(path)?))
     }
 
+    fn is_bpf_file_system(&self, directory: &Path) -> bool {
+        path_of(directory).is_ok_and(|directory| sys::is_bpf_file_system(&directory))
+    }
+
+    fn mount_bpf_file_system(&self, directory: &Path) -> Result<()> {
+        path_of(directory).and_then(|directory| sys::mount_bpf_file_system(&directory)).map_err(
+            |errno| {
+                let doing = format!("mount a BPF file system on {}", directory.display());
+                Error::os(doing, errno)
+            },
+        )
+    }
+
     fn detach_link(&self, which: &Which) -> Result<()> {
         with(ObjectKind::Link, which, 0, "detach", |fd| sys::detach_link(fd.as_fd()))
     }

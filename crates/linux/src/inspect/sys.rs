@@ -488,3 +488,36 @@ pub(super) fn after_boot(nanoseconds: u64) -> Moment {
     let utc_offset = if known.is_null() { 0 } else { local.tm_gmtoff as i32 };
     Moment { unix_seconds, utc_offset }
 }
+
+/// Whether this is in a BPF file system (`BPF_FS_MAGIC`).
+pub(super) fn is_bpf_file_system(directory: &CStr) -> bool {
+    const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+    // SAFETY: all fields of `statfs` are integers.
+    let mut about: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is a C string, and `about` is what the call writes to.
+    let outcome = unsafe { libc::statfs(directory.as_ptr(), &mut about) };
+    outcome == 0 && about.f_type as i64 & 0xffff_ffff == BPF_FS_MAGIC
+}
+
+/// `mount -t bpf`, private to this mount's peers, for root's eyes only.
+pub(super) fn mount_bpf_file_system(directory: &CStr) -> Result<(), Errno> {
+    let mount = |source: &CStr, kind: &CStr, flags, data: Option<&CStr>| {
+        let data = data.map_or(std::ptr::null(), |data| data.as_ptr().cast());
+        // SAFETY: all pointers are C strings that outlive the call, or null.
+        let outcome =
+            unsafe { libc::mount(source.as_ptr(), directory.as_ptr(), kind.as_ptr(), flags, data) };
+        match outcome {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)),
+        }
+    };
+    match mount(c"", c"none", libc::MS_PRIVATE | libc::MS_REC, None) {
+        // Not a mount point yet.
+        Err(libc::EINVAL) => {
+            mount(directory, c"none", libc::MS_BIND, None)?;
+            mount(c"", c"none", libc::MS_PRIVATE | libc::MS_REC, None)?;
+        }
+        outcome => outcome?,
+    }
+    mount(c"bpf", c"bpf", 0, Some(c"mode=0700"))
+}

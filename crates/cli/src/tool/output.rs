@@ -1,0 +1,124 @@
+//! What a command gives, and how it fails.
+
+use std::process::ExitCode;
+
+use bombus_kernel::Error;
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::ser::{PrettyFormatter, Serializer};
+
+/// What a command gives.
+pub(super) enum Output {
+    /// Lines, whole.
+    Text(String),
+    /// A value.
+    Json(Value),
+    /// Nothing: in JSON, `null`.
+    Nothing,
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    message: String,
+    /// What the command found before it failed.
+    before: Option<Value>,
+    code: u8,
+}
+
+impl Failed {
+    /// A sentence, in bpftool's words where it has some.
+    pub(super) fn new(message: impl Into<String>) -> Failed {
+        Failed { message: message.into(), before: None, code: 255 }
+    }
+
+    /// With another status than bpftool's usual one.
+    pub(super) fn with_code(mut self, code: u8) -> Failed {
+        self.code = code;
+        self
+    }
+
+    /// `null` stands before the error, or nothing was said at all.
+    pub(super) fn silent(before: Option<Value>) -> Failed {
+        Failed { message: String::new(), before, code: 255 }
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Failed {
+        Failed::new(error.to_string())
+    }
+}
+
+/// What an error number means, as `strerror(3)` says it.
+pub(super) fn meaning(errno: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    match text.rfind(" (os error ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+/// Why the kernel refused, without what was tried.
+pub(super) fn reason(error: &Error) -> String {
+    match error {
+        Error::Privilege { .. } => meaning(libc::EPERM),
+        error => error.errno().map_or_else(|| error.to_string(), meaning),
+    }
+}
+
+/// A failure of this form: `what: reason`.
+pub(super) fn because(what: impl std::fmt::Display) -> impl Fn(Error) -> Failed {
+    move |error| Failed::new(format!("{what}: {}", reason(&error)))
+}
+
+/// The form of the output.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    pub(super) json: bool,
+    pub(super) pretty: bool,
+}
+
+impl Form {
+    fn value(self, value: &Value) -> String {
+        let mut bytes = Vec::new();
+        let done = match self.pretty {
+            true => {
+                let formatter = PrettyFormatter::with_indent(b"    ");
+                value.serialize(&mut Serializer::with_formatter(&mut bytes, formatter))
+            }
+            false => value.serialize(&mut Serializer::new(&mut bytes)),
+        };
+        match done {
+            Ok(()) => String::from_utf8_lossy(&bytes).into_owned() + "\n",
+            Err(error) => format!("{{\"error\":\"{error}\"}}\n"),
+        }
+    }
+
+    /// Prints what came out.
+    pub(super) fn show(self, output: &Output) {
+        match output {
+            Output::Text(text) => crate::print(text),
+            Output::Json(value) => crate::print(&self.value(value)),
+            Output::Nothing if self.json => crate::print("null\n"),
+            Output::Nothing => {}
+        }
+    }
+
+    /// Says why nothing did.
+    pub(super) fn fail(self, failed: &Failed) -> ExitCode {
+        if let Some(value) = &failed.before {
+            match value {
+                Value::String(text) if !self.json => crate::print(text),
+                value => crate::print(&self.value(value)),
+            }
+        }
+        if failed.message.is_empty() {
+        } else if self.json {
+            crate::print(&self.value(&serde_json::json!({ "error": failed.message })));
+        } else {
+            eprintln!("Error: {}", failed.message);
+        }
+        ExitCode::from(failed.code)
+    }
+}

@@ -1,0 +1,136 @@
+//! The commands that look at and change what is loaded, as a table: what they are called, what
+//! they take, what they do. Parser, help, manual page and completions come from it.
+
+use clap::{Arg, ArgAction, Command, value_parser};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// A kind of object and what can be done with it.
+pub(crate) struct Group {
+    pub(crate) name: &'static str,
+    about: &'static str,
+    commands: &'static [Row],
+}
+
+impl Group {
+    /// What the name of the group alone means.
+    pub(crate) fn first(&self) -> &'static str {
+        self.commands.first().map_or("", |row| row.0)
+    }
+}
+
+/// A command: name, another name or nothing, what it takes, what it does.
+type Row = (&'static str, &'static str, &'static str, &'static str);
+
+const PROG: &str = "{id ID | tag TAG | name NAME | pinned FILE}";
+
+/// All groups. The first command of a group is what the group's name alone means.
+pub(crate) const GROUPS: &[Group] = &[
+    Group {
+        name: "prog",
+        about: "Loaded programs",
+        commands: &[
+            ("show", "list", "[id ID | tag TAG | name NAME | pinned FILE]", "List programs"),
+            (
+                "dump",
+                "",
+                "{xlated | jited} PROG [file FILE | [opcodes] [linum] [visual]]",
+                "Print a program's instructions",
+            ),
+            ("pin", "", "PROG FILE", "Give a program a name in a BPF file system"),
+            ("attach", "", "PROG ATTACH_TYPE [MAP]", "Attach a program to a map of sockets"),
+            ("detach", "", "PROG ATTACH_TYPE [MAP]", "Detach it again"),
+            (
+                "run",
+                "",
+                "PROG data_in FILE [data_out FILE] [ctx_in FILE] [ctx_out FILE] [repeat N]",
+                "Run a program over a packet or context",
+            ),
+            ("tracelog", "", "[stdout | stderr PROG]", "Print what programs write with bpf_printk"),
+        ],
+    },
+    Group {
+        name: "map",
+        about: "Maps and their elements",
+        commands: &[
+            ("show", "list", "[id ID | name NAME | pinned FILE]", "List maps"),
+            ("dump", "", "MAP", "Print every element"),
+            (
+                "update",
+                "",
+                "MAP [key DATA] [value VALUE] [any | exist | noexist]",
+                "Store an element",
+            ),
+            ("lookup", "", "MAP [key DATA]", "Print an element"),
+            ("getnext", "", "MAP [key DATA]", "Print the key after a key"),
+            ("delete", "", "MAP key DATA", "Remove an element"),
+            ("pin", "", "MAP FILE", "Give a map a name in a BPF file system"),
+            (
+                "create",
+                "",
+                "FILE type TYPE key SIZE value SIZE entries N name NAME [flags FLAGS] [inner_map MAP]",
+                "Make a map and pin it",
+            ),
+            ("peek", "", "MAP", "Print the next value of a queue or stack"),
+            ("push", "", "MAP value VALUE", "Add a value to a stack"),
+            ("enqueue", "", "MAP value VALUE", "Add a value to a queue"),
+            ("pop", "", "MAP", "Take a value from a stack"),
+            ("dequeue", "", "MAP", "Take a value from a queue"),
+            ("freeze", "", "MAP", "Keep user space from writing to a map"),
+        ],
+    },
+    Group {
+        name: "link",
+        about: "Links between programs and hooks",
+        commands: &[
+            ("show", "list", "[id ID | pinned FILE]", "List links"),
+            ("pin", "", "LINK FILE", "Give a link a name in a BPF file system"),
+            ("detach", "", "LINK", "Detach what a link attaches"),
+        ],
+    },
+];
+
+/// The table as commands for the parser.
+pub(crate) fn commands() -> impl Iterator<Item = Command> {
+    GROUPS.iter().map(|group| {
+        let rows = group.commands.iter().map(|&(name, alias, takes, about)| {
+            let command = Command::new(name).about(about).arg(
+                Arg::new("words")
+                    .value_name("WORDS")
+                    .help(takes.replace("PROG ", &format!("{PROG} ")))
+                    .num_args(0..)
+                    .action(ArgAction::Append)
+                    .value_parser(value_parser!(OsString)),
+            );
+            if alias.is_empty() { command } else { command.visible_alias(alias) }
+        });
+        Command::new(group.name)
+            .about(group.about)
+            .infer_subcommands(true)
+            .subcommands(rows)
+            .args(options())
+    })
+}
+
+/// What every command takes.
+fn options() -> Vec<Arg> {
+    let switch = |long: &'static str, short: char, help: &'static str| {
+        Arg::new(long).long(long).short(short).action(ArgAction::SetTrue).global(true).help(help)
+    };
+    vec![
+        switch("json", 'j', "Print JSON"),
+        switch("pretty", 'p', "Print JSON over several lines"),
+        switch("bpffs", 'f', "Show where objects are pinned"),
+        switch("nomount", 'n', "Never mount a BPF file system"),
+        switch("mapcompat", 'm', "Accepted: map definitions are always read leniently"),
+        switch("debug", 'd', "Say what the verifier says"),
+        switch("use-loader", 'L', "Accepted: programs are loaded the same way in any case"),
+        Arg::new("base-btf")
+            .long("base-btf")
+            .short('B')
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .global(true)
+            .help("Types that those of a file go on from"),
+    ]
+}
