@@ -217,7 +217,7 @@ impl Bench<'_> {
         };
         let program = match load(self.kernel, &object) {
             Err(Error::Rejected { log, .. }) => return Err(log.into()),
-            loaded => loaded?.programs[0],
+            loaded => loaded?.program_at(0)?,
         };
         // A program array holds what was loaded under this number.
         if let Some((map, _)) =

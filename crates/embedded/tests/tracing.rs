@@ -520,7 +520,7 @@ fn a_fault_names_the_line() -> Result<(), Failed> {
     };
     let object = ObjectSpec { maps: Vec::new(), programs: vec![program], ..ObjectSpec::default() };
     let loaded = load(&kernel, &object)?;
-    same(kernel.prog_test_run(loaded.programs[0], &[])?, 0)?;
+    same(kernel.prog_test_run(loaded.program_at(0)?, &[])?, 0)?;
     let wanted = "program probe failed 1 times, first at script.bt:2 `$x = *(uint64*)8;`: \
                   instruction 2: invalid read of 8 bytes at 0x8";
     same(kernel.summary(), vec![wanted.to_owned()])

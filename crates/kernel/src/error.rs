@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use bombus_spec::SourceLine;
+
 /// Result of a kernel command.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -41,6 +43,26 @@ pub enum Error {
         /// The verifier's log, whole.
         log: String,
     },
+    /// A program cannot do without something that this kernel does not have.
+    Missing {
+        /// The program's name.
+        program: String,
+        /// What, in words: `field vm_flags of struct vm_area_struct`.
+        what: String,
+        /// Which kernel: `Linux 6.18`.
+        kernel: String,
+        /// The place in the user's source, when known.
+        at: Option<Box<SourceLine>>,
+        /// The verifier's log, when it was the one to find out.
+        log: String,
+    },
+    /// What was asked for does not fit the object.
+    Invalid {
+        /// What is wrong.
+        what: String,
+        /// What would help, when known.
+        help: Option<String>,
+    },
 }
 
 impl Error {
@@ -49,11 +71,19 @@ impl Error {
         Error::Os { doing: doing.into(), errno, help: None }
     }
 
+    /// A request that does not fit the object.
+    pub(crate) fn invalid(what: impl Into<String>) -> Error {
+        Error::Invalid { what: what.into(), help: None }
+    }
+
     /// The error number, when there is one.
     pub fn errno(&self) -> Option<i32> {
         match self {
             Error::Os { errno, .. } | Error::Rejected { errno, .. } => Some(*errno),
-            Error::Privilege { .. } | Error::Unsupported { .. } => None,
+            Error::Privilege { .. }
+            | Error::Unsupported { .. }
+            | Error::Missing { .. }
+            | Error::Invalid { .. } => None,
         }
     }
 }
@@ -69,7 +99,13 @@ impl fmt::Display for Error {
             Error::Privilege { doing, missing } => {
                 write!(f, "could not {doing}: {missing} is missing")
             }
-            Error::Unsupported { what, help } => {
+            Error::Missing { program, what, kernel, at, .. } => {
+                write!(f, "program {program} needs {what}, which {kernel} does not have")?;
+                at.as_ref().map_or(Ok(()), |at| {
+                    write!(f, " ({}:{}: {})", at.file, at.line, at.text.trim())
+                })
+            }
+            Error::Unsupported { what, help } | Error::Invalid { what, help } => {
                 write!(f, "{what}")?;
                 help.as_ref().map_or(Ok(()), |help| write!(f, " ({help})"))
             }

@@ -15,7 +15,9 @@ mod traits;
 
 pub use error::{Error, Result};
 pub use features::{BtfSupport, Feature, Features, KernelVersion};
-pub use loader::{Loaded, load};
+pub use loader::{
+    Loaded, LoadedProgram, Loader, Module, PIN_ROOT, Places, Target, load, resolve_offline,
+};
 pub use tracer::{Command, Scope, Tracer, Wake};
 pub use traits::{
     AttachPoint, AttachTo, BtfFd, IterTarget, Kernel, LinkFd, MapFd, MapMemory, MapTypes,

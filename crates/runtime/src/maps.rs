@@ -39,7 +39,7 @@ impl<'a> Maps<'a> {
     pub fn contents(&self, map: u32, top: u64, div: u64, decoder: &Decoder<'_>) -> Result<Map> {
         let Some(plan) = self.map(map) else { return Ok(empty()) };
         let mut elements = Vec::new();
-        for (key, value) in self.kernel.map_elements(self.fd(plan))? {
+        for (key, value) in self.kernel.map_elements(self.fd(plan)?)? {
             let folded = fold(&plan.value, &self.cpus(plan, &value), div, decoder);
             if plan.key.is_some() || self.is_present(plan, &value, &folded) {
                 elements.push((key, folded));
@@ -91,7 +91,7 @@ impl<'a> Maps<'a> {
         let size = self.spec(plan).key_size as usize;
         let mut key = slice(key, 0, size).to_vec();
         key.resize(size, 0);
-        let value = self.kernel.map_lookup(self.fd(plan), &key)?.unwrap_or_default();
+        let value = self.kernel.map_lookup(self.fd(plan)?, &key)?.unwrap_or_default();
         Ok(match fold(&plan.value, &self.cpus(plan, &value), 0, decoder).entry {
             Entry::Value(value) => value,
             Entry::Histogram(_) => Value::None,
@@ -106,7 +106,7 @@ impl<'a> Maps<'a> {
             let size = self.value_size(plan);
             return self.for_each_key(plan, |key| self.store(plan, key, &vec![0; size]));
         }
-        self.for_each_key(plan, |key| self.kernel.map_delete(self.fd(plan), key).map(|_| ()))
+        self.for_each_key(plan, |key| self.kernel.map_delete(self.fd(plan)?, key).map(|_| ()))
     }
 
     /// `zero(@map)`: the keys stay, the values become zero.
@@ -114,7 +114,7 @@ impl<'a> Maps<'a> {
         let Some(plan) = self.map(map) else { return Ok(()) };
         let mut zero = vec![0; self.value_size(plan)];
         if plan.key.is_none() {
-            let value = self.kernel.map_lookup(self.fd(plan), &self.only_key(plan))?;
+            let value = self.kernel.map_lookup(self.fd(plan)?, &self.only_key(plan))?;
             let value = value.unwrap_or_default();
             let folded = fold(&plan.value, &self.cpus(plan, &value), 0, &Decoder::new(&[]));
             if !self.is_present(plan, &value, &folded) {
@@ -131,7 +131,7 @@ impl<'a> Maps<'a> {
 
     fn store(&self, plan: &MapPlan, key: &[u8], value: &[u8]) -> Result<()> {
         // Only what is there: a key may go while this runs.
-        match self.kernel.map_update(self.fd(plan), key, value, UpdateFlag::Exist) {
+        match self.kernel.map_update(self.fd(plan)?, key, value, UpdateFlag::Exist) {
             Err(error) if error.errno() == Some(libc::ENOENT) => Ok(()),
             other => other,
         }
@@ -146,11 +146,11 @@ impl<'a> Maps<'a> {
             return each(&self.only_key(plan));
         }
         let mut keys = Vec::new();
-        let mut key = self.kernel.map_next_key(self.fd(plan), None)?;
+        let mut key = self.kernel.map_next_key(self.fd(plan)?, None)?;
         // Programs may add keys all the time; a map has no more than this many.
         let most = self.spec(plan).max_entries as usize;
         while let Some(current) = key.filter(|_| keys.len() <= most) {
-            key = self.kernel.map_next_key(self.fd(plan), Some(&current))?;
+            key = self.kernel.map_next_key(self.fd(plan)?, Some(&current))?;
             keys.push(current);
         }
         keys.iter().try_for_each(|key| each(key))
@@ -179,8 +179,8 @@ impl<'a> Maps<'a> {
         self.plan.maps.get(map as usize)
     }
 
-    fn fd(&self, plan: &MapPlan) -> MapFd {
-        self.loaded.maps[plan.index as usize]
+    fn fd(&self, plan: &MapPlan) -> Result<MapFd> {
+        self.loaded.map_at(plan.index)
     }
 
     fn spec(&self, plan: &MapPlan) -> &'a bombus_spec::MapSpec {

@@ -73,7 +73,7 @@ pub fn run(
     let loaded = load(tracer, &plan.object)?;
     let maps = Maps::new(tracer, plan, &loaded);
     let actions = Actions::new(plan, &maps, options.warnings);
-    let events = plan.events.map(|map| loaded.maps[map as usize]).into_iter().collect();
+    let events = plan.events.map(|map| loaded.map_at(map)).transpose()?.into_iter().collect();
     let mut session = Session { tracer, plan, loaded: &loaded, actions, events, lost: 0, signals };
     let outcome = session.run(command, options, output);
     tracer.detach_all();
@@ -216,7 +216,7 @@ impl Session<'_> {
     /// Tells how many more records were lost since the last time.
     fn count_lost(&mut self, output: &mut Output<'_>) -> Result<()> {
         let Some(map) = self.plan.lost else { return Ok(()) };
-        let value = self.tracer.map_lookup(self.loaded.maps[map as usize], &[0; 4])?;
+        let value = self.tracer.map_lookup(self.loaded.map_at(map)?, &[0; 4])?;
         let cpus = value.unwrap_or_default();
         let lost = cpus.chunks(8).map(|cpu| crate::decode::unsigned(cpu, 8)).sum::<u64>();
         if lost > self.lost {
@@ -228,7 +228,7 @@ impl Session<'_> {
 
     /// Runs a program that no event sets off.
     fn test_run(&self, probe: &Probe) -> Result<()> {
-        let program = self.loaded.programs[probe.program as usize];
+        let program = self.loaded.program_at(probe.program)?;
         self.tracer.prog_test_run(program, &[]).map(|_| ())
     }
 
@@ -243,7 +243,7 @@ impl Session<'_> {
         let (reversed, forward): (Vec<_>, Vec<_>) =
             points.partition(|(_, at)| matches!(at, AttachPoint::Uprobe { .. }));
         for (probe, at) in forward.into_iter().chain(reversed.into_iter().rev()) {
-            let program = self.loaded.programs[probe.program as usize];
+            let program = self.loaded.program_at(probe.program)?;
             self.tracer.attach(program, at, probe.cookie)?;
         }
         Ok(())
@@ -252,7 +252,7 @@ impl Session<'_> {
     /// Fills in what programs read and only user space knows.
     fn set_globals(&self, command: Option<u32>) -> Result<()> {
         let Some(globals) = self.plan.globals else { return Ok(()) };
-        let map = self.loaded.maps[globals.map as usize];
+        let map = self.loaded.map_at(globals.map)?;
         let Some(mut value) = self.tracer.map_lookup(map, &[0; 4])? else { return Ok(()) };
         let mut set = |at: Option<u32>, word: u64| {
             let at = at.map(|at| at as usize);
@@ -286,7 +286,7 @@ impl Session<'_> {
 
     fn put_into_tree(&self, tid: u32) -> Result<()> {
         let Some(map) = self.plan.tree else { return Ok(()) };
-        let map = self.loaded.maps[map as usize];
+        let map = self.loaded.map_at(map)?;
         self.tracer.map_update(map, &tid.to_le_bytes(), &[1], UpdateFlag::Any)
     }
 }

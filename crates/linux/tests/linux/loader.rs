@@ -54,7 +54,7 @@ fn program(
 
 fn load(linux: &Linux, object: &ObjectSpec) -> Result<ProgFd, Failed> {
     let loaded = bombus_kernel::load(linux, object)?;
-    loaded.programs.first().copied().ok_or_else(|| "no program".into())
+    Ok(loaded.program_at(0)?)
 }
 
 fn maps() -> Result<(), Failed> {

@@ -1,121 +1,12 @@
-//! What the loader asks of a kernel, call by call.
+//! Objects as scripts make them: without types of their own.
 
-use bombus_btf::{Btf, Type, TypeId};
-use std::cell::RefCell;
-use std::fmt::Write;
-
-use bombus_isa::{Insn, disasm};
-use bombus_kernel::{
-    AttachPoint, BtfFd, Error, Features, Kernel, LinkFd, MapFd, ProgFd, ProgLoad, Result,
-    UpdateFlag, load,
-};
+use bombus_isa::Insn;
+use bombus_kernel::load;
 use bombus_platform::{AttachType, MapType, ProgType};
 use bombus_spec::{Function, MapSpec, ObjectSpec, ProgramSpec, Reference, SourceLine, SpecInsn};
 use expect_test::{Expect, expect};
 
-/// Writes down every call. Handles count up from 10.
-#[derive(Default)]
-struct Recorder {
-    calls: RefCell<String>,
-    handles: RefCell<u32>,
-    refuses_btf: bool,
-}
-
-impl Recorder {
-    fn handle(&self) -> u32 {
-        let mut handles = self.handles.borrow_mut();
-        *handles += 1;
-        *handles + 9
-    }
-
-    fn write(&self, call: String) {
-        writeln!(self.calls.borrow_mut(), "{call}").unwrap();
-    }
-}
-
-fn unused<T>() -> Result<T> {
-    Err(Error::os("call what the loader does not need", 38))
-}
-
-impl Kernel for Recorder {
-    fn features(&self) -> &Features {
-        unreachable!("the loader does the same on every kernel")
-    }
-    fn map_create(&self, spec: &MapSpec) -> Result<MapFd> {
-        let map = MapFd(self.handle());
-        self.write(format!("map_create {} -> {}", spec.name, map.0));
-        Ok(map)
-    }
-    fn map_lookup(&self, _: MapFd, _: &[u8]) -> Result<Option<Vec<u8>>> {
-        unused()
-    }
-    fn map_update(&self, map: MapFd, key: &[u8], value: &[u8], flag: UpdateFlag) -> Result<()> {
-        self.write(format!("map_update {} {key:?} {value:?} {flag:?}", map.0));
-        Ok(())
-    }
-    fn map_delete(&self, _: MapFd, _: &[u8]) -> Result<bool> {
-        unused()
-    }
-    fn map_next_key(&self, _: MapFd, _: Option<&[u8]>) -> Result<Option<Vec<u8>>> {
-        unused()
-    }
-    fn ringbuf_consume(&self, _: MapFd, _: &mut dyn FnMut(&[u8])) -> Result<usize> {
-        unused()
-    }
-    fn btf_load(&self, btf: &[u8]) -> Result<BtfFd> {
-        if self.refuses_btf {
-            self.write("btf_load -> EINVAL".into());
-            return Err(Error::os("load BTF", 22));
-        }
-        let handle = BtfFd(self.handle());
-        self.write(format!("btf_load -> {}", handle.0));
-        for (id, ty) in Btf::parse(btf.to_vec()).unwrap().types() {
-            let size_or_type = match ty {
-                Type::Int(int) => int.size,
-                Type::Ptr(TypeId(to)) => to,
-                Type::FuncProto { ret, .. } => ret.0,
-                Type::Func { proto, .. } => proto.0,
-                other => panic!("the loader has no use for {other:?}"),
-            };
-            self.write(format!("  {id} {} '{}' {size_or_type}", ty.kind().name(), ty.name()));
-        }
-        Ok(handle)
-    }
-    fn prog_load(&self, program: &ProgLoad<'_>) -> Result<ProgFd> {
-        let handle = ProgFd(self.handle());
-        self.write(format!(
-            "prog_load {} {} {} btf {:?} {} -> {}",
-            program.name,
-            program.prog_type.name(),
-            match program.attach_to {
-                bombus_kernel::AttachTo::Kernel(symbol) => symbol,
-                _ => "-",
-            },
-            program.btf.map(|btf| btf.0),
-            program.license,
-            handle.0
-        ));
-        for func in words(program.func_info).chunks(2) {
-            self.write(format!("  func: slot {} type {}", func[0], func[1]));
-        }
-        for line in words(program.line_info).chunks(4) {
-            self.write(format!("  line: slot {} at {}:{}", line[0], line[3] >> 10, line[3] & 1023));
-        }
-        self.write(disasm(program.insns, &()).trim_end().into());
-        Ok(handle)
-    }
-    fn prog_test_run(&self, _: ProgFd, _: &[u8]) -> Result<u32> {
-        unused()
-    }
-    fn attach(&self, _: ProgFd, _: &AttachPoint, _: u64) -> Result<LinkFd> {
-        unused()
-    }
-    fn detach_all(&self) {}
-}
-
-fn words(bytes: &[u8]) -> Vec<u32> {
-    bytes.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect()
-}
+use crate::recorder::Recorder;
 
 fn map(name: &str, contents: &[(&[u8], &[u8])]) -> MapSpec {
     MapSpec {
@@ -162,7 +53,7 @@ fn program(text: &str, lines: &[(usize, u32)], references: &[(usize, Reference)]
 
 fn check(kernel: &Recorder, object: &ObjectSpec, expected: Expect) {
     let outcome = load(kernel, object);
-    let calls = kernel.calls.take();
+    let calls = kernel.calls();
     expected.assert_eq(&match outcome {
         Ok(loaded) => format!("{calls}{:?} {:?}\n", loaded.maps, loaded.programs),
         Err(error) => format!("{calls}{error}\n"),
@@ -184,15 +75,15 @@ fn maps_and_their_contents() {
         &Recorder::default(),
         &object,
         expect![[r#"
-            map_create config -> 10
+            map_create config array 4+8 x1 -> 10
             map_update 10 [0, 0, 0, 0] [1, 2, 3, 4, 5, 6, 7, 8] Any
-            map_create data -> 11
+            map_create data array 4+8 x1 -> 11
             prog_load prog tracepoint - btf None GPL -> 12
                0: (18) r1 = map[fd:11]
                2: (18) r2 = map[fd:10][0]+4
                4: (b7) r0 = 0
                5: (95) exit
-            [MapFd(10), MapFd(11)] [ProgFd(12)]
+            [Some(MapFd(10)), Some(MapFd(11))] [Some(ProgFd(12))]
         "#]],
     );
 }
@@ -262,7 +153,7 @@ fn functions_and_lines() {
         prog_load without_lines tracepoint - btf None GPL -> 12
            0: (b7) r0 = 0
            1: (95) exit
-        [] [ProgFd(11), ProgFd(12)]
+        [] [Some(ProgFd(11)), Some(ProgFd(12))]
     "#]];
     check(&Recorder::default(), &object, expected);
 }
@@ -283,7 +174,7 @@ fn a_kernel_that_refuses_btf() {
             prog_load prog tracepoint - btf None GPL -> 10
                0: (b7) r0 = 0
                1: (95) exit
-            [] [ProgFd(10)]
+            [] [Some(ProgFd(10))]
         "#]],
     );
 }

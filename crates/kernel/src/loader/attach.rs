@@ -1,0 +1,214 @@
+//! Attaching programs by what their sections say: `SEC("kprobe/do_unlinkat")`.
+
+mod points;
+mod usdt;
+
+use bombus_platform::{AttachType, AutoAttach, Section, find_section};
+use bombus_spec::MapRole;
+
+use super::loaded::{Loaded, LoadedProgram};
+use crate::catalog::{Binaries, Catalog};
+use crate::{AttachPoint, Error, Kernel, LinkFd, MapFd, ProgFd, Result, UpdateFlag};
+
+/// Where names in sections are looked up.
+#[derive(Clone, Copy)]
+pub struct Places<'a> {
+    /// User programs and libraries: `uprobe/libc:malloc`.
+    pub binaries: &'a dyn Binaries,
+    /// Kernel functions for patterns: `kprobe.multi/tcp_*`.
+    pub catalog: &'a dyn Catalog,
+}
+
+impl Loaded {
+    /// Attaches a program to what its section names. One that runs in several places (a static
+    /// probe that was inlined) has a link for each.
+    ///
+    /// Fails with [`Error::Invalid`] when the section does not say all: a device, a cgroup, a
+    /// socket, an element has to be given, by [`Kernel::attach`].
+    pub fn attach(
+        &self,
+        kernel: &dyn Kernel,
+        places: Places<'_>,
+        program: &str,
+    ) -> Result<Vec<LinkFd>> {
+        let program = self
+            .all_programs()
+            .iter()
+            .find(|each| each.name == program)
+            .ok_or_else(|| Error::invalid(format!("the object has no program {program}")))?;
+        let fd = program
+            .fd
+            .ok_or_else(|| Error::invalid(format!("program {} is not loaded", program.name)))?;
+        let Some((section, target)) = section_of(program) else {
+            return Err(Error::invalid(format!(
+                "section {} of program {} is not one that can be attached",
+                program.section, program.name
+            )));
+        };
+        let wanted = Wanted { kernel, places, program, section, target };
+        let points = match section.auto_attach {
+            AutoAttach::Usdt => self.static_probes(&wanted)?,
+            _ => points::of(&wanted)?.into_iter().map(|at| (at, 0)).collect(),
+        };
+        attach_each(kernel, fd, points)
+    }
+
+    /// Attaches everything that says itself where to: programs by their sections, then structures
+    /// of callbacks. Programs that need more are left alone. When one cannot be attached, all that
+    /// were are detached again.
+    pub fn attach_all(&self, kernel: &dyn Kernel, places: Places<'_>) -> Result<Vec<LinkFd>> {
+        let mut links = Vec::new();
+        let mut attach = || -> Result<()> {
+            for program in self.all_programs() {
+                if program.fd.is_some() && program.attaches_itself() {
+                    links.extend(self.attach(kernel, places, &program.name)?);
+                }
+            }
+            for (index, spec) in self.map_specs.iter().enumerate() {
+                let created = self.maps.get(index).copied().flatten().is_some();
+                if created && matches!(spec.role, MapRole::StructOps { .. }) {
+                    links.extend(self.attach_structure(kernel, &spec.name)?);
+                }
+            }
+            Ok(())
+        };
+        let outcome = attach();
+        match outcome {
+            Ok(()) => Ok(links),
+            Err(error) => {
+                // The first error is the one to hear of.
+                links.into_iter().for_each(|link| drop(kernel.detach(link)));
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts a structure of callbacks to use. One of `.struct_ops.link` gives a link; any other is
+    /// in use until its element is deleted from the map ([`Loaded::detach_structure`]).
+    pub fn attach_structure(&self, kernel: &dyn Kernel, map: &str) -> Result<Option<LinkFd>> {
+        let (index, fd, by_link) = self.structure(map)?;
+        if let Some(structure) = self.structures.get(&index) {
+            let value = structure.with_programs(&self.programs);
+            kernel.map_update(fd, &[0; 4], &value, UpdateFlag::Any)?;
+        }
+        if !by_link {
+            return Ok(None);
+        }
+        // The kernel asks for no program: it knows them from the map.
+        kernel.attach(ProgFd(0), &AttachPoint::StructOps { map: fd }, 0).map(Some)
+    }
+
+    /// Takes a structure of callbacks that has no link out of use.
+    pub fn detach_structure(&self, kernel: &dyn Kernel, map: &str) -> Result<()> {
+        let (_, fd, _) = self.structure(map)?;
+        kernel.map_delete(fd, &[0; 4]).map(drop)
+    }
+
+    fn structure(&self, name: &str) -> Result<(u32, MapFd, bool)> {
+        let mut maps = self.map_specs.iter().zip(&self.maps).enumerate();
+        maps.find_map(|(index, (spec, map))| match (&spec.role, map) {
+            (MapRole::StructOps { link, .. }, Some(map)) if spec.name == name => {
+                Some((index as u32, *map, *link))
+            }
+            _ => None,
+        })
+        .ok_or_else(|| Error::invalid(format!("there is no structure of callbacks {name}")))
+    }
+
+    /// The places of a static probe, each with the number of the description of its arguments,
+    /// which programs find by their cookie (`bpf/usdt.bpf.h`).
+    fn static_probes(&self, wanted: &Wanted<'_>) -> Result<Vec<(AttachPoint, u64)>> {
+        let probes = points::static_probes(wanted)?;
+        let descriptions = self.map_with_spec("__bpf_usdt_specs");
+        let mut points = Vec::new();
+        for (at, arguments) in probes {
+            let mut number = 0;
+            if let Some((map, spec)) = descriptions {
+                number = self.next_description(spec.max_entries)?;
+                let description = usdt::description(&arguments, spec.value_size, 0)
+                    .map_err(|why| wanted.wrong(&why))?;
+                let key = number.to_ne_bytes();
+                wanted.kernel.map_update(map, &key, &description, UpdateFlag::Any)?;
+            }
+            points.push((at, number.into()));
+        }
+        Ok(points)
+    }
+
+    fn next_description(&self, entries: u32) -> Result<u32> {
+        let number = self.descriptions.get();
+        if number >= entries {
+            return Err(Error::Invalid {
+                what: format!("there is no room for more than {entries} static probes"),
+                help: Some("define BPF_USDT_MAX_SPEC_CNT before <bpf/usdt.bpf.h>".into()),
+            });
+        }
+        self.descriptions.set(number + 1);
+        Ok(number)
+    }
+}
+
+impl LoadedProgram {
+    /// Whether its section says all that is needed to attach it.
+    pub fn attaches_itself(&self) -> bool {
+        section_of(self).is_some_and(|(section, target)| match section.auto_attach {
+            AutoAttach::Nothing => false,
+            AutoAttach::Trace | AutoAttach::Lsm | AutoAttach::Iter => true,
+            _ => target.is_some_and(|target| !target.is_empty()),
+        })
+    }
+}
+
+/// A program that is to be attached to what its section names.
+struct Wanted<'a> {
+    kernel: &'a dyn Kernel,
+    places: Places<'a>,
+    program: &'a LoadedProgram,
+    section: &'static Section,
+    target: Option<&'a str>,
+}
+
+impl Wanted<'_> {
+    fn wrong(&self, why: &str) -> Error {
+        Error::invalid(format!("SEC(\"{}\") of {}: {why}", self.program.section, self.program.name))
+    }
+
+    /// What follows the slash.
+    fn target(&self) -> Result<&str> {
+        self.target.filter(|target| !target.is_empty()).ok_or_else(|| Error::Invalid {
+            what: format!(
+                "SEC(\"{}\") of {} does not say what it attaches to",
+                self.program.section, self.program.name
+            ),
+            help: Some("name it after a slash, or attach the program by an attach point".into()),
+        })
+    }
+
+    fn is_session(&self) -> bool {
+        let attach_type = self.section.attach_type;
+        matches!(attach_type, AttachType::TraceKprobeSession | AttachType::TraceUprobeSession)
+    }
+}
+
+/// Links at every point, or none.
+fn attach_each(
+    kernel: &dyn Kernel,
+    program: ProgFd,
+    points: Vec<(AttachPoint, u64)>,
+) -> Result<Vec<LinkFd>> {
+    let mut links = Vec::new();
+    for (at, cookie) in points {
+        match kernel.attach(program, &at, cookie) {
+            Ok(link) => links.push(link),
+            Err(error) => {
+                links.into_iter().for_each(|link| drop(kernel.detach(link)));
+                return Err(error);
+            }
+        }
+    }
+    Ok(links)
+}
+
+fn section_of(program: &LoadedProgram) -> Option<(&'static Section, Option<&str>)> {
+    find_section(program.section.strip_prefix('?').unwrap_or(&program.section))
+}

@@ -1,0 +1,6 @@
+//! What the loader asks of a kernel, call by call.
+
+mod attaching;
+mod objects;
+mod recorder;
+mod scripts;
