@@ -2,11 +2,15 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use bombus_report::Format;
 use bombus_runtime::Buffering;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::failure::Failure;
+use crate::top;
 
 /// Stages that `-d` shows.
 pub(crate) const STAGES: [&str; 6] = ["ast", "ir", "bytecode", "plan", "verifier", "all"];
@@ -41,6 +45,8 @@ pub(crate) enum Request {
     Completions(clap_complete::Shell),
     /// The manual page.
     Man,
+    /// A subcommand, by its name, with its own flags.
+    Subcommand(String, ArgMatches),
 }
 
 /// What to list.
@@ -81,6 +87,19 @@ pub(crate) struct Trace {
     pub(crate) without_effect: Vec<&'static str>,
 }
 
+/// A subcommand: its flags, and what carries it out.
+type Subcommand = (fn() -> Command, fn(&ArgMatches) -> Result<ExitCode, Failure>);
+
+/// The subcommands.
+const SUBCOMMANDS: [Subcommand; 1] = [(top::command, top::run)];
+
+/// Carries out a subcommand.
+pub(crate) fn carry_out(name: &str, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let found = SUBCOMMANDS.iter().find(|(command, _)| command().get_name() == name);
+    let (_, run) = found.ok_or_else(|| Failure::new(format!("there is no subcommand {name}")))?;
+    run(matches)
+}
+
 /// The table.
 pub(crate) fn command() -> Command {
     let flag = |name: &'static str| Arg::new(name).long(name);
@@ -107,6 +126,11 @@ pub(crate) fn command() -> Command {
             "bombus [OPTIONS] FILE [ARGS]...\n       bombus [OPTIONS] -e PROGRAM [ARGS]...",
         )
         .disable_version_flag(true)
+        // A subcommand's word is one as the first argument only; elsewhere it is a script's
+        // parameter.
+        .subcommands(SUBCOMMANDS.iter().map(|(command, _)| command()))
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
         .arg(
             Arg::new("args")
                 .value_name("FILE")
@@ -224,6 +248,9 @@ impl Request {
     }
 
     fn from_matches(matches: &ArgMatches) -> Result<Request, String> {
+        if let Some((name, matches)) = matches.subcommand() {
+            return Ok(Request::Subcommand(name.to_owned(), matches.clone()));
+        }
         let given = |name: &str| matches.get_flag(name);
         let mut args = matches.get_many::<String>("args").into_iter().flatten().cloned();
         if given("version") {
@@ -335,6 +362,18 @@ mod tests {
         let trace = trace(&["-e", "BEGIN {}", "--", "-x", "--y"]);
         assert!(matches!(trace.script, Script::Text(text) if text == "BEGIN {}"));
         assert_eq!(trace.params, ["-x", "--y"]);
+    }
+
+    #[test]
+    fn a_subcommand_is_one_as_the_first_argument() {
+        let subcommand = |args: &[&str]| match parse(args) {
+            Ok(Request::Subcommand(name, _)) => Some(name),
+            _ => None,
+        };
+        assert_eq!(subcommand(&["top", "--once"]).as_deref(), Some("top"));
+        assert_eq!(trace(&["-e", "BEGIN {}", "top"]).params, ["top"]);
+        assert_eq!(trace(&["script.bt", "top"]).params, ["top"]);
+        assert_eq!(trace(&["./top"]).params, [""; 0]);
     }
 
     #[test]

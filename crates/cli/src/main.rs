@@ -11,6 +11,7 @@ mod info;
 mod listing;
 mod script;
 mod settings;
+mod top;
 mod trace;
 mod words;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
 fn carry_out(request: Request) -> Result<ExitCode, Failure> {
     match request {
         Request::Trace(trace) => return trace::run(*trace),
+        Request::Subcommand(name, matches) => return flags::carry_out(&name, &matches),
         Request::List { what, fields, kernel } => listing::run(what, fields, kernel)?,
         Request::Info => print(&info::text()),
         Request::Version => print(&format!("bombus v{}\n", env!("CARGO_PKG_VERSION"))),
