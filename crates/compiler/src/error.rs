@@ -29,27 +29,42 @@ pub enum ErrorKind {
     RegisterAllocation(String),
 }
 
+impl CompileError {
+    /// What is wrong, without the function's name: what may follow a place in the source.
+    pub fn reason(&self) -> String {
+        match &self.kind {
+            ErrorKind::InvalidIr(what) => format!("internal error: {what}"),
+            ErrorKind::StackTooBig(bytes) => {
+                format!("needs {bytes} bytes of stack, and the kernel gives 512")
+            }
+            ErrorKind::Recursion => "calls itself, which BPF does not allow".to_string(),
+            ErrorKind::JumpTooFar => "is too long for this kernel's jumps".to_string(),
+            ErrorKind::RegisterAllocation(what) => format!("internal error: registers: {what}"),
+        }
+    }
+
+    /// What to do about it; for an internal error nothing but to report it.
+    pub const fn remedy(&self) -> &'static str {
+        match &self.kind {
+            ErrorKind::InvalidIr(_) | ErrorKind::RegisterAllocation(_) => {
+                "this is a mistake in the compiler; please report it with the source"
+            }
+            ErrorKind::StackTooBig(_) => "use fewer or smaller variables and strings",
+            ErrorKind::Recursion => "use a loop",
+            ErrorKind::JumpTooFar => {
+                "make it shorter, or use a kernel with instruction set v4 (Linux 6.6)"
+            }
+        }
+    }
+}
+
 impl std::fmt::Display for CompileError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = &self.function;
         match &self.kind {
-            ErrorKind::InvalidIr(what) => write!(f, "internal error: function {name}: {what}"),
-            ErrorKind::StackTooBig(bytes) => write!(
-                f,
-                "{name} needs {bytes} bytes of stack, and the kernel gives 512; use fewer or \
-                 smaller variables"
-            ),
-            ErrorKind::Recursion => {
-                write!(f, "{name} calls itself, which BPF does not allow; use a loop")
+            ErrorKind::InvalidIr(_) | ErrorKind::RegisterAllocation(_) => {
+                write!(f, "function {}: {}", self.function, self.reason())
             }
-            ErrorKind::JumpTooFar => write!(
-                f,
-                "{name} is too long for this kernel's jumps; split it, or use a kernel with \
-                 instruction set v4 (Linux 6.6)"
-            ),
-            ErrorKind::RegisterAllocation(what) => {
-                write!(f, "internal error: registers for {name}: {what}")
-            }
+            _ => write!(f, "{} {}; {}", self.function, self.reason(), self.remedy()),
         }
     }
 }

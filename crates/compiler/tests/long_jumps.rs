@@ -2,8 +2,9 @@
 
 mod engines;
 
-use bombus_compiler::ir::{Builder, LoadWidth, Module};
+use bombus_compiler::ir::{Builder, Line, LoadWidth, Module};
 use bombus_compiler::{ErrorKind, Target, compile};
+use bombus_spec::SourceLine;
 use engines::vm;
 
 /// More than the 32767 slots that a jump reaches.
@@ -15,7 +16,9 @@ fn module() -> Module {
     let context = b.arg(0);
     let word = b.load(LoadWidth::U64, context, 0);
     let (body, end, out) = (b.block(0), b.block(0), b.block(0));
+    b.set_line(Some(Line(0)));
     b.branch(word, body, out);
+    b.set_line(None);
     b.switch_to(body);
     for number in 1..=STORES {
         let number = b.iconst(number);
@@ -32,7 +35,8 @@ fn module() -> Module {
     b.switch_to(out);
     let zero = b.iconst(0);
     b.ret(zero);
-    Module { functions: vec![b.finish()], lines: Vec::new() }
+    let line = SourceLine { file: "far".into(), line: 7, column: 3, text: "if".into() };
+    Module { functions: vec![b.finish()], lines: vec![line] }
 }
 
 #[test]
@@ -53,4 +57,10 @@ fn far_jumps_are_an_error_before_v4() {
     let error = compile(&module(), &Target { isa: 3 }, &mut Vec::new()).expect_err("too far");
     assert_eq!(error.kind, ErrorKind::JumpTooFar);
     assert_eq!(error.function, "far");
+    assert_eq!(error.line, Some(Line(0)));
+    assert_eq!(
+        error.to_string(),
+        "far is too long for this kernel's jumps; make it shorter, or use a kernel with \
+         instruction set v4 (Linux 6.6)"
+    );
 }

@@ -47,13 +47,17 @@ pub(super) struct Part {
     line: Option<u32>,
 }
 
-/// Emits a function; `None` when a jump is too far for the target.
+/// Emits a function.
+///
+/// # Errors
+///
+/// A jump is too far for the target; the line that it stands at.
 pub(super) fn emit(
     code: &VCode,
     output: &Output,
     frame: &FrameLayout<'_>,
     target: Target,
-) -> Option<Emitted> {
+) -> Result<Emitted, Option<Line>> {
     let mut parts: Vec<Part> = (0..code.ranges.len())
         .map(|i| BlockEmitter::new(code, output, frame, target).block(MachBlock::new(i)))
         .collect();
@@ -376,7 +380,7 @@ impl Layout {
         }
     }
 
-    fn emit(mut self) -> Option<Emitted> {
+    fn emit(mut self) -> Result<Emitted, Option<Line>> {
         let order = self.reached();
         let tails: Vec<Tail> = order
             .iter()
@@ -402,7 +406,7 @@ impl Layout {
             emitted.insns.append(&mut data.insns);
             self.emit_tail(part, tail, &starts, &mut emitted.insns);
         }
-        Some(emitted)
+        Ok(emitted)
     }
 
     fn tail_len(&self, part: usize, tail: Tail) -> i64 {
@@ -414,8 +418,14 @@ impl Layout {
         }
     }
 
-    /// Marks jumps that are too far; `None` when the target has no longer ones.
-    fn lengthen(&mut self, order: &[usize], tails: &[Tail], starts: &[i64]) -> Option<bool> {
+    /// Marks jumps that are too far, and tells whether there were any; an error when the target
+    /// has no longer ones.
+    fn lengthen(
+        &mut self,
+        order: &[usize],
+        tails: &[Tail],
+        starts: &[i64],
+    ) -> Result<bool, Option<Line>> {
         let mut changed = false;
         for (&part, &tail) in order.iter().zip(tails) {
             let end = starts[part] + self.parts[part].insns.len() as i64 + 4;
@@ -427,13 +437,13 @@ impl Layout {
             };
             if needed && !self.long[part] {
                 if !self.target.has_v4() {
-                    return None;
+                    return Err(self.parts[part].line.map(Line));
                 }
                 self.long[part] = true;
                 changed = true;
             }
         }
-        Some(changed)
+        Ok(changed)
     }
 
     fn emit_tail(&self, part: usize, tail: Tail, starts: &[i64], out: &mut Vec<SpecInsn>) {

@@ -81,7 +81,7 @@ fn call_order(module: &Module, calls: &[Vec<FuncRef>]) -> Result<Vec<FuncRef>, C
                         let function = module.functions[callee.index()].name.clone();
                         return Err(CompileError {
                             function,
-                            line: None,
+                            line: line_of_call(&module.functions[func.index()], callee),
                             kind: ErrorKind::Recursion,
                         });
                     }
@@ -99,15 +99,24 @@ fn call_order(module: &Module, calls: &[Vec<FuncRef>]) -> Result<Vec<FuncRef>, C
     Ok(order)
 }
 
-/// Where the biggest stack slot is first mentioned.
-fn line_of_biggest(func: &Function) -> Option<Line> {
+/// Where a function first calls another.
+fn line_of_call(func: &Function, wanted: FuncRef) -> Option<Line> {
+    let mut insts = func.layout.iter().flat_map(|block| &func.blocks[block.index()].insts);
+    insts.find_map(|inst| match inst.op {
+        Op::Call(callee, _) | Op::FuncAddr(callee) if callee == wanted => inst.line,
+        _ => None,
+    })
+}
+
+/// Where the biggest stack slot of a function is first mentioned, with its size.
+fn line_of_biggest(func: &Function) -> Option<(u32, Option<Line>)> {
     let insts = func.layout.iter().flat_map(|block| &func.blocks[block.index()].insts);
     let mentions = insts.filter_map(|inst| match inst.op {
         Op::SlotAddr(slot) => Some((func.slots[slot.index()].size, inst.line)),
         _ => None,
     });
     // The last of equals is the maximum, so the order is turned round.
-    mentions.rev().max_by_key(|mention| mention.0)?.1
+    mentions.rev().max_by_key(|mention| mention.0)
 }
 
 /// A function on its way to code.
@@ -144,12 +153,12 @@ impl Unit<'_> {
     }
 
     fn compile(&mut self, target: Target, map: MapRef, base: u32) -> Result<(), CompileError> {
-        let fail = |kind| CompileError { function: self.source.name.clone(), line: None, kind };
+        let fail = |kind, line| CompileError { function: self.source.name.clone(), line, kind };
         let emit = |func: &Function, interference: &Interference| {
             let (starts, stack) = interference.place(func, |_| true);
             let code = lower::lower(func, target);
             let output = regalloc::allocate(&code)
-                .map_err(|what| fail(ErrorKind::RegisterAllocation(what)))?;
+                .map_err(|what| fail(ErrorKind::RegisterAllocation(what), None))?;
             let slots: Vec<i32> = starts
                 .iter()
                 .zip(&func.slots)
@@ -157,7 +166,7 @@ impl Unit<'_> {
                 .collect();
             let frame = FrameLayout { slots: &slots, spills: -(stack as i32) - 8 };
             let emitted = emit::emit(&code, &output, &frame, target)
-                .ok_or_else(|| fail(ErrorKind::JumpTooFar))?;
+                .map_err(|line| fail(ErrorKind::JumpTooFar, line))?;
             Ok((emitted, stack + 8 * output.num_spillslots as u32))
         };
         let (code, frame) = if self.scratch == 0 {
@@ -265,9 +274,14 @@ impl<'a> Program<'a> {
             .filter_map(|&func| self.units[func.index()].biggest().map(|slot| (slot, func)))
             .max_by_key(|&((size, _), _)| size);
         let Some(((_, slot), func)) = biggest else {
-            let source = self.units[chain[0].index()].source;
+            let sources = chain.iter().map(|func| self.units[func.index()].source);
+            let biggest = sources.map(|func| (func, line_of_biggest(func)));
+            let (source, line) = biggest
+                .max_by_key(|(_, biggest)| biggest.map_or(0, |(size, _)| size))
+                .map_or((self.units[0].source, None), |(func, biggest)| {
+                    (func, biggest.and_then(|(_, line)| line))
+                });
             let kind = ErrorKind::StackTooBig(bytes);
-            let line = line_of_biggest(source);
             return Err(CompileError { function: source.name.clone(), line, kind });
         };
         self.units[func.index()].moved[slot] = true;

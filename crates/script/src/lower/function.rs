@@ -80,6 +80,8 @@ pub(super) struct Lower<'a, 'b> {
 #[derive(Default)]
 pub(super) struct Lines {
     pub(super) table: Vec<SourceLine>,
+    /// The extents of the table's places.
+    pub(super) spans: Vec<Span>,
     by_place: HashMap<(u32, u32), Line>,
 }
 
@@ -87,6 +89,7 @@ impl Lines {
     pub(super) fn at(&mut self, source: &Source, span: Span) -> Line {
         let place = source.position(span.start);
         *self.by_place.entry((place.line, place.column)).or_insert_with(|| {
+            self.spans.push(span);
             self.table.push(SourceLine {
                 file: source.name.as_str().into(),
                 line: place.line,

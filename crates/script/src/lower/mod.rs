@@ -52,8 +52,8 @@ pub(crate) fn lower(
     let mut errors = Vec::new();
     for action in &script.actions {
         for share in dispatch::shares(action, dispatch) {
-            if let Err(message) = assembly.program(action, &share) {
-                errors.push(Diagnostic::error(action.span, message));
+            if let Err(error) = assembly.program(action, &share) {
+                errors.push(*error);
             }
         }
     }
@@ -269,7 +269,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// Builds the program of some of an action's targets.
-    fn program(&mut self, action: &'a Action, share: &Share<'_>) -> Result<(), String> {
+    fn program(&mut self, action: &'a Action, share: &Share<'_>) -> Result<(), Box<Diagnostic>> {
         let Some(first) = share.targets.first() else { return Ok(()) };
         let direct = self.env.features.tp_btf;
         let (context, prog_type) = match (share.dispatched, first.event.context()) {
@@ -338,7 +338,7 @@ impl<'a> Assembly<'a> {
             let zero = lower.b.iconst(0);
             lower.b.ret(zero);
         });
-        let module = lower.finish();
+        let (module, spans) = lower.finish();
 
         let (attach_type, attach_to, points) = match share.dispatched {
             Some(enter) => {
@@ -362,7 +362,9 @@ impl<'a> Assembly<'a> {
                 (AttachType::NONE, None, points.collect())
             }
         };
-        let program = self.add_program(name, module, prog_type, attach_type, attach_to)?;
+        let program = self
+            .add_program(name, module, prog_type, attach_type, attach_to)
+            .map_err(|error| Box::new(placed(&error, &spans, action.span)))?;
         for (name, trigger, cookie) in points {
             self.plan.probes.push(Probe { name, program, trigger, cookie });
         }
@@ -377,10 +379,9 @@ impl<'a> Assembly<'a> {
         prog_type: ProgType,
         attach_type: AttachType,
         attach_to: Option<String>,
-    ) -> Result<u32, String> {
+    ) -> Result<u32, CompileError> {
         let target = CodeTarget { isa: self.env.features.isa };
-        let compiled = bombus_compiler::compile(&module, &target, &mut self.plan.object.maps)
-            .map_err(|error: CompileError| error.to_string())?;
+        let compiled = bombus_compiler::compile(&module, &target, &mut self.plan.object.maps)?;
         self.modules.push(module);
         self.plan.object.programs.push(ProgramSpec {
             name,
@@ -398,13 +399,11 @@ impl<'a> Assembly<'a> {
 }
 
 impl Lower<'_, '_> {
-    /// The module, with the entry in front.
-    fn finish(mut self) -> Module {
+    /// The module, with the entry in front, and the extents of its lines.
+    fn finish(mut self) -> (Module, Vec<Span>) {
         self.functions[0] = Some(self.b.finish());
-        Module {
-            functions: self.functions.into_iter().flatten().collect(),
-            lines: self.lines.table,
-        }
+        let functions = self.functions.into_iter().flatten().collect();
+        (Module { functions, lines: self.lines.table }, self.lines.spans)
     }
 }
 
@@ -415,6 +414,13 @@ fn trigger(event: &Event) -> Trigger {
         Event::Signal(number) => Trigger::Signal(*number),
         Event::Attach(point) => Trigger::Attach(point.clone()),
     }
+}
+
+/// What the compiler says, at its place in the script.
+fn placed(error: &CompileError, spans: &[Span], action: Span) -> Diagnostic {
+    let line = error.line.and_then(|line| spans.get(line.0 as usize)).copied();
+    let message = format!("this {}", error.reason());
+    Diagnostic::error(line.unwrap_or(action), message).help(error.remedy())
 }
 
 /// A place, with the text that messages show of it.

@@ -51,8 +51,9 @@ pub(super) fn add_programs(assembly: &mut Assembly<'_>, map: u32) -> Result<(), 
         let offsets = offsets.ok_or_else(|| format!("the fields of tracepoint sched:{event}"))?;
         let module = module(short, map, &offsets);
         let name = format!("tree_{short}");
-        let program =
-            assembly.add_program(name, module, ProgType::Tracepoint, AttachType::NONE, None)?;
+        let program = assembly
+            .add_program(name, module, ProgType::Tracepoint, AttachType::NONE, None)
+            .map_err(|error| error.to_string())?;
         assembly.plan.probes.push(Probe {
             name: format!("tree:{short}"),
             program,
