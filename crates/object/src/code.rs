@@ -118,7 +118,7 @@ fn function<'a>(
     if symbol.name.is_empty() || symbol.name.len() > MAX_NAME {
         return broken("a function has no name, or none that the kernel takes");
     }
-    if symbol.size == 0 || symbol.size % SLOT != 0 || symbol.value % SLOT != 0 {
+    if symbol.size == 0 || !symbol.size.is_multiple_of(SLOT) || !symbol.value.is_multiple_of(SLOT) {
         return broken("the function does not consist of whole instructions");
     }
     if !subprogram && !symbol.global {

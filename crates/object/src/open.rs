@@ -48,7 +48,7 @@ pub fn open_with(bytes: &[u8], options: &Options<'_>) -> Result<ObjectSpec> {
     let externs = Externs::collect(&elf, types.as_ref())?;
     let fixed = types.as_ref().map(|btf| fixup::fix_up(&elf, btf, &functions, &externs));
     let fixed: Option<Arc<[u8]>> = fixed.transpose()?.map(Arc::from);
-    let btf = fixed.clone().map(|blob| parse_types(blob)).transpose()?;
+    let btf = fixed.clone().map(parse_types).transpose()?;
     let ext = elf.with_role(Role::BtfExt).next().zip(btf.as_ref());
     let ext = ext.map(|((_, section), btf)| {
         let wrong = |error: bombus_btf::ExtError| Error::new(error.to_string());

@@ -76,7 +76,7 @@ impl Programs {
             let spec = declared(source, function.name, section).map_err(at)?;
             let mut assembly = Assembly::new(source, &info, spec, left);
             assembly.assemble(index).map_err(at)?;
-            if let Some(&callback) = callbacks.get(function.name)
+            if let Some(&Some(callback)) = callbacks.get(function.name)
                 && !assembly.starts.contains_key(&callback)
             {
                 assembly.assemble(callback).map_err(at)?;
@@ -126,7 +126,8 @@ fn declared(source: &Source<'_, '_>, name: &str, section: &str) -> Result<Progra
 
 /// Subprograms that programs name as their handlers of exceptions, by the programs' names
 /// (`btf_decl_tag("exception_callback:NAME")`). Nothing calls them, but they belong to the program.
-fn exception_callbacks<'s>(source: &Source<'s, '_>) -> HashMap<&'s str, usize> {
+/// A program that names several has none: the verifier will say what is wrong.
+fn exception_callbacks<'s>(source: &Source<'s, '_>) -> HashMap<&'s str, Option<usize>> {
     let mut callbacks = HashMap::new();
     let Some(btf) = source.btf else { return callbacks };
     let mut subprograms = None;
@@ -140,7 +141,7 @@ fn exception_callbacks<'s>(source: &Source<'s, '_>) -> HashMap<&'s str, usize> {
             all.map(|(index, function)| (function.name, index)).collect::<HashMap<_, _>>()
         });
         if let Some(&index) = subprograms.get(callback) {
-            callbacks.entry(name).or_insert(index);
+            callbacks.entry(name).and_modify(|known| *known = None).or_insert(Some(index));
         }
     }
     callbacks

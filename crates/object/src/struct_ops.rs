@@ -114,7 +114,7 @@ pub(crate) fn member(
     }
     let symbol = relocation.symbol;
     let function = match symbol.place {
-        Place::Section(section) if symbol.value % SLOT == 0 => {
+        Place::Section(section) if symbol.value.is_multiple_of(SLOT) => {
             functions.at(section, symbol.value / SLOT)
         }
         _ => None,

@@ -117,7 +117,7 @@ fn target(
                 "it calls `{name}`, but not as a function of the program"
             )));
         }
-        if !in_text || symbol.value % SLOT != 0 {
+        if !in_text || !symbol.value.is_multiple_of(SLOT) {
             return Err(Error::new(format!(
                 "it calls `{name}` in section {}",
                 elf.section_name(section)
