@@ -42,11 +42,50 @@ fn read(path: &Path) -> Result<Functions, String> {
     Ok(functions)
 }
 
+/// Where in a file the code at this address lies; `None` when the file cannot be read, or has no
+/// code there.
+pub(crate) fn code_offset(path: &Path, address: u64) -> Option<u64> {
+    let data = ReadCache::new(File::open(path).ok()?);
+    let segments = match FileKind::parse(&data).ok()? {
+        FileKind::Elf64 => segments::<elf::FileHeader64<Endianness>, _>(&data).ok()?,
+        FileKind::Elf32 => segments::<elf::FileHeader32<Endianness>, _>(&data).ok()?,
+        _ => return None,
+    };
+    segments.iter().filter(|segment| segment.is_code).find_map(|segment| segment.offset_of(address))
+}
+
 /// A part of the file that is loaded into memory.
 struct Segment {
     address: u64,
     offset: u64,
     size: u64,
+    is_code: bool,
+}
+
+impl Segment {
+    /// Where in the file this address lies, if it is one of the segment's.
+    fn offset_of(&self, address: u64) -> Option<u64> {
+        let distance = address.checked_sub(self.address).filter(|&at| at < self.size)?;
+        self.offset.checked_add(distance)
+    }
+}
+
+fn segments<'data, Elf, R>(data: R) -> object::read::Result<Vec<Segment>>
+where
+    Elf: FileHeader<Endian = Endianness>,
+    R: ReadRef<'data>,
+{
+    let header = Elf::parse(data)?;
+    let endian = header.endian()?;
+    let loaded = header.program_headers(endian, data)?.iter();
+    let loaded = loaded.filter(|segment| segment.p_type(endian) == elf::PT_LOAD);
+    let segments = loaded.map(|segment| Segment {
+        address: segment.p_vaddr(endian).into(),
+        offset: segment.p_offset(endian).into(),
+        size: segment.p_filesz(endian).into(),
+        is_code: segment.p_flags(endian).contains(elf::PF_X),
+    });
+    Ok(segments.collect())
 }
 
 /// Why a function of several with one name is preferred, best first.
@@ -89,14 +128,7 @@ impl Functions {
         let sections = header.sections(endian, data)?;
         let first = self.segments.is_none();
         if first {
-            let loaded = header.program_headers(endian, data)?.iter();
-            let loaded = loaded.filter(|segment| segment.p_type(endian) == elf::PT_LOAD);
-            let segments = loaded.map(|segment| Segment {
-                address: segment.p_vaddr(endian).into(),
-                offset: segment.p_offset(endian).into(),
-                size: segment.p_filesz(endian).into(),
-            });
-            self.segments = Some(segments.collect());
+            self.segments = Some(segments::<Elf, R>(data)?);
         }
         let mut full = false;
         for kind in [elf::SHT_SYMTAB, elf::SHT_DYNSYM] {
@@ -160,10 +192,7 @@ impl Functions {
     }
 
     fn file_offset(&self, address: u64) -> Option<u64> {
-        let segment = self.segments.iter().flatten().find(|segment| {
-            address.checked_sub(segment.address).is_some_and(|distance| distance < segment.size)
-        })?;
-        segment.offset.checked_add(address - segment.address)
+        self.segments.iter().flatten().find_map(|segment| segment.offset_of(address))
     }
 }
 

@@ -49,4 +49,9 @@ impl Binaries for Files {
         self.read.borrow_mut().insert(path.to_owned(), Rc::new(symbols.clone()));
         Ok(symbols)
     }
+
+    /// By the file's program headers: only what is loaded to be run is code.
+    fn file_offset(&self, path: &Path, address: u64) -> Option<u64> {
+        elf::code_offset(path, address)
+    }
 }

@@ -13,7 +13,7 @@ type Test = (&'static str, fn() -> Result<(), Failed>);
 
 fn main() {
     let arguments = Arguments::from_args();
-    let tests: [Test; 7] = [
+    let tests: [Test; 9] = [
         ("own_function_is_where_it_runs", own_function_is_where_it_runs),
         ("functions_are_sorted_and_unique", functions_are_sorted_and_unique),
         ("library_functions_as_readelf_has_them", library_functions_as_readelf_has_them),
@@ -21,6 +21,8 @@ fn main() {
         ("names_for_a_process", names_for_a_process),
         ("not_programs", not_programs),
         ("broken_programs", broken_programs),
+        ("code_is_where_its_segment_says", code_is_where_its_segment_says),
+        ("code_of_a_program_as_its_functions_have_it", code_of_a_program_as_its_functions_have_it),
     ];
     let trials = tests.into_iter().map(|(name, test)| Trial::test(name, test));
     libtest_mimic::run(&arguments, trials.collect()).exit();
@@ -186,4 +188,71 @@ fn broken_programs() -> Result<(), Failed> {
     }
     std::fs::remove_file(&path)?;
     Ok(())
+}
+
+/// A header and three segments: code that is not mapped at its offset, data, and code again.
+fn code_is_where_its_segment_says() -> Result<(), Failed> {
+    const LOAD: u32 = 1;
+    let segments: [(u32, u64, u64, u64); 3] =
+        [(5, 0x1123, 0x60_0123, 0x100), (6, 0x2000, 0x70_0000, 0x100), (5, 0x3000, 0x9000, 0x10)];
+    // The 64-bit header and program header of the System V ABI, chapters 4 and 5.
+    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+    file.resize(16, 0);
+    file.extend_from_slice(&2u16.to_le_bytes());
+    file.extend_from_slice(&62u16.to_le_bytes());
+    file.extend_from_slice(&1u32.to_le_bytes());
+    [0u64, 64, 0].iter().for_each(|word| file.extend_from_slice(&word.to_le_bytes()));
+    file.extend_from_slice(&0u32.to_le_bytes());
+    [64u16, 56, 3, 64, 0, 0].iter().for_each(|half| file.extend_from_slice(&half.to_le_bytes()));
+    for (flags, offset, address, size) in segments {
+        file.extend_from_slice(&LOAD.to_le_bytes());
+        file.extend_from_slice(&u32::to_le_bytes(flags));
+        let words = [offset, address, address, size, size, 1];
+        words.iter().for_each(|word| file.extend_from_slice(&word.to_le_bytes()));
+    }
+    let path = std::env::temp_dir().join(format!("bombus-segments-{}", std::process::id()));
+    std::fs::write(&path, file)?;
+    let files = Files::new();
+    let found: Vec<Option<u64>> =
+        [0x60_0122, 0x60_0123, 0x60_0222, 0x60_0223, 0x70_0000, 0x9008, 0x1123, u64::MAX]
+            .iter()
+            .map(|&address| files.file_offset(&path, address))
+            .collect();
+    std::fs::remove_file(&path)?;
+    let expected = [None, Some(0x1123), Some(0x1222), None, None, Some(0x3008), None, None];
+    ensure(found == expected, || format!("{found:x?}"))?;
+    ensure(files.file_offset(Path::new("/no/such/file"), 0x1000).is_none(), || "no file".into())
+}
+
+/// A program linked to an odd place: the addresses that `nm` gives lead to the offsets that the
+/// symbols have.
+fn code_of_a_program_as_its_functions_have_it() -> Result<(), Failed> {
+    let directory = std::env::temp_dir().join(format!("bombus-linked-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)?;
+    let (source, program) = (directory.join("odd.c"), directory.join("odd"));
+    std::fs::write(
+        &source,
+        "int probed(int a) { return a + 1; }\nvoid _start(void) { probed(1); }\n",
+    )?;
+    let linked = Command::new("cc")
+        .args(["-nostdlib", "-static", "-no-pie", "-Wl,-Ttext=0x7654abc0", "-o"])
+        .args([&program, &source])
+        .output();
+    let listed = Command::new("nm").arg(&program).output();
+    let symbols = Files::new().functions(&program);
+    let offset = |address| Files::new().file_offset(&program, address);
+    let (Ok(linked), Ok(listed)) = (linked, listed) else {
+        println!("skipped: there is no cc, or no nm");
+        return Ok(());
+    };
+    ensure(linked.status.success(), || String::from_utf8_lossy(&linked.stderr).into_owned())?;
+    let listed = String::from_utf8(listed.stdout)?;
+    let line = listed.lines().find(|line| line.ends_with(" probed")).ok_or("nm has no probed")?;
+    let address = u64::from_str_radix(line.split_whitespace().next().unwrap_or_default(), 16)?;
+    let symbols = symbols?;
+    let symbol = symbols.iter().find(|symbol| symbol.name == "probed").ok_or("no probed")?;
+    let found = offset(address);
+    std::fs::remove_dir_all(&directory)?;
+    ensure(address >= 0x7654_abc0, || format!("linked to {address:x}"))?;
+    ensure(found == Some(symbol.offset), || format!("{found:x?}, {symbol:x?}"))
 }
