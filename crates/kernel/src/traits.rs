@@ -519,8 +519,8 @@ pub trait Kernel {
         let _ = (map, key);
         Err(unsupported("taking elements out of maps"))
     }
-    /// `BPF_MAP_UPDATE_BATCH`, one by one where there is none. Returns how many were stored before
-    /// the first failure.
+    /// `BPF_MAP_UPDATE_BATCH`, one by one where there is none. Returns how many were stored: all,
+    /// for it fails with the first that cannot be, those before it stored.
     fn map_update_batch(
         &self,
         map: MapFd,
@@ -583,6 +583,11 @@ pub trait Kernel {
     /// `BPF_LINK_UPDATE`: another program in its place, at once.
     fn link_update(&self, link: LinkFd, program: ProgFd) -> Result<()> {
         let _ = (link, program);
+        Err(unsupported("updating links"))
+    }
+    /// `BPF_LINK_UPDATE` of a structure of callbacks: those of another map.
+    fn link_update_map(&self, link: LinkFd, map: MapFd) -> Result<()> {
+        let _ = (link, map);
         Err(unsupported("updating links"))
     }
     /// Lets go of one link.

@@ -1,21 +1,178 @@
-//! The kernel's own types: the ids of functions, and of the typedefs that name its tracepoints.
+//! The types of the kernel and of its modules: read once, and only when somebody asks.
 
+use std::cell::OnceCell;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 
 use bombus_btf::{Btf, Kind};
+use bombus_kernel::{BtfFd, Error, ModuleBtf, Result};
+use bombus_platform::AttachType;
+
+use crate::Linux;
+use crate::caps::Wants;
+use crate::error::privileged;
+use crate::sys;
 
 /// Each tracepoint `X` has a typedef `btf_trace_X` (`include/trace/bpf_probe.h`).
-pub(crate) const TRACEPOINT_PREFIX: &str = "btf_trace_";
+const TRACEPOINT_PREFIX: &str = "btf_trace_";
+/// Each security hook `X` has a function `bpf_lsm_X` (`include/linux/bpf_lsm.h`).
+const LSM_PREFIX: &str = "bpf_lsm_";
+/// Each iterator `X` has a function `bpf_iter_X` (`DEFINE_BPF_ITER_FUNC`).
+const ITER_PREFIX: &str = "bpf_iter_";
 
 /// Where the kernel shows its types and those of its modules.
 const DIRECTORY: &str = "/sys/kernel/btf";
 /// The kernel's own.
 const KERNEL: &str = "vmlinux";
 
+/// What has been read.
+#[derive(Default)]
+pub(crate) struct KernelTypes {
+    kernel: OnceCell<Option<Kernel>>,
+    modules: OnceCell<Vec<ModuleBtf>>,
+}
+
+struct Kernel {
+    blob: Arc<[u8]>,
+    types: Arc<Btf>,
+}
+
+impl KernelTypes {
+    fn kernel(&self) -> Option<&Kernel> {
+        let read = || {
+            let blob: Arc<[u8]> = std::fs::read(Path::new(DIRECTORY).join(KERNEL)).ok()?.into();
+            let types = Arc::new(Btf::parse(Arc::clone(&blob)).ok()?);
+            Some(Kernel { blob, types })
+        };
+        self.kernel.get_or_init(read).as_ref()
+    }
+
+    /// The blob of the kernel proper; `None` when it does not describe its types.
+    pub(crate) fn blob(&self) -> Option<Arc<[u8]>> {
+        self.kernel().map(|kernel| Arc::clone(&kernel.blob))
+    }
+}
+
 /// The types of the kernel proper; `None` when it does not describe them.
 pub(crate) fn kernel() -> Option<Btf> {
     Btf::parse(std::fs::read(Path::new(DIRECTORY).join(KERNEL)).ok()?).ok()
+}
+
+/// The modules' types, with handles (`BPF_BTF_GET_NEXT_ID`; Linux 5.11). Modules may be unloaded
+/// at any time: those that are gone before they could be opened are left out.
+pub(crate) fn modules(linux: &Linux) -> Result<&[ModuleBtf]> {
+    let cell = &linux.kernel_types.modules;
+    if let Some(modules) = cell.get() {
+        return Ok(modules);
+    }
+    let failed = |errno| privileged("look for the types of modules", errno, Wants::Admin);
+    let mut modules = Vec::new();
+    let mut id = 0;
+    loop {
+        id = match sys::btf::next_id(id) {
+            Ok(id) => id,
+            Err(libc::ENOENT) => break,
+            Err(errno) => return Err(failed(errno)),
+        };
+        let fd = match sys::btf::by_id(id) {
+            Ok(fd) => fd,
+            Err(libc::ENOENT) => continue,
+            Err(errno) => return Err(failed(errno)),
+        };
+        let Some(name) = sys::btf::kernel_name(fd.as_fd()).map_err(failed)? else { continue };
+        if name == KERNEL {
+            continue;
+        }
+        let btf = sys::btf::blob(fd.as_fd()).map_err(failed)?.into();
+        let handle = BtfFd(fd.as_raw_fd() as u32);
+        linux.types.borrow_mut().insert(handle, fd);
+        modules.push(ModuleBtf { name, btf, fd: handle });
+    }
+    Ok(cell.get_or_init(|| modules))
+}
+
+/// What a program attaches to: the number of its type, and the module that it is in.
+pub(crate) struct AttachTarget {
+    pub(crate) type_id: u32,
+    pub(crate) module: Option<BtfFd>,
+}
+
+/// Finds what a program of this attach type attaches to by name; `module:name` if it has to be
+/// that module's.
+pub(crate) fn attach_target(
+    linux: &Linux,
+    attach_type: AttachType,
+    symbol: &str,
+) -> Result<AttachTarget> {
+    let (module, plain) = match symbol.split_once(':') {
+        Some((module, plain)) => (Some(module), plain),
+        None => (None, symbol),
+    };
+    let (kind, prefix, what) = match attach_type {
+        AttachType::TraceRawTp => (Kind::Typedef, TRACEPOINT_PREFIX, "tracepoint"),
+        AttachType::LsmMac | AttachType::LsmCgroup => (Kind::Func, LSM_PREFIX, "security hook"),
+        AttachType::TraceIter => (Kind::Func, ITER_PREFIX, "iterator"),
+        _ => (Kind::Func, "", "function"),
+    };
+    let name = format!("{prefix}{plain}");
+    let kernel = linux.kernel_types.kernel().ok_or_else(|| Error::Unsupported {
+        what: format!(
+            "{plain} cannot be found by its type: this kernel does not describe its types"
+        ),
+        help: Some("it was built without CONFIG_DEBUG_INFO_BTF".into()),
+    })?;
+    if module.is_none_or(|module| module == KERNEL)
+        && let Some(id) = kernel.types.find(kind, &name)
+    {
+        return Ok(AttachTarget { type_id: id.0, module: None });
+    }
+    // Who may not ask for modules finds nothing in them.
+    for each in modules(linux).unwrap_or_default() {
+        if module.is_some_and(|module| module != each.name) {
+            continue;
+        }
+        let types = Btf::parse_split(Arc::clone(&each.btf), Arc::clone(&kernel.types));
+        let id = types.ok().and_then(|types| {
+            // The kernel's own come first, and are not what was asked for.
+            types.find(kind, &name).filter(|id| *id >= types.first_id())
+        });
+        if let Some(id) = id {
+            return Ok(AttachTarget { type_id: id.0, module: Some(each.fd) });
+        }
+    }
+    let version = linux.features.version;
+    Err(Error::Unsupported {
+        what: match what {
+            "function" => format!("this kernel has no function {plain} to attach to"),
+            what => format!("this kernel has no {what} {plain}"),
+        },
+        help: Some(format!("Linux {}.{}", version.major, version.minor)),
+    })
+}
+
+/// The number of a function in the types of a loaded program.
+pub(crate) fn function_of(
+    program: BorrowedFd<'_>,
+    program_name: &str,
+    function: &str,
+) -> Result<u32> {
+    let doing = || format!("find function {function} of program {program_name}");
+    let failed = |errno| privileged(doing(), errno, Wants::Admin);
+    let btf_id = sys::object::program(program).map_err(failed)?.btf_id;
+    if btf_id == 0 {
+        return Err(Error::Unsupported {
+            what: format!("could not {}: it was loaded without types", doing()),
+            help: None,
+        });
+    }
+    let blob = sys::btf::by_id(btf_id).and_then(|btf| sys::btf::blob(btf.as_fd()));
+    let types = Btf::parse(blob.map_err(failed)?).map_err(|_| failed(libc::EINVAL))?;
+    types.find(Kind::Func, function).map(|id| id.0).ok_or_else(|| Error::Os {
+        doing: doing(),
+        errno: libc::ENOENT,
+        help: None,
+    })
 }
 
 /// The names of all tracepoints of the kernel and of the modules that are loaded, unsorted.

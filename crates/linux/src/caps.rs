@@ -3,7 +3,7 @@
 use bombus_kernel::Result;
 
 use crate::error::privileged;
-use crate::sys::{bpf, process};
+use crate::sys::{process, prog};
 
 /// Which privileges a command needs.
 #[derive(Clone, Copy)]
@@ -14,6 +14,12 @@ pub(crate) enum Wants {
     Tracing,
     /// Probes on user functions (`perf_uprobe_event_init`, `kernel/events/core.c`).
     UserProbes,
+    /// Devices, sockets and cgroups' traffic: `CAP_BPF` and `CAP_NET_ADMIN`.
+    Network,
+    /// Looking things up that others made: `CAP_SYS_ADMIN`.
+    Admin,
+    /// Reading kernel addresses (`kptr_restrict`).
+    Addresses,
 }
 
 struct Capability {
@@ -22,6 +28,8 @@ struct Capability {
 }
 
 /// `include/uapi/linux/capability.h`.
+const NET_ADMIN: Capability = Capability { bit: 12, name: "CAP_NET_ADMIN" };
+const SYSLOG: Capability = Capability { bit: 34, name: "CAP_SYSLOG" };
 const SYS_ADMIN: Capability = Capability { bit: 21, name: "CAP_SYS_ADMIN" };
 const PERFMON: Capability = Capability { bit: 38, name: "CAP_PERFMON" };
 const BPF: Capability = Capability { bit: 39, name: "CAP_BPF" };
@@ -33,17 +41,27 @@ pub(crate) fn missing(wants: Wants) -> String {
     let wanted: &[Capability] = match wants {
         Wants::Bpf => &[BPF],
         Wants::Tracing => &[BPF, PERFMON],
-        Wants::UserProbes => &[SYS_ADMIN],
+        Wants::UserProbes | Wants::Admin => &[SYS_ADMIN],
+        Wants::Network => &[BPF, NET_ADMIN],
+        Wants::Addresses => &[SYSLOG],
     };
+    // Which of them CAP_SYS_ADMIN stands for.
+    let by_admin = matches!(wants, Wants::Bpf | Wants::Tracing | Wants::Network);
     let lacking: Vec<&str> =
         wanted.iter().filter(|wanted| !has(wanted)).map(|wanted| wanted.name).collect();
     let setting = |path: &str| {
         let text = std::fs::read_to_string(path).ok()?;
         Some(text.trim().to_owned())
     };
-    if !lacking.is_empty() && !has(&SYS_ADMIN) {
+    // CAP_SYS_ADMIN does for all but CAP_NET_ADMIN.
+    let enough = match wants {
+        Wants::Network => has(&SYS_ADMIN) && has(&NET_ADMIN),
+        Wants::Addresses => false,
+        _ => has(&SYS_ADMIN),
+    };
+    if !lacking.is_empty() && !enough {
         let mut hints = Vec::new();
-        if !matches!(wants, Wants::UserProbes) {
+        if matches!(wants, Wants::Bpf | Wants::Tracing) {
             hints.push(format!("or {}", SYS_ADMIN.name));
         }
         let mut hint = |name: &str| {
@@ -51,11 +69,14 @@ pub(crate) fn missing(wants: Wants) -> String {
                 hints.push(format!("kernel.{name}={level}"));
             }
         };
-        if !matches!(wants, Wants::UserProbes) {
+        if by_admin {
             hint("unprivileged_bpf_disabled");
         }
         if matches!(wants, Wants::Tracing) {
             hint("perf_event_paranoid");
+        }
+        if matches!(wants, Wants::Addresses) {
+            hint("kptr_restrict");
         }
         return match hints.join("; ") {
             none if none.is_empty() => lacking.join(" and "),
@@ -83,18 +104,13 @@ pub(crate) fn missing(wants: Wants) -> String {
 pub fn can_load_programs() -> Result<()> {
     use bombus_isa::{Insn, Reg};
     let insns = [Insn::mov_imm(Reg::R0, 0).to_bytes(), Insn::exit().to_bytes()];
-    let program = bpf::ProgAttr {
+    let program = prog::ProgAttr {
         name: "bombus_probe",
         prog_type: bombus_platform::ProgType::RawTracepoint as u32,
-        expected_attach_type: 0,
         insns: &insns,
-        license: c"GPL",
-        btf: None,
-        func_info: &[],
-        line_info: &[],
-        attach_btf_id: 0,
+        ..prog::ProgAttr::default()
     };
-    let load = || bpf::prog_load(&program, &mut []).map(drop);
+    let load = || prog::prog_load(&program, &mut []).map(drop);
     // Kernels before 5.11 count programs against the limit on locked memory, and say EPERM.
     let outcome = match load() {
         Err(libc::EPERM) if process::lift_memlock_limit().is_ok() => load(),

@@ -4,8 +4,11 @@
 //! tracefs, the kernel's BTF and the event sources are looked up when they are first needed.
 //!
 //! Nothing is left behind. Programs live as long as file descriptors do, so they are gone however
-//! the process ends; there are no pins and no named events. A command that runs under observation
-//! goes on when the observer dies, and ends when it had not been started yet.
+//! the process ends, unless the caller pins them; there are no named events. (What the kernel
+//! attaches without a link is taken off when [`Linux`] is dropped, but stays when the process is
+//! killed: filters of the classic traffic control, programs of sockets and infrared devices,
+//! callbacks of maps without a link, and what had no links yet in old kernels.) A command that runs
+//! under observation goes on when the observer dies, and ends when it had not been started yet.
 #![deny(unsafe_code)]
 
 mod btf;
@@ -16,7 +19,11 @@ mod features;
 mod inspect;
 mod links;
 mod maps;
+pub mod net;
+mod permission;
+pub mod probe;
 mod programs;
+mod resources;
 mod signals;
 mod spawn;
 mod statistics;
@@ -27,11 +34,13 @@ mod wait;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bombus_kernel::{
-    AttachPoint, BtfFd, Command, Features, Kernel, LinkFd, MapFd, ProgFd, ProgLoad, Result, Tracer,
-    UpdateFlag, Wake,
+    AttachPoint, BtfFd, Command, Feature, Features, Kernel, LinkFd, MapFd, MapMemory, MapTypes,
+    ModuleBtf, Object, PerfRecord, ProgFd, ProgLoad, Result, TestRun, Tracer, UpdateFlag, Wake,
 };
 use bombus_spec::MapSpec;
 
@@ -51,7 +60,10 @@ pub struct Linux {
     types: RefCell<HashMap<BtfFd, OwnedFd>>,
     links: RefCell<links::Links>,
     tracefs: OnceCell<Option<tracefs::Tracefs>>,
-    memlock_lifted: OnceCell<()>,
+    permission: permission::Permission,
+    kernel_types: btf::KernelTypes,
+    resources: resources::Resources,
+    answers: probe::Answers,
     waiter: RefCell<wait::Waiter>,
     target: RefCell<spawn::Target>,
 }
@@ -67,7 +79,10 @@ impl Linux {
             types: RefCell::default(),
             links: RefCell::default(),
             tracefs: OnceCell::new(),
-            memlock_lifted: OnceCell::new(),
+            permission: Default::default(),
+            kernel_types: Default::default(),
+            resources: Default::default(),
+            answers: Default::default(),
             waiter: RefCell::new(wait::Waiter::new()?),
             target: RefCell::default(),
         })
@@ -76,17 +91,6 @@ impl Linux {
     /// The kernel's id of a loaded program, as `bpftool prog` shows it.
     pub fn program_id(&self, program: ProgFd) -> Result<u32> {
         programs::id(self, program)
-    }
-
-    /// Kernels before 5.11 count maps and programs against the limit on locked memory. Called when
-    /// something was refused; true the first time.
-    fn lift_memlock_limit(&self) -> bool {
-        let first = self.memlock_lifted.get().is_none();
-        self.memlock_lifted.get_or_init(|| {
-            // Without the privilege to lift it, the limit stays and the error says so.
-            let _ = sys::process::lift_memlock_limit();
-        });
-        first
     }
 
     fn tracefs(&self) -> Option<&tracefs::Tracefs> {
@@ -106,8 +110,16 @@ impl Kernel for Linux {
         &self.features
     }
 
+    fn supports(&self, feature: Feature) -> bool {
+        probe::feature(self, feature)
+    }
+
     fn map_create(&self, spec: &MapSpec) -> Result<MapFd> {
-        maps::create(self, spec)
+        maps::create(self, spec, MapTypes::default())
+    }
+
+    fn map_create_typed(&self, spec: &MapSpec, types: MapTypes) -> Result<MapFd> {
+        maps::create(self, spec, types)
     }
 
     fn map_lookup(&self, map: MapFd, key: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -130,6 +142,47 @@ impl Kernel for Linux {
         maps::get(self, map)?.elements()
     }
 
+    fn map_take(&self, map: MapFd, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        maps::get(self, map)?.take(key)
+    }
+
+    fn map_update_batch(
+        &self,
+        map: MapFd,
+        elements: &[(Vec<u8>, Vec<u8>)],
+        flag: UpdateFlag,
+    ) -> Result<usize> {
+        maps::get(self, map)?.update_batch(elements, flag)
+    }
+
+    fn map_delete_batch(&self, map: MapFd, keys: &[Vec<u8>]) -> Result<usize> {
+        maps::get(self, map)?.delete_batch(keys)
+    }
+
+    fn map_freeze(&self, map: MapFd) -> Result<()> {
+        maps::get(self, map)?.freeze()
+    }
+
+    fn map_mmap(&self, map: MapFd) -> Result<Box<dyn MapMemory>> {
+        maps::get(self, map)?.memory()
+    }
+
+    fn map_spec(&self, map: MapFd) -> Result<MapSpec> {
+        maps::get(self, map)?.spec()
+    }
+
+    fn user_ringbuf_submit(&self, map: MapFd, record: &[u8]) -> Result<()> {
+        maps::get(self, map)?.submit(record)
+    }
+
+    fn perf_buffer_consume(
+        &self,
+        map: MapFd,
+        each: &mut dyn FnMut(PerfRecord<'_>),
+    ) -> Result<usize> {
+        maps::get(self, map)?.consume_perf(each)
+    }
+
     fn ringbuf_consume(&self, map: MapFd, each: &mut dyn FnMut(&[u8])) -> Result<usize> {
         // The map is kept alive by a reference of its own: `each` may use this kernel.
         maps::get(self, map)?.consume(each)
@@ -147,8 +200,68 @@ impl Kernel for Linux {
         programs::test_run(self, program, ctx)
     }
 
+    fn prog_run(&self, program: ProgFd, run: &mut TestRun) -> Result<()> {
+        programs::run(self, program, run)
+    }
+
     fn attach(&self, program: ProgFd, at: &AttachPoint, cookie: u64) -> Result<LinkFd> {
         links::attach(self, program, at, cookie)
+    }
+
+    fn link_update(&self, link: LinkFd, program: ProgFd) -> Result<()> {
+        links::update(self, link, program)
+    }
+
+    fn link_update_map(&self, link: LinkFd, map: MapFd) -> Result<()> {
+        links::update_map(self, link, &*maps::get(self, map)?)
+    }
+
+    fn detach(&self, link: LinkFd) -> Result<()> {
+        links::detach(self, link)
+    }
+
+    fn iterate(&self, link: LinkFd) -> Result<Vec<u8>> {
+        links::iterate(self, link)
+    }
+
+    fn pin(&self, object: Object, path: &Path) -> Result<()> {
+        resources::pin(self, object, path)
+    }
+
+    fn pinned_map(&self, path: &Path) -> Result<MapFd> {
+        resources::pinned_map(self, path)
+    }
+
+    fn pinned_program(&self, path: &Path) -> Result<ProgFd> {
+        resources::pinned_program(self, path)
+    }
+
+    fn pinned_link(&self, path: &Path) -> Result<LinkFd> {
+        resources::pinned_link(self, path)
+    }
+
+    fn close(&self, object: Object) -> Result<()> {
+        resources::close(self, object)
+    }
+
+    fn interface_index(&self, name: &str) -> Result<u32> {
+        net::interface_index(name)
+    }
+
+    fn kernel_btf(&self) -> Result<Option<Arc<[u8]>>> {
+        Ok(self.kernel_types.blob())
+    }
+
+    fn module_btfs(&self) -> Result<Vec<ModuleBtf>> {
+        btf::modules(self).map(<[ModuleBtf]>::to_vec)
+    }
+
+    fn kernel_symbol(&self, name: &str) -> Result<Option<u64>> {
+        self.resources.symbol(name)
+    }
+
+    fn kernel_config(&self) -> Result<Arc<HashMap<String, String>>> {
+        self.resources.config()
     }
 
     fn detach_all(&self) {

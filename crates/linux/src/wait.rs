@@ -57,11 +57,17 @@ impl Waiter {
             return Ok(());
         }
         for ring in self.rings.drain(..) {
-            self.epoll.remove(maps::get(linux, ring)?.fd()).map_err(failed)?;
+            // Closing it has removed it as well.
+            let Ok(map) = maps::get(linux, ring) else { continue };
+            for readable in map.readable()? {
+                self.epoll.remove(readable).map_err(failed)?;
+            }
         }
         for ring in wanted {
             if !self.rings.contains(ring) {
-                self.epoll.add(maps::get(linux, *ring)?.fd(), RING).map_err(failed)?;
+                for readable in maps::get(linux, *ring)?.readable()? {
+                    self.epoll.add(readable, RING).map_err(failed)?;
+                }
                 self.rings.push(*ring);
             }
         }

@@ -1,12 +1,13 @@
 //! `bpf(2)`: maps. [`Map`] knows the sizes of keys and values, so that the kernel never reads or
 //! writes past a buffer of ours.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use super::Errno;
-use super::bpf::{Command, NAME_LEN, bpf, bpf_fd, object_name};
+use super::bpf::{Command, FLAG_TOKEN, NAME_LEN, bpf, bpf_fd, object_name};
+use super::{ENOTSUPP, Errno};
 
 /// What `BPF_MAP_CREATE` takes.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct MapAttr<'a> {
     pub(crate) name: &'a str,
     pub(crate) map_type: u32,
@@ -14,6 +15,16 @@ pub(crate) struct MapAttr<'a> {
     pub(crate) value_size: u32,
     pub(crate) max_entries: u32,
     pub(crate) flags: u32,
+    pub(crate) numa_node: u32,
+    pub(crate) inner: Option<BorrowedFd<'a>>,
+    pub(crate) btf: Option<BorrowedFd<'a>>,
+    pub(crate) key_type: u32,
+    pub(crate) value_type: u32,
+    /// For struct_ops: the value's type in the kernel's BTF or the module's.
+    pub(crate) kernel_value_type: u32,
+    pub(crate) module: Option<BorrowedFd<'a>>,
+    pub(crate) extra: u64,
+    pub(crate) token: Option<BorrowedFd<'a>>,
 }
 
 /// A map and the sizes of what it holds.
@@ -35,7 +46,18 @@ struct Create {
     inner_map_fd: u32,
     numa_node: u32,
     map_name: [u8; NAME_LEN],
+    map_ifindex: u32,
+    btf_fd: u32,
+    btf_key_type_id: u32,
+    btf_value_type_id: u32,
+    btf_vmlinux_value_type_id: u32,
+    map_extra: u64,
+    value_type_btf_obj_fd: i32,
+    map_token_fd: i32,
 }
+
+/// The types are those of a module (`BPF_F_VTYPE_BTF_OBJ_FD`).
+const FLAG_MODULE: u32 = 1 << 15;
 
 #[repr(C)]
 #[derive(Default)]
@@ -72,28 +94,60 @@ pub(crate) struct Found {
 impl Map {
     /// `BPF_MAP_CREATE`. `values` is how many values an element has: 1, or the possible CPUs.
     pub(crate) fn create(attr: &MapAttr<'_>, values: usize) -> Result<Map, Errno> {
+        let raw = |fd: Option<BorrowedFd<'_>>| fd.map_or(0, |fd| fd.as_raw_fd());
         let mut create = Create {
             map_type: attr.map_type,
             key_size: attr.key_size,
             value_size: attr.value_size,
             max_entries: attr.max_entries,
             map_flags: attr.flags,
+            inner_map_fd: raw(attr.inner) as u32,
+            numa_node: attr.numa_node,
             map_name: object_name(attr.name),
+            btf_fd: raw(attr.btf) as u32,
+            btf_key_type_id: attr.key_type,
+            btf_value_type_id: attr.value_type,
+            btf_vmlinux_value_type_id: attr.kernel_value_type,
+            map_extra: attr.extra,
+            value_type_btf_obj_fd: raw(attr.module),
+            map_token_fd: raw(attr.token),
             ..Create::default()
         };
+        if attr.module.is_some() {
+            create.map_flags |= FLAG_MODULE;
+        }
+        if attr.token.is_some() {
+            create.map_flags |= FLAG_TOKEN;
+        }
         // SAFETY: there are no pointers.
         let fd = unsafe { bpf_fd(Command::MapCreate, &mut create) }?;
-        let value_size = attr.value_size as usize;
+        let (key_size, value_size) = (attr.key_size as usize, attr.value_size as usize);
+        Ok(Map::sized(fd, key_size, value_size, attr.max_entries, values))
+    }
+
+    /// A map that somebody else has made. Its sizes are the kernel's answer, so that buffers made
+    /// by them are large enough.
+    pub(crate) fn open(fd: OwnedFd, values: usize) -> Result<Map, Errno> {
+        let about = super::object::map(fd.as_fd())?;
+        let (key_size, value_size) = (about.key_size as usize, about.value_size as usize);
+        Ok(Map::sized(fd, key_size, value_size, about.max_entries, values))
+    }
+
+    fn sized(
+        fd: OwnedFd,
+        key_size: usize,
+        value_size: usize,
+        max_entries: u32,
+        values: usize,
+    ) -> Map {
         // Per-CPU values are rounded up to eight bytes each (`bpf_map_value_size`,
         // `kernel/bpf/syscall.c`).
         let value_len =
             if values == 1 { value_size } else { value_size.next_multiple_of(8) * values };
-        let key_size = attr.key_size as usize;
-        Ok(Map { fd, key_size, value_len, max_entries: attr.max_entries })
+        Map { fd, key_size, value_len, max_entries }
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        use std::os::fd::AsFd;
         self.fd.as_fd()
     }
 
@@ -159,6 +213,23 @@ impl Map {
         unsafe { bpf(Command::MapDeleteElem, &mut attr) }.map(drop)
     }
 
+    /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`; `ENOENT` when there is none.
+    pub(crate) fn take(&self, key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.check_key(key)?;
+        let mut value = vec![0; self.value_len];
+        let mut attr = self.element(key, value.as_mut_ptr() as u64, 0);
+        // SAFETY: `key` has the map's key size and `value` room for all values of an element.
+        unsafe { bpf(Command::MapLookupAndDeleteElem, &mut attr) }?;
+        Ok(value)
+    }
+
+    /// `BPF_MAP_FREEZE`.
+    pub(crate) fn freeze(&self) -> Result<(), Errno> {
+        let mut attr = Element { map_fd: self.raw(), ..Element::default() };
+        // SAFETY: there are no pointers.
+        unsafe { bpf(Command::MapFreeze, &mut attr) }.map(drop)
+    }
+
     /// `BPF_MAP_GET_NEXT_KEY`; `ENOENT` after the last.
     pub(crate) fn next_key(&self, key: Option<&[u8]>) -> Result<Vec<u8>, Errno> {
         key.map_or(Ok(()), |key| self.check_key(key))?;
@@ -200,5 +271,55 @@ impl Map {
             Err(libc::ENOENT) => Ok(Found { count: attr.count as usize, end: true }),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// `BPF_MAP_UPDATE_BATCH`, or `BPF_MAP_DELETE_BATCH` without values: how many elements it did,
+    /// and why it stopped before the last.
+    fn change_batch(
+        &self,
+        command: Command,
+        keys: &[u8],
+        values: Option<&[u8]>,
+        flags: u64,
+    ) -> (usize, Result<(), Errno>) {
+        let count = keys.len() / self.key_size.max(1);
+        if self.key_size == 0
+            || values.is_some_and(|values| values.len() != count * self.value_len)
+            || keys.len() != count * self.key_size
+        {
+            return (0, Err(libc::EINVAL));
+        }
+        let mut attr = Batch {
+            keys: keys.as_ptr() as u64,
+            values: values.map_or(0, |values| values.as_ptr() as u64),
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+            map_fd: self.raw(),
+            elem_flags: flags,
+            ..Batch::default()
+        };
+        // SAFETY: `keys` and `values` have `count` of each and are only read.
+        let outcome = unsafe { bpf(command, &mut attr) }.map(drop);
+        // An error before the first element leaves the count as it was (`bpf_map_do_batch`).
+        let early = [libc::EINVAL, libc::EPERM, libc::ENOMEM, libc::EFAULT, ENOTSUPP];
+        let done = match outcome {
+            Err(errno) if early.contains(&errno) => 0,
+            _ => attr.count as usize,
+        };
+        (done.min(count), outcome)
+    }
+
+    /// `BPF_MAP_UPDATE_BATCH`: how many were stored, and why not all.
+    pub(crate) fn update_batch(
+        &self,
+        keys: &[u8],
+        values: &[u8],
+        flags: u64,
+    ) -> (usize, Result<(), Errno>) {
+        self.change_batch(Command::MapUpdateBatch, keys, Some(values), flags)
+    }
+
+    /// `BPF_MAP_DELETE_BATCH`: how many were there and are gone, and why not all.
+    pub(crate) fn delete_batch(&self, keys: &[u8]) -> (usize, Result<(), Errno>) {
+        self.change_batch(Command::MapDeleteBatch, keys, None, 0)
     }
 }

@@ -7,14 +7,24 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use super::{Errno, errno};
 
 /// A mapping that is unmapped when dropped.
-struct Mapping {
-    start: NonNull<u8>,
-    len: usize,
+pub(super) struct Mapping {
+    pub(super) start: NonNull<u8>,
+    pub(super) len: usize,
+}
+
+/// Bytes of a page.
+pub(super) fn page_size() -> usize {
+    // SAFETY: asks for a constant of the system.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
 impl Mapping {
     /// `mmap(2)`, shared; anonymous without a descriptor.
-    fn new(len: usize, write: bool, fd: Option<(BorrowedFd<'_>, i64)>) -> Result<Mapping, Errno> {
+    pub(super) fn new(
+        len: usize,
+        write: bool,
+        fd: Option<(BorrowedFd<'_>, i64)>,
+    ) -> Result<Mapping, Errno> {
         let protection = libc::PROT_READ | if write { libc::PROT_WRITE } else { 0 };
         let flags = libc::MAP_SHARED | if fd.is_none() { libc::MAP_ANONYMOUS } else { 0 };
         let (fd, offset) = fd.map_or((-1, 0), |(fd, offset)| (fd.as_raw_fd(), offset));
@@ -28,7 +38,7 @@ impl Mapping {
     }
 
     /// Keeps forked children from inheriting the mapping, and with it a reference to its map.
-    fn keep_from_children(&self) {
+    pub(super) fn keep_from_children(&self) {
         // SAFETY: the range is exactly this mapping. A failure only means that a child holds the
         // map a little longer.
         unsafe { libc::madvise(self.start.as_ptr().cast(), self.len, libc::MADV_DONTFORK) };
@@ -61,9 +71,9 @@ impl SharedFlags {
 
 /// A record's header: its length with two flags on top, then the distance to the buffer's start
 /// (`struct bpf_ringbuf_hdr`, `kernel/bpf/ringbuf.c`).
-const HEADER: usize = 8;
+pub(super) const HEADER: usize = 8;
 /// The producer still writes the record (`BPF_RINGBUF_BUSY_BIT`).
-const BUSY: u32 = 1 << 31;
+pub(super) const BUSY: u32 = 1 << 31;
 /// The producer gave the record up (`BPF_RINGBUF_DISCARD_BIT`).
 const DISCARD: u32 = 1 << 30;
 
@@ -81,8 +91,7 @@ impl RingBuffer {
     /// Maps the ring buffer map `fd` with `size` bytes of data.
     pub(crate) fn new(fd: BorrowedFd<'_>, size: u32) -> Result<RingBuffer, Errno> {
         let size = size as usize;
-        // SAFETY: asks for a constant of the system.
-        let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+        let page = page_size();
         if !size.is_power_of_two() || !size.is_multiple_of(page) {
             return Err(libc::EINVAL);
         }

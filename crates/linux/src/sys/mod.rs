@@ -3,18 +3,30 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod bpf;
+pub(crate) mod btf;
 pub(crate) mod fork;
+pub(crate) mod link;
 pub(crate) mod map;
 pub(crate) mod mapping;
+pub(crate) mod memory;
 pub(crate) mod mount;
+pub(crate) mod netlink;
+pub(crate) mod object;
 pub(crate) mod perf;
+pub(crate) mod perf_ring;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod prog;
+pub(crate) mod socket;
+pub(crate) mod user_ring;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
 /// An error number, as the C library has it.
 pub(crate) type Errno = i32;
+
+/// "Operation not supported", the kernel's own number that no C library knows.
+pub(crate) const ENOTSUPP: Errno = 524;
 
 /// What the last failed call of this thread left in `errno`.
 fn errno() -> Errno {

@@ -19,9 +19,9 @@ struct PerfEventAttr {
     flags: u64,
     wakeup_events: u32,
     bp_type: u32,
-    /// Or the path of a uprobe.
+    /// Or the path of a uprobe, the function of a kprobe.
     config1: u64,
-    /// Or the offset of a uprobe.
+    /// Or the offset of a probe.
     config2: u64,
 }
 
@@ -42,6 +42,11 @@ const IOC_DISABLE: libc::c_ulong = 0x2401;
 /// `_IOW('$', 8, __u32)`.
 const IOC_SET_BPF: libc::c_ulong = 0x4004_2408;
 
+/// `PERF_COUNT_SW_BPF_OUTPUT`.
+const SOFTWARE_BPF_OUTPUT: u64 = 10;
+/// `PERF_SAMPLE_RAW`.
+const SAMPLE_RAW: u64 = 1 << 10;
+
 /// Whose events, on which CPU: the `pid` and `cpu` of `perf_event_open(2)`.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
@@ -50,6 +55,8 @@ pub(crate) enum Target {
     Cpu(u32),
     /// One process, on every CPU.
     Process(u32),
+    /// One process, on one CPU.
+    ProcessOnCpu(u32, u32),
 }
 
 /// # Safety
@@ -59,6 +66,10 @@ unsafe fn open(mut attr: PerfEventAttr, target: Target) -> Result<OwnedFd, Errno
     let (pid, cpu) = match target {
         Target::Cpu(cpu) => (-1, i32::try_from(cpu).map_err(|_| libc::EINVAL)?),
         Target::Process(pid) => (i32::try_from(pid).map_err(|_| libc::ESRCH)?, -1),
+        Target::ProcessOnCpu(pid, cpu) => (
+            i32::try_from(pid).map_err(|_| libc::ESRCH)?,
+            i32::try_from(cpu).map_err(|_| libc::EINVAL)?,
+        ),
     };
     let attr: *const PerfEventAttr = &attr;
     let no_group = -1;
@@ -81,36 +92,63 @@ pub(crate) fn tracepoint(id: u64) -> Result<OwnedFd, Errno> {
     unsafe { open(attr, Target::Cpu(0)) }
 }
 
-/// The CPU clock of one CPU, every `nanoseconds` or so many times a second.
-pub(crate) fn cpu_clock(cpu: u32, period: u64, is_frequency: bool) -> Result<OwnedFd, Errno> {
+/// Any event, every so many or so many times a second.
+pub(crate) fn event(
+    event_type: u32,
+    config: u64,
+    period: u64,
+    is_frequency: bool,
+    target: Target,
+) -> Result<OwnedFd, Errno> {
     let attr = PerfEventAttr {
-        event_type: TYPE_SOFTWARE,
-        config: SOFTWARE_CPU_CLOCK,
+        event_type,
+        config,
         sample_period: period,
         flags: if is_frequency { FLAG_FREQ } else { 0 },
+        ..PerfEventAttr::default()
+    };
+    // `config1` and `config2` are pointers for probes alone, and null.
+    // SAFETY: there are no pointers.
+    unsafe { open(attr, target) }
+}
+
+/// The CPU clock of one CPU, every `nanoseconds` or so many times a second.
+pub(crate) fn cpu_clock(cpu: u32, period: u64, is_frequency: bool) -> Result<OwnedFd, Errno> {
+    event(TYPE_SOFTWARE, SOFTWARE_CPU_CLOCK, period, is_frequency, Target::Cpu(cpu))
+}
+
+/// What programs on one CPU write by `bpf_perf_event_output`.
+pub(crate) fn bpf_output(cpu: u32) -> Result<OwnedFd, Errno> {
+    let attr = PerfEventAttr {
+        event_type: TYPE_SOFTWARE,
+        config: SOFTWARE_BPF_OUTPUT,
+        sample_period: 1,
+        sample_type: SAMPLE_RAW,
+        wakeup_events: 1,
         ..PerfEventAttr::default()
     };
     // SAFETY: there are no pointers.
     unsafe { open(attr, Target::Cpu(cpu)) }
 }
 
-/// An instruction of a file, or the return of the function that starts there. `event_type` and
-/// `config` are what sysfs says of the `uprobe` event source.
-pub(crate) fn uprobe(
+/// An instruction of a file or of a kernel function (then `name` is its name), or the return of
+/// the function that starts there. `event_type` and `config` are what sysfs says of the event
+/// sources `uprobe` and `kprobe`.
+pub(crate) fn probe(
     event_type: u32,
     config: u64,
-    path: &CStr,
+    name: &CStr,
     offset: u64,
     target: Target,
 ) -> Result<OwnedFd, Errno> {
     let attr = PerfEventAttr {
         event_type,
         config,
-        config1: path.as_ptr() as u64,
+        config1: name.as_ptr() as u64,
         config2: offset,
         ..PerfEventAttr::default()
     };
-    // SAFETY: `path` is a C string that outlives the call.
+    // SAFETY: `name` is a C string that outlives the call.
     unsafe { open(attr, target) }
 }
 
