@@ -1,6 +1,7 @@
 //! The typed commands of `bpf(2)`.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -561,6 +562,12 @@ pub trait Kernel {
     ) -> Result<usize> {
         let _ = (map, each);
         Err(unsupported("perf buffers"))
+    }
+    /// A descriptor that becomes readable when a ring or perf buffer has records, for `poll(2)` and
+    /// whatever waits for many things at once. It is the caller's.
+    fn records_ready(&self, map: MapFd) -> Result<OwnedFd> {
+        let _ = map;
+        Err(unsupported("waiting for the records of one map"))
     }
     /// Takes every record that is ready out of a ring buffer, in order. Returns how many.
     fn ringbuf_consume(&self, map: MapFd, each: &mut dyn FnMut(&[u8])) -> Result<usize>;
