@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use bombus_isa::Insn;
+use bombus_platform::AttachType;
 use bombus_spec::{Extern, MapRole, MapSpec, ObjectSpec, ProgramSpec, Reference, Slot};
 
 /// Everything in it, without the types.
@@ -122,13 +123,15 @@ fn hex(bytes: &[u8]) -> String {
 fn dump_program(out: &mut String, spec: &ObjectSpec, program: &ProgramSpec) {
     let _ = write!(
         out,
-        "program {}: SEC(\"{}\") {}, {}, license {:?}",
+        "program {}: SEC(\"{}\") {}, license {:?}",
         program.name,
         program.section,
         program.prog_type.name(),
-        program.attach_type.name(),
         program.license
     );
+    if program.attach_type != AttachType::NONE {
+        let _ = write!(out, ", at {}", program.attach_type.name());
+    }
     if program.flags != 0 {
         let _ = write!(out, ", flags {:#x}", program.flags);
     }

@@ -1,0 +1,121 @@
+//! Sources in C, what clang makes of them, and what that specifies.
+//!
+//! `tests/objects/NAME.c` is the source, `NAME.o` the object that clang 19 makes of it (it is there
+//! so that nobody needs clang), `NAME.txt` what it specifies. Those in `tests/refused` are refused
+//! with the text in `NAME.txt`. `BLESS=1` writes objects, if there is a clang, and texts.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+const CLANG: &str = "clang-19";
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    for dir in ["objects", "refused"] {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(dir);
+        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            if path.extension().is_some_and(|extension| extension == "c") {
+                let name = path.strip_prefix(dir.parent().unwrap_or(&dir)).unwrap_or(&path);
+                let name = name.with_extension("").display().to_string();
+                let source = path.clone();
+                trials.push(Trial::test(name.clone(), move || specifies(&source)));
+                trials.push(Trial::test(format!("{name} (compiled)"), move || compiled(&path)));
+            }
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn bless() -> bool {
+    std::env::var_os("BLESS").is_some()
+}
+
+/// The committed object specifies the text.
+fn specifies(source: &Path) -> Result<(), Failed> {
+    let path = source.with_extension("o");
+    if bless()
+        && let Some(object) = compile(source)?
+    {
+        fs::write(&path, object)?;
+    }
+    let text = text(source, &fs::read(&path).map_err(|error| format!("{path:?}: {error}"))?);
+    let expected = source.with_extension("txt");
+    if bless() {
+        fs::write(&expected, &text)?;
+    }
+    compare(&expected, &text)
+}
+
+/// So does what the compiler makes of the source here and now.
+fn compiled(source: &Path) -> Result<(), Failed> {
+    match compile(source)? {
+        Some(object) => compare(&source.with_extension("txt"), &text(source, &object)),
+        None => {
+            println!("skipped: {CLANG} is not installed");
+            Ok(())
+        }
+    }
+}
+
+fn compile(source: &Path) -> Result<Option<Vec<u8>>, Failed> {
+    let text = fs::read_to_string(source)?;
+    let flags = text.lines().next().and_then(|line| line.strip_prefix("/* clang: "));
+    let flags = flags.map_or("-O2 -g -mcpu=v3", |flags| flags.trim_end_matches(" */"));
+    let file: PathBuf = source.file_name().unwrap_or_default().into();
+    let output = Command::new(CLANG)
+        .current_dir(source.parent().unwrap_or(Path::new(".")))
+        .args(["-target", "bpf", "-c", "-o", "-", "-Wno-unknown-attributes"])
+        .arg("-fdebug-compilation-dir=.")
+        .args(flags.split(' '))
+        .arg(file)
+        .output();
+    let Ok(output) = output else { return Ok(None) };
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    let stripped = strip(output.stdout);
+    Ok(Some(stripped))
+}
+
+/// Without DWARF, which nothing here reads and which is most of the file.
+fn strip(object: Vec<u8>) -> Vec<u8> {
+    let path = std::env::temp_dir().join(format!(
+        "bombus-object-{}-{:?}.o",
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    let stripped = fs::write(&path, &object).ok().and_then(|()| {
+        let status = Command::new("llvm-strip-19").arg("-g").arg(&path).status().ok()?;
+        status.success().then(|| fs::read(&path).ok()).flatten()
+    });
+    let _ = fs::remove_file(&path);
+    stripped.unwrap_or(object)
+}
+
+fn text(source: &Path, object: &[u8]) -> String {
+    let name = source.with_extension("bpf.o");
+    match bombus_object::open_named(object, &name.display().to_string()) {
+        Ok(spec) => support::dump(&spec),
+        Err(error) => format!("refused: {error}\n"),
+    }
+}
+
+fn compare(path: &Path, text: &str) -> Result<(), Failed> {
+    let expected = fs::read_to_string(path).map_err(|error| format!("{path:?}: {error}"))?;
+    let refused = path.parent().is_some_and(|dir| dir.ends_with("refused"));
+    if text.starts_with("refused") != refused {
+        return Err(text.into());
+    }
+    if text == expected {
+        return Ok(());
+    }
+    let line = text.lines().zip(expected.lines()).position(|(ours, theirs)| ours != theirs);
+    Err(format!("{path:?} differs at line {:?}:\n{text}", line.map(|line| line + 1)).into())
+}

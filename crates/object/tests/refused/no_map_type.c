@@ -1,0 +1,5 @@
+#include "../objects/bpf.h"
+
+struct {
+	__uint(max_entries, 1);
+} map SEC(".maps");

@@ -1,0 +1,7 @@
+#include "../objects/bpf.h"
+
+SEC("xdp")
+static int program(void *context)
+{
+	return 0;
+}

@@ -1,0 +1,7 @@
+#include "../objects/bpf.h"
+
+SEC("xpd")
+int program(void *context)
+{
+	return 0;
+}
