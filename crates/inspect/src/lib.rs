@@ -24,10 +24,19 @@ pub use extras::Extras;
 pub use source::prototype;
 pub use symbols::Symbols;
 
-/// Bytes as two hexadecimal digits each.
+/// Bytes as two hexadecimal digits each: a wider gap after eight, a new line after sixteen.
 pub fn hex(bytes: &[u8], separator: &str) -> String {
-    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.join(separator)
+    let mut text = String::with_capacity(bytes.len() * 3);
+    for (index, byte) in bytes.iter().enumerate() {
+        text += match index {
+            0 => "",
+            index if index % 16 == 0 => "\n",
+            index if index % 8 == 0 => "  ",
+            _ => separator,
+        };
+        text += &format!("{byte:02x}");
+    }
+    text
 }
 
 /// Bytes as bpftool has them in JSON: `["0x01","0xff"]`.

@@ -21,8 +21,7 @@ use output::{Failed, Output};
 use words::Words;
 
 /// What the command line asks for.
-pub(crate) struct Request {
-    group: String,
+struct Request {
     command: String,
     words: Vec<OsString>,
     options: Options,
@@ -30,7 +29,7 @@ pub(crate) struct Request {
 
 /// What every command takes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Options {
+struct Options {
     json: bool,
     pretty: bool,
     pins: bool,
@@ -43,7 +42,7 @@ pub(crate) struct Options {
 
 impl Request {
     /// From what the parser made of a group's name and what follows it.
-    pub(crate) fn new(group: &str, matches: &ArgMatches) -> Request {
+    fn new(group: &str, matches: &ArgMatches) -> Request {
         let first = table::GROUPS.iter().find(|each| each.name == group);
         let (command, inner) = match matches.subcommand() {
             Some((command, inner)) => (command.to_owned(), inner),
@@ -51,7 +50,6 @@ impl Request {
         };
         let words = inner.try_get_many::<OsString>("words").ok().flatten();
         Request {
-            group: group.to_owned(),
             command,
             words: words.into_iter().flatten().cloned().collect(),
             options: Options {
@@ -66,6 +64,26 @@ impl Request {
     }
 }
 
+/// Says what is wrong with a command line, and ends the process; with bpftool's status where the
+/// command is one of bpftool's.
+pub(crate) fn refuse(error: clap::Error) -> ! {
+    let group = std::env::args().nth(1).unwrap_or_default();
+    if !error.use_stderr() || !table::has(&group) {
+        error.exit();
+    }
+    let json =
+        std::env::args().any(|word| matches!(word.as_str(), "-j" | "--json" | "-p" | "--pretty"));
+    if json {
+        let text = error.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        let message = line.strip_prefix("error: ").unwrap_or(line);
+        crate::print(&format!("{}\n", serde_json::json!({ "error": message })));
+    } else {
+        eprint!("{error}");
+    }
+    std::process::exit(255)
+}
+
 /// What the commands work with.
 struct Tool {
     linux: Linux,
@@ -73,13 +91,13 @@ struct Tool {
 }
 
 /// Carries out a command, and prints what comes of it.
-pub(crate) fn run(request: Request) -> ExitCode {
-    let Request { group, command, words, options } = request;
+pub(crate) fn run(group: &str, matches: &ArgMatches) -> ExitCode {
+    let Request { command, words, options } = Request::new(group, matches);
     let form = output::Form { json: options.json, pretty: options.pretty };
     let outcome = Linux::new().map_err(Failed::from).and_then(|linux| {
         let tool = Tool { linux, options };
         let words = Words::new(&command, words)?;
-        match group.as_str() {
+        match group {
             "prog" => prog::run(&tool, &command, words),
             "map" => map::run(&tool, &command, words),
             "link" => link::run(&tool, &command, words),

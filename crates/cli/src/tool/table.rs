@@ -90,6 +90,11 @@ pub(crate) const GROUPS: &[Group] = &[
     },
 ];
 
+/// Whether this is the name of a group.
+pub(crate) fn has(name: &str) -> bool {
+    GROUPS.iter().any(|group| group.name == name)
+}
+
 /// The table as commands for the parser.
 pub(crate) fn commands() -> impl Iterator<Item = Command> {
     GROUPS.iter().map(|group| {

@@ -1,0 +1,105 @@
+//! Objects to look at: a BPF file system with maps of many kinds, and a script that runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::oracle::{bombus, run};
+
+/// A directory of its own, which becomes a BPF file system when the first map is made. It is gone
+/// with everything in it when this is dropped.
+pub(crate) struct Pins(PathBuf);
+
+impl Pins {
+    pub(crate) fn new() -> Result<Pins, String> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bombus-tool-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).map_err(|error| error.to_string())?;
+        Ok(Pins(path))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0.join(name).to_string_lossy().into_owned()
+    }
+
+    /// Makes a map: name, type, bytes of key and value, entries, and what else it takes.
+    pub(crate) fn map(
+        &self,
+        name: &str,
+        kind: &str,
+        sizes: [u32; 3],
+        more: &[&str],
+    ) -> Result<String, String> {
+        let path = self.path(name);
+        let [key, value, entries] = sizes.map(|size| size.to_string());
+        let mut words = vec!["map", "create", &path, "type", kind, "entries", &entries];
+        words.extend(["name", name]);
+        // A size of 0 is not written.
+        for (size, word) in [(&key, "key"), (&value, "value")] {
+            if size != "0" {
+                words.extend([word, size]);
+            }
+        }
+        words.extend(more);
+        run(&words)?;
+        Ok(path)
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).stderr(Stdio::null()).status();
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A script that runs until this is dropped.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Starts a script, and waits until it has this many links.
+    pub(crate) fn new(script: &str, links: usize) -> Result<Running, String> {
+        let child = bombus()
+            .args(["--kernel", "linux", "-q", "-e", script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let running = Running(child);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while running.ids("link_id").len() < links {
+            if Instant::now() > deadline {
+                return Err(format!("the script has {} links", running.ids("link_id").len()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(running)
+    }
+
+    /// The ids of what it holds open: `prog_id`, `map_id`, `link_id`.
+    pub(crate) fn ids(&self, key: &str) -> Vec<u32> {
+        let directory = Path::new("/proc").join(self.0.id().to_string()).join("fdinfo");
+        let files = fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut ids: Vec<u32> = files
+            .filter_map(|file| {
+                let text = fs::read_to_string(file.path()).ok()?;
+                let line = text.lines().find(|line| line.starts_with(&format!("{key}:")))?;
+                line.split_whitespace().nth(1)?.parse().ok()
+            })
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
