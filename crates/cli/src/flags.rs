@@ -10,7 +10,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::failure::Failure;
-use crate::top;
+use crate::{tool, top};
 
 /// Stages that `-d` shows.
 pub(crate) const STAGES: [&str; 6] = ["ast", "ir", "bytecode", "plan", "verifier", "all"];
@@ -95,6 +95,9 @@ const SUBCOMMANDS: [Subcommand; 1] = [(top::command, top::run)];
 
 /// Carries out a subcommand.
 pub(crate) fn carry_out(name: &str, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    if tool::table::has(name) {
+        return Ok(tool::run(name, matches));
+    }
     let found = SUBCOMMANDS.iter().find(|(command, _)| command().get_name() == name);
     let (_, run) = found.ok_or_else(|| Failure::new(format!("there is no subcommand {name}")))?;
     run(matches)
@@ -129,6 +132,7 @@ pub(crate) fn command() -> Command {
         // A subcommand's word is one as the first argument only; elsewhere it is a script's
         // parameter.
         .subcommands(SUBCOMMANDS.iter().map(|(command, _)| command()))
+        .subcommands(tool::table::commands())
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .arg(
@@ -241,7 +245,7 @@ pub(crate) fn command() -> Command {
 impl Request {
     /// What the arguments ask for. Prints and ends the process for `--help` and for mistakes.
     pub(crate) fn from_args() -> Request {
-        let matches = command().get_matches();
+        let matches = command().try_get_matches().unwrap_or_else(|error| tool::refuse(error));
         Request::from_matches(&matches).unwrap_or_else(|message| {
             command().error(clap::error::ErrorKind::MissingRequiredArgument, message).exit()
         })
@@ -371,6 +375,7 @@ mod tests {
             _ => None,
         };
         assert_eq!(subcommand(&["top", "--once"]).as_deref(), Some("top"));
+        assert_eq!(subcommand(&["prog", "show", "-p"]).as_deref(), Some("prog"));
         assert_eq!(trace(&["-e", "BEGIN {}", "top"]).params, ["top"]);
         assert_eq!(trace(&["script.bt", "top"]).params, ["top"]);
         assert_eq!(trace(&["./top"]).params, [""; 0]);

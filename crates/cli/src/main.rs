@@ -11,6 +11,7 @@ mod info;
 mod listing;
 mod script;
 mod settings;
+mod tool;
 mod top;
 mod trace;
 mod words;
