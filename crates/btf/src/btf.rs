@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use crate::kind::Word;
 use crate::names::{self, NameIndex};
 use crate::{HEADER_SIZE, Kind, MAGIC, TypeId, VERSION};
 
@@ -90,8 +91,7 @@ pub struct Btf {
     /// The offset of the first string that is its own.
     first_string: u32,
     base: Option<Arc<Btf>>,
-    types_by_name: Arc<OnceLock<NameIndex>>,
-    functions_by_name: Arc<OnceLock<NameIndex>>,
+    by_name: Arc<OnceLock<NameIndex>>,
 }
 
 impl fmt::Debug for Btf {
@@ -133,8 +133,7 @@ impl Btf {
             first_id,
             first_string,
             base,
-            types_by_name: Arc::default(),
-            functions_by_name: Arc::default(),
+            by_name: Arc::default(),
             data,
         })
     }
@@ -187,7 +186,7 @@ impl Btf {
         while offset < btf.first_string {
             btf = btf.base.as_deref()?;
         }
-        btf.own_strings().get((offset - btf.first_string) as usize..)
+        btf.string_table().get((offset - btf.first_string) as usize..)
     }
 
     /// The string that starts at `offset` as a name; empty when there is none.
@@ -208,79 +207,82 @@ impl Btf {
 
     /// The first type of this kind and name; the base's come first.
     pub fn find(&self, kind: Kind, name: &str) -> Option<TypeId> {
-        self.named(name, kind == Kind::Func).find(|&id| self.kind(id) == Some(kind))
-    }
-
-    /// All types of this name, in order, whatever kind they are: functions, or all but functions.
-    fn named(&self, name: &str, functions: bool) -> impl Iterator<Item = TypeId> {
-        self.namesakes(names::essential(name), functions)
-            .filter(move |&id| self.record(id).is_some_and(|record| self.is_at(record.name, name)))
+        self.namesakes(names::essential(name)).find(|&id| {
+            self.record(id).is_some_and(|record| {
+                record.kind == kind && self.string(record.name) == Some(name.as_bytes())
+            })
+        })
     }
 
     /// All types of this name, leaving out what follows a triple underscore in theirs, in order
     /// of their numbers from those of the base on.
-    pub(crate) fn flavors(&self, essential: &str, functions: bool) -> impl Iterator<Item = TypeId> {
-        self.namesakes(essential, functions)
-            .filter(move |&id| names::essential(self.name(id)) == essential)
+    pub(crate) fn flavors(&self, essential: &str) -> impl Iterator<Item = TypeId> {
+        self.namesakes(essential).filter(move |&id| names::essential(self.name(id)) == essential)
     }
 
     /// Types that may have this essential name.
-    fn namesakes(&self, essential: &str, functions: bool) -> impl Iterator<Item = TypeId> {
+    fn namesakes(&self, essential: &str) -> impl Iterator<Item = TypeId> {
         let hash = names::hash(essential);
         let mut levels: Vec<&Btf> =
             std::iter::successors(Some(self), |btf| btf.base.as_deref()).collect();
         levels.reverse();
-        levels.into_iter().flat_map(move |btf| btf.name_index(functions).ids(hash)).map(TypeId)
+        levels.into_iter().flat_map(move |btf| btf.name_index().ids(hash)).map(TypeId)
     }
 
-    fn name_index(&self, functions: bool) -> &NameIndex {
-        let cell = if functions { &self.functions_by_name } else { &self.types_by_name };
-        cell.get_or_init(|| {
+    fn name_index(&self) -> &NameIndex {
+        self.by_name.get_or_init(|| {
             let types = &self.bytes()[self.types.clone()];
-            let strings = self.own_strings();
-            let named = self.index.iter().zip(self.first_id..).filter_map(|(&at, id)| {
-                let name = u32_at(types, at as usize)?;
-                let kind = *types.get(at as usize + 7)? & 0x1f;
-                if name == 0 || (kind == Kind::Func as u8) != functions {
-                    return None;
-                }
-                let name = match name.checked_sub(self.first_string) {
-                    Some(own) => strings.get(own as usize..)?,
-                    None => self.strings_from(name)?,
+            let strings = self.string_table();
+            let mut named = Vec::with_capacity(self.index.len());
+            for (&at, id) in self.index.iter().zip(self.first_id..) {
+                let offset = u32_at(types, at as usize).unwrap_or_default();
+                let name = match offset.checked_sub(self.first_string) {
+                    _ if offset == 0 => None,
+                    Some(own) => strings.get(own as usize..),
+                    None => self.strings_from(offset),
                 };
-                Some((names::essential_hash(name.get(..MAX_NAME).unwrap_or(name)), id))
-            });
-            NameIndex::new(named)
+                named.extend(name.map(|name| (names::stored_hash(name), id)));
+            }
+            NameIndex::new(&named)
         })
-    }
-
-    /// Whether the string at `offset` is `name`.
-    fn is_at(&self, offset: u32, name: &str) -> bool {
-        self.string(offset) == Some(name.as_bytes())
     }
 
     /// A type as it stands in the blob.
     pub(crate) fn record(&self, id: TypeId) -> Option<Record<'_>> {
-        let mut btf = self;
-        while id.0 < btf.first_id {
-            btf = btf.base.as_deref()?;
-        }
-        let at = *btf.index.get((id.0 - btf.first_id) as usize)? as usize;
-        Record::at(btf.bytes().get(btf.types.start + at..btf.types.end)?)
+        self.view().record(id)
     }
 
-    fn own_strings(&self) -> &[u8] {
-        &self.bytes()[self.strings.clone()]
+    /// The tables as slices.
+    pub(crate) fn view(&self) -> View<'_> {
+        View { btf: self, types: &self.bytes()[self.types.clone()] }
     }
 
     /// Its own table of strings.
     pub(crate) fn string_table(&self) -> &[u8] {
-        self.own_strings()
+        &self.bytes()[self.strings.clone()]
     }
 
     /// The offset after that of the last string.
     pub(crate) fn strings_end(&self) -> u32 {
         self.first_string + self.strings.len() as u32
+    }
+}
+
+/// A blob whose bytes need not be asked for again: for those who look at all types.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    btf: &'a Btf,
+    types: &'a [u8],
+}
+
+impl<'a> View<'a> {
+    /// A type as it stands in the blob.
+    pub(crate) fn record(&self, id: TypeId) -> Option<Record<'a>> {
+        if id.0 < self.btf.first_id {
+            return self.btf.base.as_deref()?.record(id);
+        }
+        let at = *self.btf.index.get((id.0 - self.btf.first_id) as usize)? as usize;
+        Record::at(self.types.get(at..)?)
     }
 }
 
@@ -325,6 +327,37 @@ impl<'a> Record<'a> {
     /// The word of `extra` at this place.
     pub(crate) fn word(&self, index: usize) -> u32 {
         u32_at(self.extra, index * 4).unwrap_or_default()
+    }
+
+    /// Type, bit offset and bits of a bit field of each member of a structure or union.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (TypeId, u32, u8)> + use<'a> {
+        let flag = self.flag;
+        self.extra.chunks_exact(12).filter_map(move |member| {
+            let (ty, offset) = (u32_at(member, 4)?, u32_at(member, 8)?);
+            let (offset, bits) =
+                if flag { (offset & 0xff_ffff, (offset >> 24) as u8) } else { (offset, 0) };
+            Some((TypeId(ty), offset, bits))
+        })
+    }
+
+    /// Type of each argument of a prototype.
+    pub(crate) fn params(&self) -> impl Iterator<Item = TypeId> + use<'a> {
+        self.extra.chunks_exact(8).filter_map(|param| Some(TypeId(u32_at(param, 4)?)))
+    }
+
+    /// Calls `visit` with each type that it refers to.
+    pub(crate) fn for_each_type(&self, mut visit: impl FnMut(TypeId)) {
+        if self.kind.third() == Word::Type {
+            visit(TypeId(self.size_or_type));
+        }
+        match self.kind {
+            Kind::Struct | Kind::Union => self.members().for_each(|(ty, ..)| visit(ty)),
+            Kind::FuncProto => self.params().for_each(visit),
+            kind => {
+                let words = kind.extra_words(self.count.into()).zip(self.words());
+                words.filter(|(word, _)| *word == Word::Type).for_each(|(_, ty)| visit(TypeId(ty)));
+            }
+        }
     }
 
     /// All words of `extra`.

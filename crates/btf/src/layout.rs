@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::btf::{Record, View};
 use crate::{Btf, Kind, Type, TypeId};
 
 /// Bytes of a pointer on the machines that BPF runs on.
@@ -80,14 +81,14 @@ impl Btf {
 
 /// Finds alignments, each once.
 pub(crate) struct Alignments<'a> {
-    btf: &'a Btf,
+    types: View<'a>,
     /// Of structures and unions; `None` while it is being found.
     known: HashMap<TypeId, Option<u32>>,
 }
 
 impl<'a> Alignments<'a> {
     pub(crate) fn new(btf: &'a Btf) -> Alignments<'a> {
-        Alignments { btf, known: HashMap::new() }
+        Alignments { types: btf.view(), known: HashMap::new() }
     }
 
     pub(crate) fn of(&mut self, id: TypeId) -> Option<u32> {
@@ -95,10 +96,9 @@ impl<'a> Alignments<'a> {
     }
 
     fn nested(&mut self, id: TypeId, depth: u32) -> Option<u32> {
-        let btf = self.btf;
         let mut id = id;
         for _ in 0..MAX_CHAIN {
-            let record = btf.record(id)?;
+            let record = self.types.record(id)?;
             id = match record.kind {
                 Kind::Int | Kind::Enum | Kind::Enum64 | Kind::Float => {
                     return Some(record.size_or_type.min(POINTER_SIZE)).filter(|&align| align != 0);
@@ -107,14 +107,14 @@ impl<'a> Alignments<'a> {
                 Kind::Array => TypeId(record.word(0)),
                 Kind::Typedef => TypeId(record.size_or_type),
                 kind if kind.is_modifier() => TypeId(record.size_or_type),
-                Kind::Struct | Kind::Union => return self.composite(id, depth),
+                Kind::Struct | Kind::Union => return self.composite(id, &record, depth),
                 _ => return None,
             };
         }
         None
     }
 
-    fn composite(&mut self, id: TypeId, depth: u32) -> Option<u32> {
+    fn composite(&mut self, id: TypeId, record: &Record<'a>, depth: u32) -> Option<u32> {
         if let Some(known) = self.known.get(&id) {
             return *known;
         }
@@ -122,21 +122,36 @@ impl<'a> Alignments<'a> {
             return None;
         }
         self.known.insert(id, None);
-        let (Type::Struct(composite) | Type::Union(composite)) = self.btf.ty(id)? else {
-            return None;
-        };
         let mut largest = 1;
         let mut packed = false;
-        for member in composite.members {
-            let align = self.nested(member.ty, depth + 1)?;
+        for (ty, bit_offset, bit_size) in record.members() {
+            let align = self.nested(ty, depth + 1)?;
             largest = largest.max(align);
-            packed |=
-                member.bit_size == 0 && u64::from(member.bit_offset) % (8 * u64::from(align)) != 0;
+            packed |= bit_size == 0 && !is_aligned(bit_offset, align);
         }
         // A size that is no multiple of the alignment is a packed structure's, too.
-        packed |= composite.size % largest != 0;
+        packed |= !record.size_or_type.is_multiple_of(largest);
         let align = if packed { 1 } else { largest };
         self.known.insert(id, Some(align));
         Some(align)
     }
+
+    /// Whether a member of a structure is not where its alignment puts it, or the structure's size
+    /// is no multiple of the largest alignment.
+    pub(crate) fn is_packed(&mut self, id: TypeId) -> bool {
+        let Some(record) = self.types.record(id) else { return false };
+        let mut largest = 1;
+        for (ty, bit_offset, bit_size) in record.members() {
+            let align = self.of(ty).unwrap_or(1);
+            if bit_size == 0 && !is_aligned(bit_offset, align) {
+                return true;
+            }
+            largest = largest.max(align);
+        }
+        !record.size_or_type.is_multiple_of(largest)
+    }
+}
+
+fn is_aligned(bit_offset: u32, align: u32) -> bool {
+    u64::from(bit_offset).is_multiple_of(8 * u64::from(align))
 }

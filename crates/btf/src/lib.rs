@@ -7,6 +7,7 @@
 
 mod btf;
 mod builder;
+pub mod c_dump;
 mod ext;
 mod info;
 pub mod json;

@@ -6,56 +6,83 @@
 /// The name without its flavor: what stands before the last triple underscore that has another
 /// character on both sides.
 pub fn essential(name: &str) -> &str {
-    let bytes = name.as_bytes();
-    let separator = bytes
+    // What follows is an underscore or nothing, so this is a character's end.
+    &name[..essential_len(name.as_bytes())]
+}
+
+fn essential_len(name: &[u8]) -> usize {
+    let separator = name
         .windows(5)
         .rposition(|window| window[0] != b'_' && &window[1..4] == b"___" && window[4] != b'_');
-    // The byte after it is an underscore, so this is a character's end.
-    separator.map_or(name, |at| &name[..=at])
+    separator.map_or(name.len(), |at| at + 1)
 }
 
-/// FNV-1a, 64 bits.
-const START: u64 = 0xcbf2_9ce4_8422_2325;
-const PRIME: u64 = 0x0100_0000_01b3;
-
-fn step(hash: u64, byte: u8) -> u64 {
-    (hash ^ u64::from(byte)).wrapping_mul(PRIME)
-}
-
-fn fold(hash: u64) -> u32 {
-    (hash ^ (hash >> 32)) as u32
-}
+/// How many bytes of a name make its hash. Names that agree so far are told apart by comparing them.
+const HASHED: usize = 32;
 
 /// A hash of a name that has no flavor, or has lost it.
 pub(crate) fn hash(essential: &str) -> u32 {
-    fold(essential.bytes().fold(START, step))
+    fold(start(essential.as_bytes()))
 }
 
-/// The hash of the essential name of a name that ends at a zero byte, or with the bytes. In one go,
-/// because an index asks for tens of thousands.
-pub(crate) fn essential_hash(bytes: &[u8]) -> u32 {
-    let mut hash = START;
-    let mut result = None;
-    // The hash before the run of underscores that is being read, and its length.
-    let (mut before, mut run) = (hash, usize::MAX);
-    for &byte in bytes {
-        if byte == b'_' {
-            if run == 0 {
-                before = hash;
-            }
-            run = run.saturating_add(1);
-        } else {
-            if byte == 0 {
-                break;
-            }
-            if run == 3 {
-                result = Some(before);
-            }
-            run = 0;
+/// The hash of the essential name of what `table` starts with: a string up to its zero byte, in a
+/// table of strings. An index asks for tens of thousands, so this looks at sixteen bytes at a time.
+pub(crate) fn stored_hash(table: &[u8]) -> u32 {
+    let mut words = start(table);
+    let mut ended = false;
+    let mut look_closer = false;
+    for word in &mut words {
+        if ended {
+            *word = 0;
+            continue;
         }
-        hash = step(hash, byte);
+        let zeros = zero_bytes(*word);
+        if zeros != 0 {
+            // The flag is the top bit of the zero byte; what is below that byte stays.
+            *word &= (1 << (zeros.trailing_zeros() - 7)) - 1;
+            ended = true;
+        }
+        // Three underscores in a row, or one at the end that others may follow.
+        let underscores = zero_bytes(*word ^ UNDERSCORES);
+        look_closer |= underscores & (underscores >> 8) & (underscores >> 16) != 0;
+        look_closer |= underscores >> 127 != 0;
     }
-    fold(result.unwrap_or(hash))
+    if look_closer {
+        let name = table.split(|&byte| byte == 0).next().unwrap_or_default();
+        let name = name.get(..MAX_FLAVORED).unwrap_or(name);
+        return fold(start(&name[..essential_len(name)]));
+    }
+    fold(words)
+}
+
+/// Names longer than this are not searched for flavors.
+const MAX_FLAVORED: usize = 4096;
+
+const UNDERSCORES: u128 = u128::from_le_bytes([b'_'; 16]);
+
+/// The first bytes, with zeros after them if there are not enough.
+fn start(bytes: &[u8]) -> [u128; HASHED / 16] {
+    let mut padded = [0; HASHED];
+    match bytes.first_chunk() {
+        Some(chunk) => padded = *chunk,
+        None => padded[..bytes.len()].copy_from_slice(bytes),
+    }
+    let (one, other) = padded.split_at(16);
+    [one, other].map(|word| u128::from_le_bytes(word.try_into().unwrap_or_default()))
+}
+
+/// The top bit of each byte that is zero.
+fn zero_bytes(word: u128) -> u128 {
+    const LOW: u128 = u128::from_le_bytes([0x7f; 16]);
+    !(((word & LOW) + LOW) | word | LOW)
+}
+
+fn fold(words: [u128; HASHED / 16]) -> u32 {
+    let halves = words.into_iter().flat_map(|word| [word as u64, (word >> 64) as u64]);
+    let hash = halves.fold(0_u64, |hash, word| {
+        (hash.rotate_left(29) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    });
+    (hash >> 32) as u32
 }
 
 /// Numbers of types by the hash of their name.
@@ -67,12 +94,11 @@ pub(crate) struct NameIndex {
 
 impl NameIndex {
     /// Of pairs of hash and number. The numbers keep their order.
-    pub(crate) fn new(named: impl Iterator<Item = (u32, u32)>) -> NameIndex {
-        let named: Vec<(u32, u32)> = named.collect();
+    pub(crate) fn new(named: &[(u32, u32)]) -> NameIndex {
         let buckets = named.len().next_power_of_two();
         let mut starts = vec![0_u32; buckets + 1];
         let bucket = |hash: u32| hash as usize & (buckets - 1);
-        for &(hash, _) in &named {
+        for &(hash, _) in named {
             starts[bucket(hash) + 1] += 1;
         }
         for at in 1..starts.len() {
@@ -80,7 +106,7 @@ impl NameIndex {
         }
         let mut next = starts.clone();
         let mut ids = vec![0; named.len()];
-        for (hash, id) in named {
+        for &(hash, id) in named {
             let next = &mut next[bucket(hash)];
             ids[*next as usize] = id;
             *next += 1;
@@ -98,7 +124,7 @@ impl NameIndex {
 
 #[cfg(test)]
 mod tests {
-    use super::{essential, essential_hash, hash};
+    use super::{essential, hash, stored_hash};
 
     #[test]
     fn flavors() {
@@ -111,10 +137,17 @@ mod tests {
             ("a___", "a___"),
             ("a___b_", "a"),
             ("", ""),
+            ("a_name_of_thirty_two_bytes_or_so___x", "a_name_of_thirty_two_bytes_or_so"),
+            (
+                "a_name_that_is_longer_than_what_is_hashed___x",
+                "a_name_that_is_longer_than_what_is_hashed",
+            ),
+            ("a_name_of_thirty_and_one_bytes_s___x", "a_name_of_thirty_and_one_bytes_s"),
+            ("a_name_of_twenty_nine_bytes_s___x", "a_name_of_twenty_nine_bytes_s"),
         ] {
             assert_eq!(essential(name), expected, "{name}");
             let terminated = format!("{name}\0___x");
-            assert_eq!(essential_hash(terminated.as_bytes()), hash(expected), "{name}");
+            assert_eq!(stored_hash(terminated.as_bytes()), hash(expected), "{name}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use bombus_btf::{Btf, Builder, Kind, json, raw};
+use bombus_btf::{Btf, Builder, Kind, c_dump, json, raw};
 
 const PATH: &str = "/sys/kernel/btf/vmlinux";
 
@@ -54,6 +54,18 @@ fn json_text_is_bpftools() {
     let mut ours = String::new();
     json::dump(&btf, &mut ours).unwrap();
     assert_same(&ours.replace("},{", "}\n{"), &theirs.trim_end().replace("},{", "}\n{"));
+}
+
+#[test]
+fn c_text_is_bpftools() {
+    let Some(btf) = kernel() else { return };
+    let Some(theirs) = bpftool(&["btf", "dump", "file", PATH, "format", "c"]) else { return };
+    let mut ours = String::new();
+    c_dump::dump_all(&btf, &mut ours).unwrap();
+    // Debian's bpftool is older than these, without which enumerations get the size of an `int`.
+    let ours = ours.replace(" __attribute__((mode(byte)))", "");
+    let ours = ours.replace(" __attribute__((mode(word)))", "");
+    assert_same(&ours, &theirs);
 }
 
 #[test]

@@ -1,0 +1,139 @@
+//! Declarations one after the other, and what has to stand before them.
+
+use std::fmt::Write;
+
+use super::{DumpError, Progress, Result, Writer};
+use crate::btf::Record;
+use crate::{Kind, TypeId};
+
+/// The compiler knows it, and its definition differs from one to the other.
+const BUILTIN: &str = "__builtin_va_list";
+
+/// Types of GCC's for Arm that no other compiler has.
+const ALIASES: [(&str, &str); 4] = [
+    ("__Poly8_t", "unsigned char"),
+    ("__Poly16_t", "unsigned short"),
+    ("__Poly64_t", "unsigned long long"),
+    ("__Poly128_t", "unsigned __int128"),
+];
+
+impl<'a, W: Write> Writer<'_, 'a, W> {
+    /// Declares a type where it stands alone; inside `container`, only what has to come before the
+    /// container.
+    pub(super) fn emit(&mut self, id: TypeId, container: Option<TypeId>, depth: u32) -> Result {
+        self.declarations.work(id, depth)?;
+        let state = *self.declarations.state(id)?;
+        if state.emitted == Progress::Done {
+            return Ok(());
+        }
+        let record = self.declarations.types.record(id).ok_or(DumpError::Malformed(id))?;
+        if state.emitted == Progress::Begun {
+            return self.declare_begun(id, &record, container);
+        }
+        let depth = depth + 1;
+        let to = TypeId(record.size_or_type);
+        match record.kind {
+            Kind::Int => {
+                let name = self.declarations.name(&record);
+                if let Some((name, ty)) = ALIASES.iter().find(|(alias, _)| *alias == name) {
+                    write!(self.out, "typedef {ty} {name};\n\n")?;
+                }
+            }
+            Kind::Enum | Kind::Enum64 => {
+                if container.is_none() {
+                    self.enumeration(id, 0)?;
+                    self.end()?;
+                }
+            }
+            Kind::Ptr | Kind::Volatile | Kind::Const | Kind::Restrict | Kind::TypeTag => {
+                return self.emit(to, container, depth);
+            }
+            Kind::Array => return self.emit(TypeId(record.word(0)), container, depth),
+            Kind::FuncProto => {
+                self.emit(to, container, depth)?;
+                return record.params().try_for_each(|param| self.emit(param, container, depth));
+            }
+            Kind::Fwd => {
+                self.forward(id, &record)?;
+                self.end()?;
+            }
+            Kind::Typedef => {
+                self.declarations.state(id)?.emitted = Progress::Begun;
+                self.emit(to, Some(id), depth)?;
+                // Somebody may have needed it before its type was complete.
+                if !self.declarations.state(id)?.declared {
+                    self.typedef(id, &record)?;
+                }
+            }
+            Kind::Struct | Kind::Union => {
+                let named = record.name != 0;
+                self.declarations.state(id)?.emitted = Progress::Begun;
+                if container.is_none() || !named {
+                    let inner = if named { Some(id) } else { container };
+                    for (member, ..) in record.members() {
+                        self.emit(member, inner, depth)?;
+                    }
+                } else if !state.declared && container != Some(id) {
+                    self.composite_name(id, &record)?;
+                    self.end()?;
+                    self.declarations.state(id)?.declared = true;
+                }
+                if container.is_some() {
+                    self.declarations.state(id)?.emitted = Progress::No;
+                    return Ok(());
+                }
+                self.composite(id, 0, depth)?;
+                self.end()?;
+            }
+            Kind::Func | Kind::Var | Kind::Datasec | Kind::Float | Kind::DeclTag => return Ok(()),
+        }
+        self.declarations.state(id)?.emitted = Progress::Done;
+        Ok(())
+    }
+
+    /// Declares a type in the midst of its own definition, for something that points to it.
+    fn declare_begun(
+        &mut self,
+        id: TypeId,
+        record: &Record<'a>,
+        container: Option<TypeId>,
+    ) -> Result {
+        if self.declarations.state(id)?.declared {
+            return Ok(());
+        }
+        match record.kind {
+            Kind::Struct | Kind::Union => {
+                if container == Some(id) || record.name == 0 {
+                    return Ok(());
+                }
+                self.composite_name(id, record)?;
+                self.end()?;
+            }
+            Kind::Typedef => self.typedef(id, record)?,
+            _ => return Ok(()),
+        }
+        self.declarations.state(id)?.declared = true;
+        Ok(())
+    }
+
+    fn typedef(&mut self, id: TypeId, record: &Record<'a>) -> Result {
+        let name = self.declarations.name(record);
+        if name == BUILTIN {
+            return Ok(());
+        }
+        let to = TypeId(record.size_or_type);
+        let name = self.declarations.identifier(id, name).to_owned();
+        // Old versions of GCC say that it is `void`.
+        if to == TypeId::VOID && name == "__gnuc_va_list" {
+            self.out.write_str("typedef __builtin_va_list __gnuc_va_list")?;
+        } else {
+            self.out.write_str("typedef ")?;
+            self.declarator(to, &name, 0, 0)?;
+        }
+        self.end()
+    }
+
+    fn end(&mut self) -> Result {
+        Ok(self.out.write_str(";\n\n")?)
+    }
+}
