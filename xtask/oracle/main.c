@@ -91,6 +91,15 @@ static const char *map_by_identity(unsigned long wanted)
 	return NULL;
 }
 
+/* The map behind a descriptor: the object's, or else one that libbpf made beside (jump tables). */
+static const char *name_by_fd(int fd)
+{
+	const struct bpf_map *map = map_by_fd(fd);
+	const struct created_map *created = map ? NULL : created_map(fd);
+
+	return map ? map_name(map) : created ? created->attr.map_name : "?";
+}
+
 /* The code; map descriptors are zeroed and named beside it. */
 static void print_code(FILE *out, const struct bpf_insn *insns, size_t count)
 {
@@ -100,14 +109,11 @@ static void print_code(FILE *out, const struct bpf_insn *insns, size_t count)
 	memcpy(code, insns, count * sizeof(*code));
 	fputs(",\"maps\":[", out);
 	for (size_t i = 0; i < count; i++) {
-		const struct bpf_map *map;
-
 		if (code[i].code != (BPF_LD | BPF_IMM | BPF_DW))
 			continue;
 		if (code[i].src_reg == BPF_PSEUDO_MAP_FD || code[i].src_reg == BPF_PSEUDO_MAP_VALUE) {
-			map = map_by_fd(code[i].imm);
 			fprintf(out, "%s[%zu,", comma, i);
-			json_string(out, map ? map_name(map) : "?");
+			json_string(out, name_by_fd(code[i].imm));
 			fputc(']', out);
 			comma = ",";
 			code[i].imm = 0;
@@ -295,6 +301,8 @@ static char *print_maps(void)
 				print_struct_ops(out, map, created);
 		} else if (value) {
 			print_data(out, value, size);
+		} else if (bpf_map__is_internal(map) && created->updates) {
+			print_data(out, created->updates->value, created->updates->value_size);
 		}
 		fputs("}\n", out);
 	}

@@ -3,6 +3,7 @@
 mod bench;
 mod fuzz;
 mod matrix;
+mod parity;
 mod test;
 mod tidy;
 mod vm;
@@ -17,6 +18,7 @@ const COMMANDS: &[Command] = &[
     ("bench", "start | events | embedded: measure against the peers, in one run", bench::run),
     ("fuzz", "script: random scripts through the compiler, ten minutes long", fuzz::run),
     ("matrix", "counts of the tests of each kernel suite on each kernel", matrix::run),
+    ("parity", "objects as Bombus and as libbpf send them to a kernel", parity::run),
     ("vm", "run a command, or the tests of a package, on other kernels", vm::run),
 ];
 
