@@ -1,6 +1,8 @@
 //! `cargo xtask fuzz script`: random and mutated scripts through the whole compiler, without a
 //! kernel. Nothing may panic, nothing may hang, and every message must name a place in the script.
+//! `cargo xtask fuzz elf` does the same to the reader of object files.
 
+mod objects;
 mod random;
 mod scripts;
 mod world;
@@ -32,7 +34,7 @@ const STACK: usize = 8 << 20;
 /// a stack overflow.
 const OUTPUT: &str = "target/fuzz";
 
-const USAGE: &str = "usage: cargo xtask fuzz script [--seconds N] [--seed S] [--jobs N]";
+const USAGE: &str = "usage: cargo xtask fuzz script|elf [--seconds N] [--seed S] [--jobs N]";
 
 /// Runs `fuzz script`.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
@@ -40,9 +42,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let mut seed = 1;
     let mut jobs = thread::available_parallelism().map_or(1, |count| count.get() as u64);
     let mut args = args.iter().map(String::as_str);
-    if args.next() != Some("script") {
-        return Err(USAGE.into());
-    }
+    let target = args.next();
     while let Some(arg) = args.next() {
         let option = match arg {
             "--seconds" => &mut seconds,
@@ -53,6 +53,11 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         *option = args.next().and_then(|value| value.parse().ok()).ok_or(USAGE)?;
     }
     fs::create_dir_all(OUTPUT).map_err(|error| format!("{OUTPUT}: {error}"))?;
+    match target {
+        Some("script") => {}
+        Some("elf") => return objects::run(Duration::from_secs(seconds), seed, jobs as usize),
+        _ => return Err(USAGE.into()),
+    }
     let corpus = [Path::new("crates/script/tests"), Path::new("tests")];
     let scripts = Arc::new(Scripts::new(&corpus)?);
     println!("seed {seed}, {jobs} jobs, {seconds} s, {} scripts to start from", scripts.seeds());
