@@ -27,12 +27,18 @@ impl Failure {
 
     /// What a kernel did not do. `whole_log`: with all that the verifier says.
     pub(crate) fn kernel(error: &Error, whole_log: bool) -> Failure {
+        match error {
+            Error::Rejected { log, .. } if whole_log => {
+                Failure { text: format!("ERROR: {error}\n{log}") }
+            }
+            _ => Failure::rejected(error, "-d verifier"),
+        }
+    }
+
+    /// What a kernel did not do, with the end of what the verifier says. `flag` shows all of it.
+    pub(crate) fn rejected(error: &Error, flag: &str) -> Failure {
         let Error::Rejected { log, .. } = error else { return Failure::new(error) };
         let mut text = format!("ERROR: {error}\n");
-        if whole_log {
-            text.push_str(log);
-            return Failure { text };
-        }
         if let Some(line) = script_line(log) {
             text.push_str(&format!("  at {line}\n"));
         }
@@ -40,7 +46,7 @@ impl Failure {
         for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
             text.push_str(&format!("  {line}\n"));
         }
-        text.push_str("  (-d verifier shows the verifier's whole log)\n");
+        text.push_str(&format!("  ({flag} shows the verifier's whole log)\n"));
         Failure { text }
     }
 

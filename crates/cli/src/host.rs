@@ -1,12 +1,18 @@
 //! Which kernel runs the programs, and what there is to probe on it.
 
+use std::process::ExitCode;
+
+use bombus_embedded::guard::{self, Ending, Role};
 use bombus_embedded::{Embedded, EmbeddedCatalog};
 use bombus_kernel::catalog::Catalog;
-use bombus_kernel::{Error, Features, Kernel};
+use bombus_kernel::{Error, Features, Kernel, Tracer};
 use bombus_linux::{Linux, LinuxCatalog, can_load_programs};
 
 use crate::failure::Failure;
 use crate::flags::KernelChoice;
+
+/// What a shell adds to the signal that ended a process.
+pub(crate) const KILLED: i32 = 128;
 
 /// A choice, and why the running kernel was not it.
 pub(crate) struct Chosen {
@@ -42,4 +48,46 @@ pub(crate) fn catalog(kernel: KernelChoice) -> Box<dyn Catalog> {
         KernelChoice::Linux => Box::new(LinuxCatalog::new()),
         KernelChoice::Embedded => Box::new(EmbeddedCatalog),
     }
+}
+
+/// Works on the chosen kernel; gives what to exit with. `follows`: a command or a process.
+pub(crate) fn on_kernel(
+    chosen: &Chosen,
+    follows: bool,
+    work: impl FnOnce(&dyn Tracer) -> Result<u8, Failure>,
+) -> Result<ExitCode, Failure> {
+    let code = match chosen.kernel {
+        KernelChoice::Linux => {
+            work(&Linux::new().map_err(|error| Failure::kernel(&error, false))?)?
+        }
+        KernelChoice::Embedded if !follows => work(&Embedded::default())?,
+        KernelChoice::Embedded => {
+            let split = guard::split().map_err(|error| {
+                Failure::new(format!("could not start the process that traces: {error}"))
+            })?;
+            match split {
+                Role::Front(front) => match front.wait() {
+                    Ending::Exit(code) => code as u8,
+                    Ending::Killed(signal) => (KILLED + signal) as u8,
+                },
+                Role::Worker(worker) => as_worker(worker, work),
+            }
+        }
+    };
+    Ok(ExitCode::from(code))
+}
+
+/// Works on the embedded kernel in a process that the user does not see, so that what is traced
+/// survives whatever happens to the one that they do.
+fn as_worker(worker: guard::Worker, work: impl FnOnce(&dyn Tracer) -> Result<u8, Failure>) -> u8 {
+    let embedded = Embedded::default();
+    let code = work(&embedded).unwrap_or_else(|failure| {
+        failure.show();
+        1
+    });
+    worker.finish(i32::from(code));
+    if embedded.needs_keeper() {
+        embedded.keep_until_gone();
+    }
+    code
 }

@@ -9,6 +9,7 @@ mod flags;
 mod host;
 mod info;
 mod listing;
+mod run;
 mod script;
 mod settings;
 mod tool;

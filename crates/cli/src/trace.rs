@@ -5,10 +5,8 @@ use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 
 use bombus_compiler::ir::Module;
-use bombus_embedded::Embedded;
-use bombus_embedded::guard::{self, Ending, Role};
 use bombus_kernel::{Command, Error, Scope, Tracer};
-use bombus_linux::{Linux, can_load_programs};
+use bombus_linux::can_load_programs;
 use bombus_runtime::{Ended, Output};
 use bombus_script::diagnostic::{Diagnostic, Source};
 use bombus_script::plan::Plan;
@@ -19,7 +17,7 @@ use bombus_symbols::Files;
 
 use crate::failure::{Failure, colored};
 use crate::flags::{KernelChoice, Trace};
-use crate::host::Chosen;
+use crate::host::{Chosen, KILLED};
 use crate::settings::Settings;
 use crate::{dump, host, script, words};
 
@@ -29,9 +27,6 @@ const NOTIFY: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
 /// What works where programs cannot be loaded.
 const WITHOUT_PRIVILEGE: &str = "--kernel embedded needs no privilege: it traces a command (-c) or \
                                  a process (-p) of yours, and everything that it starts";
-
-/// What a shell reports for a process that a signal ended.
-const KILLED: i32 = 128;
 
 /// Traces, and gives what to exit with.
 pub(crate) fn run(trace: Trace) -> Result<ExitCode, Failure> {
@@ -49,43 +44,8 @@ pub(crate) fn run(trace: Trace) -> Result<ExitCode, Failure> {
         can_load_programs()
             .map_err(|error| Failure::kernel(&error, false).help(WITHOUT_PRIVILEGE))?;
     }
-    let failed = |error: Error| Failure::kernel(&error, false);
-    let code = match chosen.kernel {
-        KernelChoice::Linux => work(&trace, &chosen, &Linux::new().map_err(failed)?)?,
-        KernelChoice::Embedded if trace.command.is_none() && trace.pid.is_none() => {
-            work(&trace, &chosen, &Embedded::default())?
-        }
-        KernelChoice::Embedded => {
-            let split = guard::split().map_err(|error| {
-                Failure::new(format!("could not start the process that traces: {error}"))
-            })?;
-            match split {
-                Role::Front(front) => match front.wait() {
-                    Ending::Exit(code) => code as u8,
-                    Ending::Killed(signal) => (KILLED + signal) as u8,
-                },
-                Role::Worker(worker) => {
-                    return Ok(ExitCode::from(as_worker(&trace, &chosen, worker)));
-                }
-            }
-        }
-    };
-    Ok(ExitCode::from(code))
-}
-
-/// Traces on the embedded kernel in a process that the user does not see, so that what is traced
-/// survives whatever happens to the one that they do.
-fn as_worker(trace: &Trace, chosen: &Chosen, worker: guard::Worker) -> u8 {
-    let embedded = Embedded::default();
-    let code = work(trace, chosen, &embedded).unwrap_or_else(|failure| {
-        failure.show();
-        1
-    });
-    worker.finish(i32::from(code));
-    if embedded.needs_keeper() {
-        embedded.keep_until_gone();
-    }
-    code
+    let follows = trace.command.is_some() || trace.pid.is_some();
+    host::on_kernel(&chosen, follows, |tracer| work(&trace, &chosen, tracer))
 }
 
 fn work(trace: &Trace, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, Failure> {
@@ -107,7 +67,7 @@ fn work(trace: &Trace, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, Failu
     }
 
     let options = bombus_runtime::Options {
-        command: trace.command.as_deref().map(command).transpose()?,
+        command: trace.command.as_deref().map(command_words).transpose()?,
         pid: trace.pid,
         quiet: trace.quiet,
         warnings: trace.warnings,
@@ -149,7 +109,7 @@ fn show_stages(
 }
 
 /// An error of the kernel, with what may help whoever did not choose that kernel.
-fn explained(error: &Error, chosen: &Chosen) -> Failure {
+pub(crate) fn explained(error: &Error, chosen: &Chosen) -> Failure {
     let failure = Failure::kernel(error, false);
     match (&chosen.not_linux, chosen.kernel) {
         (Some(reason), _) => failure.help(reason),
@@ -196,7 +156,8 @@ fn show_warnings(source: &Source, diagnostics: &[Diagnostic], rendered: &[String
     rendered.iter().for_each(|warning| eprintln!("WARNING: {warning}"));
 }
 
-fn command(text: &std::ffi::OsStr) -> Result<Command, Failure> {
+/// The words of `-c`.
+pub(crate) fn command_words(text: &std::ffi::OsStr) -> Result<Command, Failure> {
     match words::split(text) {
         Some(argv) if !argv.is_empty() => Ok(Command { argv }),
         Some(_) => Err(Failure::new("the command of -c is empty")),
@@ -205,7 +166,7 @@ fn command(text: &std::ffi::OsStr) -> Result<Command, Failure> {
 }
 
 /// The command's own status when it ended by itself, the script's when it said one.
-fn exit_code(ended: Ended, ours: bool) -> u8 {
+pub(crate) fn exit_code(ended: Ended, ours: bool) -> u8 {
     let code = match ended {
         Ended::Exit(code) => code as i32,
         Ended::Target(Some(status)) if ours => match status & 0x7f {

@@ -15,6 +15,6 @@ mod session;
 
 pub use decode::Decoder;
 pub use maps::Maps;
-pub use os::{Clock, Signals};
+pub use os::{Clock, Signals, is_ignored};
 pub use output::{Buffering, Output};
 pub use session::{Ended, Options, Outcome, run};

@@ -82,7 +82,7 @@ fn signal_set(signals: &[i32]) -> libc::sigset_t {
 }
 
 /// Whether the process was started with this signal ignored (`nohup`).
-pub(crate) fn is_ignored(signal: i32) -> bool {
+pub fn is_ignored(signal: i32) -> bool {
     // SAFETY: with a null new action the call only fills in `old`.
     unsafe {
         let mut old: libc::sigaction = mem::zeroed();

@@ -73,7 +73,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         std::thread::sleep(interval);
         app.add(sampler.look().map_err(failed)?);
         let rows = app.rows();
-        crate::print(&if matches.get_flag("json") { text::json(&rows) } else { text::table(&rows) });
+        crate::print(&if matches.get_flag("json") {
+            text::json(&rows)
+        } else {
+            text::table(&rows)
+        });
     } else {
         terminal::show(&mut sampler, interval)?;
     }

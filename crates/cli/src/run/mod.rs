@@ -1,0 +1,145 @@
+//! `bombus run`: an object file that clang made, loaded, attached and listened to.
+
+mod decode;
+mod flags;
+mod literal;
+mod output;
+mod place;
+mod printk;
+mod record;
+mod session;
+mod shown;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bombus_btf::{Btf, TypeId};
+use bombus_kernel::{Error, Loader, Tracer};
+use bombus_spec::ObjectSpec;
+use bombus_symbols::Files;
+use clap::ArgMatches;
+
+pub(crate) use self::flags::command;
+
+use self::flags::Options;
+use self::literal::with_nearest;
+use self::output::Output;
+use self::record::Records;
+use self::session::Session;
+use crate::failure::Failure;
+use crate::host::{self, Chosen};
+use crate::trace::{command_words, exit_code, explained};
+
+/// Carries out `bombus run`.
+pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let options = Options::new(matches);
+    let chosen = host::choose(options.kernel);
+    let follows = options.command.is_some() || options.pid.is_some();
+    host::on_kernel(&chosen, follows, |tracer| work(&options, &chosen, tracer))
+}
+
+fn work(options: &Options, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, Failure> {
+    let object = open(&options.file)?;
+    shown::check_names(&object, &options.maps).map_err(Failure::new)?;
+    let btf = types(&object)?;
+    let loader = loader(options, &object, btf.as_ref())?;
+    let catalog = host::catalog(chosen.kernel);
+    let binaries = Files::new();
+    let session = Session {
+        tracer,
+        object: &object,
+        btf: btf.as_ref(),
+        options,
+        command: options.command.as_deref().map(command_words).transpose()?,
+        record_types: record_types(options, &object, btf.as_ref())?,
+        catalog: &*catalog,
+        binaries: &binaries,
+    };
+    let mut output = Output::new(options.format);
+    let ended = session.run(&loader, &mut output).map_err(|failed| match failed {
+        session::Failed::Kernel(error) => refused(&error, options, chosen),
+        session::Failed::Place(message) => Failure::new(message),
+    })?;
+    Ok(exit_code(ended, options.command.is_some()))
+}
+
+/// What the file specifies.
+fn open(file: &Path) -> Result<ObjectSpec, Failure> {
+    let name = file.display();
+    let bytes = std::fs::read(file)
+        .map_err(|error| Failure::new(format!("could not read {name}: {error}")))?;
+    let file_name = file.file_name().unwrap_or_default().to_string_lossy();
+    bombus_object::open_named(&bytes, &file_name)
+        .map_err(|error| Failure::new(format!("{name}: {error}")))
+}
+
+fn types(object: &ObjectSpec) -> Result<Option<Btf>, Failure> {
+    let parsed = object.btf.clone().map(Btf::parse).transpose();
+    parsed.map_err(|error| Failure::new(format!("the types of the object: {error}")))
+}
+
+/// How the object is loaded: with the variables of `--set` and the types of `--btf`.
+fn loader<'a>(
+    options: &Options,
+    object: &'a ObjectSpec,
+    btf: Option<&Btf>,
+) -> Result<Loader<'a>, Failure> {
+    let mut loader = Loader::new(object);
+    for (name, text) in &options.set {
+        let variable = object.variables.iter().find(|variable| variable.name == *name);
+        let variable = variable.ok_or_else(|| {
+            let names = object.variables.iter().map(|variable| variable.name.as_str());
+            Failure::new(with_nearest(&format!("there is no global variable {name}"), name, names))
+        })?;
+        let bytes = match btf {
+            Some(btf) if variable.type_id != 0 => {
+                literal::bytes(btf, TypeId(variable.type_id), text)
+            }
+            _ => literal::untyped(variable.size as usize, text),
+        };
+        let bytes = bytes.map_err(|why| Failure::new(format!("--set {name}={text}: {why}")))?;
+        loader = loader.set(name, &bytes);
+    }
+    if let Some(file) = &options.btf {
+        loader = loader.kernel_btf(kernel_types(file)?);
+    }
+    Ok(loader)
+}
+
+fn kernel_types(file: &Path) -> Result<Arc<Btf>, Failure> {
+    let name = file.display();
+    let bytes = std::fs::read(file)
+        .map_err(|error| Failure::new(format!("could not read {name}: {error}")))?;
+    let btf = Btf::parse(bytes).map_err(|error| Failure::new(format!("{name}: {error}")))?;
+    Ok(Arc::new(btf))
+}
+
+/// What `--type` says.
+fn record_types(
+    options: &Options,
+    object: &ObjectSpec,
+    btf: Option<&Btf>,
+) -> Result<Vec<(String, TypeId)>, Failure> {
+    let named = |(map, structure): &(String, String)| {
+        let names = || object.maps.iter().map(|map| map.name.as_str());
+        if !names().any(|name| name == map) {
+            return Err(with_nearest(&format!("the object has no map {map}"), map, names()));
+        }
+        let btf = btf.ok_or("the object has no types: compile it with -g")?;
+        Ok((map.clone(), Records::new(btf, object).named(structure)?))
+    };
+    options.types.iter().map(named).collect::<Result<_, String>>().map_err(Failure::new)
+}
+
+/// A kernel's error, with what may help.
+fn refused(error: &Error, options: &Options, chosen: &Chosen) -> Failure {
+    match error {
+        Error::Rejected { .. } if options.verbose => Failure::kernel(error, true),
+        Error::Rejected { .. } => Failure::rejected(error, "-v"),
+        Error::Missing { log, .. } if options.verbose => Failure::new(format!("{error}\n{log}")),
+        _ => explained(error, chosen),
+    }
+}
