@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bombus_platform::{AttachType, ProgType};
+use bombus_platform::{AttachType, AutoAttach, ProgType, Section, find_section};
 use bombus_spec::{MapSpec, ProgramSpec};
 
 use super::code::Fitted;
@@ -11,7 +11,7 @@ use super::explain::explained;
 use super::name;
 use super::struct_ops::CallbackOf;
 use super::target::Target;
-use crate::{AttachTo, BtfFd, Error, Kernel, MapFd, ProgFd, ProgLoad, Result};
+use crate::{AttachTo, BtfFd, Error, Feature, Kernel, MapFd, ProgFd, ProgLoad, Result};
 
 /// What all programs of an object are loaded with.
 pub(super) struct Loading<'a> {
@@ -44,7 +44,7 @@ impl Loading<'_> {
         let mut load = ProgLoad {
             name: &name::sanitized(&program.name),
             prog_type: program.prog_type,
-            attach_type: program.attach_type,
+            attach_type: self.attach_type(program),
             attach_to: self.attach_to(index, program)?,
             insns: &code.insns,
             license: &program.license,
@@ -69,6 +69,19 @@ impl Loading<'_> {
         outcome.map_err(|error| explained(error, program, &code.missing, self.target))
     }
 
+    /// Links of static probes are of the newer kind where there is one, as with libbpf; the kernel
+    /// wants to know that when the program is loaded.
+    fn attach_type(&self, program: &ProgramSpec) -> AttachType {
+        let static_probe = section_of(program)
+            .is_some_and(|section| section.auto_attach == AutoAttach::Usdt)
+            && program.attach_type == AttachType::NONE;
+        if static_probe && self.kernel.supports(Feature::UprobeMultiLink) {
+            AttachType::TraceUprobeMulti
+        } else {
+            program.attach_type
+        }
+    }
+
     fn attach_to<'p>(&'p self, index: usize, program: &'p ProgramSpec) -> Result<AttachTo<'p>> {
         if let Some(callback) = self.callbacks.get(&(index as u32)) {
             let CallbackOf { structure, member, module } = *callback;
@@ -85,8 +98,10 @@ impl Loading<'_> {
                     help: Some("name it in a SEC(\".struct_ops\") variable".into()),
                 });
             }
-            ProgType::Ext => true,
-            ProgType::Lsm | ProgType::Tracing => true,
+            // Many functions at once are named only when it is attached.
+            ProgType::Ext | ProgType::Lsm | ProgType::Tracing => {
+                section_of(program).is_none_or(|section| section.attaches_by_btf())
+            }
             _ => false,
         };
         match (given, program.attach_to.as_deref()) {
@@ -129,7 +144,10 @@ fn unexplained(error: &Error) -> bool {
 
 /// Whether kernels before 4.17, which take no attach type, can load the program without.
 fn attach_type_is_optional(program: &ProgramSpec) -> bool {
-    bombus_platform::find_section(&program.section)
-        .is_some_and(|(section, _)| section.attach_type_is_optional())
+    section_of(program).is_some_and(Section::attach_type_is_optional)
         && program.attach_type != AttachType::NONE
+}
+
+fn section_of(program: &ProgramSpec) -> Option<&'static Section> {
+    find_section(&program.section).map(|(section, _)| section)
 }

@@ -116,9 +116,7 @@ fn one(linux: &Linux, program: &Program, at: &AttachPoint, cookie: u64) -> Resul
             probes::uprobe(linux, program, &place, *on_return, *pid, cookie)
         }
         AttachPoint::Usdt { path, place, pid } => {
-            let cookie = if place.cookie == 0 { cookie } else { place.cookie };
-            let place = probes::Place { path, offset: place.offset, semaphore: place.semaphore };
-            probes::uprobe(linux, program, &place, false, *pid, cookie)
+            multi::uprobes(linux, program, path, &[*place], (false, false), *pid, cookie)
         }
         AttachPoint::Kprobe { symbol, offset, on_return } => {
             probes::kprobe(linux, program, symbol, *offset, *on_return, cookie)

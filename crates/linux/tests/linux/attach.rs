@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bombus_kernel::{AttachPoint, Kernel, Period};
+use bombus_kernel::{AttachPoint, Feature, Kernel, Period, ProgLoad, UprobePlace};
 use bombus_linux::Linux;
-use bombus_platform::ProgType;
+use bombus_platform::{AttachType, ProgType};
 use libtest_mimic::Failed;
 
 use crate::workload::Held;
@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("attach::tracepoint_by_type", tracepoint_by_type),
     ("attach::uprobe", uprobe),
     ("attach::uretprobe_of_one_process", uretprobe_of_one_process),
+    ("attach::static_probe_by_either_link", static_probe_by_either_link),
     ("attach::timer_on_every_cpu", timer_on_every_cpu),
     ("attach::timer_on_one_cpu", timer_on_one_cpu),
     ("attach::errors", errors),
@@ -112,6 +113,35 @@ fn uretprobe_of_one_process() -> Result<(), Failed> {
     let linux = Linux::new()?;
     let at = |pid| probe(true, Some(pid));
     same(measure(&linux, ProgType::Kprobe, None, ("call", CALLS), at, code::count)?, CALLS)
+}
+
+/// Programs that were loaded for the newer kind of link cannot have the older one.
+fn static_probe_by_either_link() -> Result<(), Failed> {
+    let linux = Linux::new()?;
+    let newer = linux.supports(Feature::UprobeMultiLink);
+    for attach_type in [AttachType::NONE, AttachType::TraceUprobeMulti] {
+        if attach_type != AttachType::NONE && !newer {
+            println!("skipped: this kernel has no such links");
+            continue;
+        }
+        let cell = cell(&linux)?;
+        let held = Held::start("call", CALLS)?;
+        let program = linux.prog_load(&ProgLoad {
+            name: "static_probe",
+            prog_type: ProgType::Kprobe,
+            attach_type,
+            insns: &code::for_process(held.pid(), &code::add_cookie(cell)),
+            license: "GPL",
+            ..ProgLoad::default()
+        })?;
+        let (path, offset) = (workload::binary()?, workload::probed_offset()?);
+        let place = UprobePlace { offset, semaphore: 0, cookie: 0 };
+        linux.attach(program, &AttachPoint::Usdt { path, place, pid: None }, COOKIE)?;
+        held.go()?;
+        linux.detach_all();
+        same(read_cell(&linux, cell)?, CALLS * COOKIE)?;
+    }
+    Ok(())
 }
 
 /// A clock's ticks are counted while one process spins; how many, the machine decides.
