@@ -146,7 +146,8 @@ fn open_pinned(path: &Path, what: &str, doing: &str) -> Result<OwnedFd> {
     // Which kind of object it is, only its name in /proc tells.
     let kind = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
     let kind = kind.map(|kind| kind.to_string_lossy().into_owned()).unwrap_or_default();
-    if kind.contains("bpf") && kind.trim_matches(['[', ']']).contains(what) {
+    // Links have a hyphen or an underscore, by version.
+    if kind.replace('_', "-").contains(what) {
         Ok(fd)
     } else {
         Err(Error::Os {
@@ -172,7 +173,7 @@ pub(crate) fn pinned_program(linux: &Linux, path: &Path) -> Result<ProgFd> {
 /// `BPF_OBJ_GET` of a link.
 pub(crate) fn pinned_link(linux: &Linux, path: &Path) -> Result<LinkFd> {
     let doing = format!("open the link {}", path.display());
-    Ok(links::open(linux, open_pinned(path, "bpf_link", &doing)?))
+    Ok(links::open(linux, open_pinned(path, "bpf-link", &doing)?))
 }
 
 /// Lets go of a handle.

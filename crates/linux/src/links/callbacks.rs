@@ -11,8 +11,8 @@ use crate::{Linux, maps};
 
 /// The map's structure is used by link (`BPF_F_LINK`, Linux 6.4).
 const BY_LINK: u32 = 1 << 13;
-/// `BPF_STRUCT_OPS_STATE_INIT`: the map has no structure yet.
-const UNUSED: u32 = 0;
+/// `BPF_STRUCT_OPS_STATE_INUSE`: the map has a structure, and the kernel uses it.
+const IN_USE: u32 = 1;
 
 /// Puts the structure into use that has been stored in a map. Without a link, storing it has done
 /// so already: then it is ours to take out again.
@@ -31,7 +31,7 @@ pub(super) fn attach(linux: &Linux, map: MapFd) -> Result<Attached> {
     // `struct bpf_struct_ops_common_value`: reference count, state.
     let value = map.lookup(&[0; 4])?.unwrap_or_default();
     let state = value.get(4..8).and_then(|state| state.try_into().ok()).map(u32::from_ne_bytes);
-    if matches!(state, None | Some(UNUSED)) {
+    if state != Some(IN_USE) {
         return Err(Error::Os {
             doing: doing(),
             errno: libc::ENOENT,

@@ -187,7 +187,7 @@ pub(super) fn netfilter(
         .map_err(|errno| {
             let doing = format!("attach program {} to netfilter hook {hook}", program.name);
             match errno {
-                libc::EINVAL | libc::EAFNOSUPPORT => Error::Os {
+                libc::EINVAL | libc::ERANGE | libc::EAFNOSUPPORT => Error::Os {
                     doing,
                     errno,
                     help: Some(

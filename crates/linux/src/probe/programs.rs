@@ -43,17 +43,25 @@ fn attributes(linux: &Linux, prog_type: ProgType) -> ProgAttr<'static> {
     }
 }
 
-/// Loads these instructions; gives what the verifier said when it refused.
+/// Loads these instructions; with room for it, the verifier says what it did.
 fn try_load(
     linux: &Linux,
     attr: &ProgAttr<'_>,
     insns: &[Insn],
-) -> std::result::Result<OwnedFd, (Errno, String)> {
+    log: &mut [u8],
+) -> std::result::Result<OwnedFd, Errno> {
     let insns: Vec<[u8; 8]> = insns.iter().map(|insn| insn.to_bytes()).collect();
+    linux.permitted(|token| prog::prog_load(&ProgAttr { insns: &insns, token, ..*attr }, log))
+}
+
+/// The same; gives what the verifier said when it refused.
+fn explained(
+    linux: &Linux,
+    attr: &ProgAttr<'_>,
+    insns: &[Insn],
+) -> std::result::Result<OwnedFd, (Errno, String)> {
     let mut log = vec![0; LOG];
-    let outcome = linux
-        .permitted(|token| prog::prog_load(&ProgAttr { insns: &insns, token, ..*attr }, &mut log));
-    outcome.map_err(|errno| {
+    try_load(linux, attr, insns, &mut log).map_err(|errno| {
         let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
         (errno, String::from_utf8_lossy(&log[..end]).into_owned())
     })
@@ -68,7 +76,7 @@ pub(super) fn load(
 ) -> std::result::Result<OwnedFd, Errno> {
     let attr =
         ProgAttr { expected_attach_type: attach_type as u32, ..attributes(linux, prog_type) };
-    try_load(linux, &attr, insns).map_err(|(errno, _)| errno)
+    try_load(linux, &attr, insns, &mut [])
 }
 
 /// A program that does nothing.
@@ -79,7 +87,7 @@ fn refused(what: String, prog_type: ProgType, errno: Errno) -> Error {
 }
 
 pub(super) fn prog_type(linux: &Linux, prog_type: ProgType) -> Result<bool> {
-    match try_load(linux, &attributes(linux, prog_type), &NOTHING) {
+    match explained(linux, &attributes(linux, prog_type), &NOTHING) {
         Ok(_) => Ok(true),
         Err((errno @ (libc::EPERM | libc::EACCES), _)) => {
             Err(refused(format!("programs of type {}", prog_type.name()), prog_type, errno))
@@ -106,7 +114,7 @@ pub(super) fn helper(linux: &Linux, prog_type: ProgType, id: u32) -> Result<bool
         });
     }
     let call = [Insn::call_helper(id as i32), Insn::exit()];
-    match try_load(linux, &attributes(linux, prog_type), &call) {
+    match explained(linux, &attributes(linux, prog_type), &call) {
         Ok(_) => Ok(true),
         Err((errno @ (libc::EPERM | libc::EACCES), log)) if log.is_empty() => {
             Err(refused(what(), prog_type, errno))

@@ -137,3 +137,87 @@ pub(crate) fn reserve_and_discard(ring: MapFd) -> Vec<Insn> {
     ]);
     code
 }
+
+/// A program that always runs its body, with the context in `r6`, and then gives this verdict.
+pub(crate) fn always(body: &[Insn], verdict: i32) -> Vec<Insn> {
+    let mut code = vec![Insn::mov(Reg(6), Reg::R1)];
+    code.extend(body);
+    code.extend([Insn::mov_imm(Reg::R0, verdict), Insn::exit()]);
+    code
+}
+
+/// Does the body for packets of this many bytes, by the length in a `__sk_buff`.
+pub(crate) fn if_length(length: i32, body: Vec<Insn>) -> Vec<Insn> {
+    let mut code = vec![
+        Insn::load(Size::W, Reg::R0, Reg(6), 0),
+        Insn::jmp_imm(jmp::JNE, Reg::R0, length, body.len() as i16),
+    ];
+    code.extend(body);
+    code
+}
+
+/// The same for an `xdp_md`, which has pointers to start and end instead.
+pub(crate) fn if_xdp_length(length: i32, body: Vec<Insn>) -> Vec<Insn> {
+    let mut code = vec![
+        Insn::load(Size::W, Reg::R1, Reg(6), 0),
+        Insn::load(Size::W, Reg::R0, Reg(6), 4),
+        Insn::alu64_reg(alu::SUB, Reg::R0, Reg::R1),
+        Insn::jmp_imm(jmp::JNE, Reg::R0, length, body.len() as i16),
+    ];
+    code.extend(body);
+    code
+}
+
+/// Writes a digit behind those that a cell has: who ran first stands first.
+pub(crate) fn digit(cell: MapFd, digit: i32) -> Vec<Insn> {
+    let mut code = vec![Insn::store_imm(Size::W, Reg::FP, -4, 0)];
+    code.extend(map(Reg::R1, cell));
+    code.extend([
+        Insn::mov(Reg::R2, Reg::FP),
+        Insn::alu64_imm(alu::ADD, Reg::R2, -4),
+        Insn::call_helper(MAP_LOOKUP_ELEM),
+        Insn::jmp_imm(jmp::JEQ, Reg::R0, 0, 4),
+        Insn::load(Size::Dw, Reg::R1, Reg::R0, 0),
+        Insn::alu64_imm(alu::MUL, Reg::R1, 10),
+        Insn::alu64_imm(alu::ADD, Reg::R1, digit),
+        Insn::store(Size::Dw, Reg::R0, 0, Reg::R1),
+    ]);
+    code
+}
+
+/// Writes a line with one letter to what reads an iterator.
+pub(crate) fn iterator_line() -> Vec<Insn> {
+    const SEQ_WRITE: i32 = 127;
+    vec![
+        Insn::store_imm(Size::H, Reg::FP, -8, i32::from(u16::from_le_bytes(*b"x\n"))),
+        // The context's metadata, and in it the file.
+        Insn::load(Size::Dw, Reg::R1, Reg::R1, 0),
+        Insn::load(Size::Dw, Reg::R1, Reg::R1, 0),
+        Insn::mov(Reg::R2, Reg::FP),
+        Insn::alu64_imm(alu::ADD, Reg::R2, -8),
+        Insn::mov_imm(Reg::R3, 2),
+        Insn::call_helper(SEQ_WRITE),
+        Insn::mov_imm(Reg::R0, 0),
+        Insn::exit(),
+    ]
+}
+
+/// Sends `size` bytes of zeros, but for its first argument at their start, to a perf event array.
+pub(crate) fn send_perf(events: MapFd, size: i32) -> Vec<Insn> {
+    const PERF_EVENT_OUTPUT: i32 = 25;
+    let mut code = vec![Insn::mov(Reg(6), Reg::R1), Insn::load(Size::Dw, Reg(7), Reg::R1, 0)];
+    code.extend((8..=size).step_by(8).map(|at| Insn::store_imm(Size::Dw, Reg::FP, -at as i16, 0)));
+    code.push(Insn::store(Size::Dw, Reg::FP, -size as i16, Reg(7)));
+    code.push(Insn::mov(Reg::R1, Reg(6)));
+    code.extend(map(Reg::R2, events));
+    // The buffer of this CPU.
+    code.extend(Insn::ld_imm64(Reg::R3, 0, 0xffff_ffff));
+    code.extend([
+        Insn::mov(Reg::R4, Reg::FP),
+        Insn::alu64_imm(alu::ADD, Reg::R4, -size),
+        Insn::mov_imm(Reg::R5, size),
+        Insn::call_helper(PERF_EVENT_OUTPUT),
+        Insn::exit(),
+    ]);
+    code
+}

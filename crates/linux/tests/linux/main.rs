@@ -4,14 +4,25 @@
 
 mod attach;
 mod catalog;
+mod cgroups;
 mod code;
 mod detach;
+mod devices;
+mod functions;
+mod iterators;
 mod killed;
 mod loader;
 mod maps;
+mod pins;
+mod probe;
 mod programs;
 mod ringbuf;
+mod shared;
+mod sockets;
 mod spawn;
+mod struct_ops;
+mod types;
+mod user_functions;
 mod workload;
 
 use std::time::Duration;
@@ -42,6 +53,17 @@ fn main() {
         programs::TESTS,
         loader::TESTS,
         attach::TESTS,
+        functions::TESTS,
+        user_functions::TESTS,
+        iterators::TESTS,
+        types::TESTS,
+        devices::TESTS,
+        sockets::TESTS,
+        cgroups::TESTS,
+        struct_ops::TESTS,
+        pins::TESTS,
+        probe::TESTS,
+        shared::TESTS,
         ringbuf::TESTS,
         spawn::TESTS,
         detach::TESTS,
@@ -121,4 +143,36 @@ fn load(
         line_info: &[],
         ..ProgLoad::default()
     })?)
+}
+
+/// Loads a program that is named for this test suite, for one attach type.
+fn load_for(
+    linux: &Linux,
+    prog_type: ProgType,
+    attach_type: AttachType,
+    attach_to: AttachTo<'_>,
+    insns: &[bombus_isa::Insn],
+) -> bombus_kernel::Result<ProgFd> {
+    linux.prog_load(&ProgLoad {
+        name: "bombus_test",
+        prog_type,
+        attach_type,
+        attach_to,
+        insns,
+        license: "GPL",
+        ..ProgLoad::default()
+    })
+}
+
+/// Whether this failed because the kernel lacks something, or a sandbox takes it away: then says
+/// so. (That this process has its privileges has been found out before.)
+fn lacking<T>(outcome: &bombus_kernel::Result<T>) -> bool {
+    use bombus_kernel::Error;
+    match outcome {
+        Err(error @ (Error::Unsupported { .. } | Error::Privilege { .. })) => {
+            println!("skipped: {error}");
+            true
+        }
+        _ => false,
+    }
 }

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
@@ -45,6 +46,20 @@ fn perform(what: &str, number: u64) {
                 std::hint::spin_loop();
             }
         }
+        // So many sockets made.
+        "sockets" => {
+            for _ in 0..number {
+                let _ = std::net::UdpSocket::bind("127.0.0.1:0");
+            }
+        }
+        // So many files opened.
+        "open" => {
+            for _ in 0..number {
+                let _ = std::fs::File::open("/proc/self/stat");
+            }
+        }
+        // Somebody looks at the static probe: that many see it.
+        "semaphore" => std::process::exit(SEMAPHORE.0.load(Ordering::Relaxed).into()),
         "exit" => std::process::exit(number as i32),
         "signal-mask" => {
             let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -73,6 +88,31 @@ pub(crate) extern "C" fn probed(number: u64) -> u64 {
     std::hint::black_box(number).wrapping_mul(3)
 }
 
+/// The function that has a semaphore: all probes on one instruction have to agree on it.
+#[inline(never)]
+extern "C" fn watched(number: u64) -> u64 {
+    std::hint::black_box(number).wrapping_mul(5)
+}
+
+/// Where [`watched`] starts in [`binary`].
+pub(crate) fn watched_offset() -> Result<u64, Failed> {
+    file_offset(watched as extern "C" fn(u64) -> u64 as usize as u64)
+}
+
+/// How many look at a static probe, if there were one: a counter in the file's data.
+#[unsafe(link_section = ".data.semaphore")]
+static SEMAPHORE: Semaphore = Semaphore(AtomicU16::new(0));
+
+/// On a page of its own: the kernel counts in the first mapping that has the place in the file, and
+/// at its edges a file's page may be mapped twice.
+#[repr(align(4096))]
+struct Semaphore(AtomicU16);
+
+/// Where [`SEMAPHORE`] is in [`binary`].
+pub(crate) fn semaphore_offset() -> Result<u64, Failed> {
+    file_offset(&raw const SEMAPHORE as u64)
+}
+
 /// The file that this process runs, as another process can open it.
 pub(crate) fn binary() -> Result<PathBuf, Failed> {
     Ok(std::env::current_exe()?)
@@ -80,7 +120,10 @@ pub(crate) fn binary() -> Result<PathBuf, Failed> {
 
 /// Where [`probed`] starts in [`binary`]: from its address and this process's mappings.
 pub(crate) fn probed_offset() -> Result<u64, Failed> {
-    let address = probed as extern "C" fn(u64) -> u64 as usize as u64;
+    file_offset(probed as extern "C" fn(u64) -> u64 as usize as u64)
+}
+
+fn file_offset(address: u64) -> Result<u64, Failed> {
     for line in std::fs::read_to_string("/proc/self/maps")?.lines() {
         let mut parts = line.split_whitespace();
         let (range, _, offset) = (parts.next(), parts.next(), parts.next());
@@ -92,7 +135,7 @@ pub(crate) fn probed_offset() -> Result<u64, Failed> {
             return Ok(address - start + offset);
         }
     }
-    Err("no mapping has the function".into())
+    Err("no mapping has it".into())
 }
 
 /// The command line of a workload.
