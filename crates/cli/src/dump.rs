@@ -23,7 +23,7 @@ pub(crate) fn text(stages: &[&str], program: &Program, modules: &[Module], plan:
     show("ast", &mut || bombus_script::syntax::dump(program, false));
     show("ir", &mut || modules.iter().map(|module| format!("{module}\n")).collect());
     show("bytecode", &mut || plan.object.programs.iter().map(bytecode).collect());
-    show("plan", &mut || self::plan(plan));
+    show("plan", &mut || bombus_script::describe(plan));
     text
 }
 
@@ -48,14 +48,4 @@ fn bytecode(program: &ProgramSpec) -> String {
         let _ = writeln!(text, "{index:5}: {shown}{reference}");
     }
     text
-}
-
-/// The plan without the code.
-fn plan(plan: &Plan) -> String {
-    let mut plan = plan.clone();
-    for program in &mut plan.object.programs {
-        program.insns.clear();
-        program.lines.clear();
-    }
-    format!("{plan:#?}\n")
 }
