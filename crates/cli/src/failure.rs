@@ -62,6 +62,12 @@ impl Failure {
     }
 }
 
+/// Why something did not work, in the C library's words alone.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
 /// The last line of the script that the verifier's log names: it prints `; text @ file:line`
 /// before the instructions of each line.
 fn script_line(log: &str) -> Option<&str> {

@@ -12,6 +12,7 @@ mod listing;
 mod run;
 mod script;
 mod settings;
+mod target;
 mod tool;
 mod top;
 mod trace;

@@ -5,7 +5,7 @@ use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 
 use bombus_compiler::ir::Module;
-use bombus_kernel::{Command, Error, Scope, Tracer};
+use bombus_kernel::{Error, Scope, Tracer};
 use bombus_linux::can_load_programs;
 use bombus_runtime::{Ended, Output};
 use bombus_script::diagnostic::{Diagnostic, Source};
@@ -15,11 +15,11 @@ use bombus_script::syntax::ast::Program;
 use bombus_script::{Compilation, Env, Options, compile};
 use bombus_symbols::Files;
 
-use crate::failure::{Failure, colored};
+use crate::failure::{self, Failure, colored};
 use crate::flags::{KernelChoice, Trace};
 use crate::host::{Chosen, KILLED};
 use crate::settings::Settings;
-use crate::{dump, host, script, words};
+use crate::{dump, host, script, target};
 
 /// The test runner of bpftrace asks for a line once everything is attached.
 const NOTIFY: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
@@ -50,6 +50,8 @@ pub(crate) fn run(trace: Trace) -> Result<ExitCode, Failure> {
 
 fn work(trace: &Trace, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, Failure> {
     let settings = Settings::from_environment()?;
+    let command = trace.command.as_deref().map(target::command).transpose()?;
+    trace.pid.map_or(Ok(()), target::check_process)?;
     let source = script::read(&trace.script)?;
     if !trace.quiet {
         trace.without_effect.iter().for_each(|what| eprintln!("WARNING: without effect: {what}"));
@@ -67,7 +69,7 @@ fn work(trace: &Trace, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, Failu
     }
 
     let options = bombus_runtime::Options {
-        command: trace.command.as_deref().map(command_words).transpose()?,
+        command,
         pid: trace.pid,
         quiet: trace.quiet,
         warnings: trace.warnings,
@@ -77,7 +79,9 @@ fn work(trace: &Trace, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, Failu
     let out: Box<dyn Write> = match &trace.output {
         None => Box::new(stdout()),
         Some(path) => Box::new(File::create(path).map_err(|error| {
-            Failure::new(format!("could not write {}: {error}", path.display()))
+            let reason = failure::reason(&error);
+            Failure::new(format!("Failed to open output file: {path:?}: {reason}"))
+                .help("the folder must exist and be yours to write to")
         })?),
     };
     let mut output = Output::new(trace.format, trace.buffering, out, stderr());
@@ -154,15 +158,6 @@ fn compiled(
 fn show_warnings(source: &Source, diagnostics: &[Diagnostic], rendered: &[String]) {
     eprint!("{}", render(source, diagnostics, colored()));
     rendered.iter().for_each(|warning| eprintln!("WARNING: {warning}"));
-}
-
-/// The words of `-c`.
-pub(crate) fn command_words(text: &std::ffi::OsStr) -> Result<Command, Failure> {
-    match words::split(text) {
-        Some(argv) if !argv.is_empty() => Ok(Command { argv }),
-        Some(_) => Err(Failure::new("the command of -c is empty")),
-        None => Err(Failure::new(format!("a quote does not end in -c {}", text.display()))),
-    }
 }
 
 /// The command's own status when it ended by itself, the script's when it said one.

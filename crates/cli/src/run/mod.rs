@@ -31,7 +31,8 @@ use self::record::Records;
 use self::session::Session;
 use crate::failure::Failure;
 use crate::host::{self, Chosen};
-use crate::trace::{command_words, exit_code, explained};
+use crate::target;
+use crate::trace::{exit_code, explained};
 
 /// Carries out `bombus run`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
@@ -53,7 +54,7 @@ fn work(options: &Options, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, F
         object: &object,
         btf: btf.as_ref(),
         options,
-        command: options.command.as_deref().map(command_words).transpose()?,
+        command: options.command.as_deref().map(target::command).transpose()?,
         record_types: record_types(options, &object, btf.as_ref())?,
         catalog: &*catalog,
         binaries: &binaries,

@@ -3,6 +3,7 @@
 
 mod agree;
 mod counts;
+mod mistakes;
 mod released;
 mod workload;
 
@@ -17,6 +18,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials = counts::trials();
     trials.extend(agree::trials());
+    trials.extend(mistakes::trials());
     trials.extend(released::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }
