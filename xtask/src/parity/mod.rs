@@ -4,7 +4,10 @@
 //! with the types, symbols and configuration that are given. What libbpf sends was written down
 //! before, by `libbpf-oracle` (`xtask/oracle`). The comparison is at the boundary, so that it holds
 //! whatever the insides look like: code after every relocation, attributes, maps.
+//!
+//! With `--live` both load into the running kernel, and what is compared is which programs it takes.
 
+mod live;
 mod oracle;
 mod recorder;
 mod sent;
@@ -22,7 +25,8 @@ use recorder::{Recorder, Target};
 use sent::{Difference, Sent};
 
 const USAGE: &str = "usage: cargo xtask parity DIRECTORY [--oracle DIRECTORY] [--btf FILE] \
-                     [--release X.Y.Z] [--config FILE] [--kallsyms FILE] [--verbose]";
+                     [--release X.Y.Z] [--config FILE] [--kallsyms FILE] [--live] \
+                     [--verbose]";
 
 struct Options {
     objects: PathBuf,
@@ -31,6 +35,7 @@ struct Options {
     release: String,
     config: Option<PathBuf>,
     kallsyms: PathBuf,
+    live: bool,
     /// Shows every difference, not only the first of an object.
     verbose: bool,
 }
@@ -54,17 +59,21 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let mut table = Table::default();
     for path in objects(&options.objects)? {
         let bytes = std::fs::read(&path).map_err(|error| format!("{path:?}: {error}"))?;
-        let ours = load(&bytes, &target, &types);
+        let ours = if options.live { live::load(&bytes)? } else { load(&bytes, &target, &types) };
         let name = stem(&path);
         let theirs = match &options.oracle {
             Some(directory) => oracle::read(&directory.join(format!("{name}.jsonl")))?,
             None => Sent::default(),
         };
         if options.oracle.is_none() {
-            table.add("objects", &name, None, opened(&ours));
+            table.add("opened", &name, None, opened(&ours));
             continue;
         }
-        compare(&mut table, &name, &ours, &theirs);
+        if options.live {
+            live::compare(&mut table, &name, &ours, &theirs);
+        } else {
+            compare(&mut table, &name, &ours, &theirs);
+        }
     }
     print!("{table}");
     table.print_differences(options.verbose);
@@ -82,6 +91,7 @@ fn parse(args: &[String]) -> Result<Options, String> {
         release: String::new(),
         config: None,
         kallsyms: "/proc/kallsyms".into(),
+        live: false,
         verbose: false,
     };
     let mut args = args.iter();
@@ -93,6 +103,7 @@ fn parse(args: &[String]) -> Result<Options, String> {
             "--release" => options.release = value()?.clone(),
             "--config" => options.config = Some(value()?.into()),
             "--kallsyms" => options.kallsyms = value()?.into(),
+            "--live" => options.live = true,
             "--verbose" => options.verbose = true,
             _ if options.objects.as_os_str().is_empty() => options.objects = arg.into(),
             _ => return Err(USAGE.into()),
@@ -177,7 +188,7 @@ fn load(bytes: &[u8], target: &Target, types: &Arc<Btf>) -> Sent {
     };
     let (outcome, sent) = attempt(&|_| true);
     if outcome.is_ok() {
-        return sent;
+        return Sent { loads: true, ..sent };
     }
     let mut sent = Sent::default();
     for (index, program) in object.programs.iter().enumerate() {
@@ -211,7 +222,8 @@ fn compare(table: &mut Table, name: &str, ours: &Sent, theirs: &Sent) {
         (Some(reason), None) => (Verdict::OnlyTheirs, reason.clone()),
     };
     let both = verdict.0 == Verdict::Equal;
-    table.add("objects", name, None, verdict);
+    table.add("opened", name, None, verdict);
+    table.add("loaded", name, None, loads(ours, theirs));
     if !both {
         return;
     }
@@ -231,12 +243,26 @@ fn compare(table: &mut Table, name: &str, ours: &Sent, theirs: &Sent) {
     }
 }
 
+/// Whether the object loads as a whole.
+fn loads(ours: &Sent, theirs: &Sent) -> (Verdict, String) {
+    let one = |sent: &Sent| if sent.loads { Ok(()) } else { Err("it does not load".to_owned()) };
+    verdict_by(&one(ours), &one(theirs), |(), ()| None)
+}
+
 fn verdict_on<T: Difference>(
     ours: &Result<T, String>,
     theirs: &Result<T, String>,
 ) -> (Verdict, String) {
+    verdict_by(ours, theirs, T::difference)
+}
+
+fn verdict_by<T>(
+    ours: &Result<T, String>,
+    theirs: &Result<T, String>,
+    difference: impl Fn(&T, &T) -> Option<String>,
+) -> (Verdict, String) {
     match (ours, theirs) {
-        (Ok(ours), Ok(theirs)) => match ours.difference(theirs) {
+        (Ok(ours), Ok(theirs)) => match difference(ours, theirs) {
             None => (Verdict::Equal, String::new()),
             Some(difference) => (Verdict::Different, difference),
         },
@@ -291,7 +317,7 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "| | equal | different | refused by both | only bombus | only libbpf |")?;
         writeln!(f, "|---|---:|---:|---:|---:|---:|")?;
-        for row in ["objects", "programs", "maps"] {
+        for row in ["opened", "loaded", "programs", "maps"] {
             write!(f, "| {row} |")?;
             for verdict in [
                 Verdict::Equal,

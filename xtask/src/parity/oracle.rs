@@ -24,10 +24,12 @@ pub(super) fn read(path: &Path) -> Result<Sent, String> {
             "object" if value["opened"] == false || value["result"] == NOT_NATIVE => {
                 sent.refused = Some(line.reason());
             }
+            "object" => sent.loads = value["result"] == 0,
             "program" => {
-                let program = match value.get("insns") {
-                    Some(_) => Ok(line.program().ok_or(format!("{path:?}:{}", number + 1))?),
-                    None => Err(line.reason()),
+                let program = if value["result"] == 0 {
+                    Ok(line.program().ok_or(format!("{path:?}:{}", number + 1))?)
+                } else {
+                    Err(line.reason())
                 };
                 sent.programs.insert(line.text("name").to_owned(), program);
             }

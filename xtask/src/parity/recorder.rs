@@ -73,7 +73,6 @@ impl<'a> Recorder<'a> {
     pub(super) fn take(&self) -> Sent {
         let Record { maps, programs } = self.sent.take();
         Sent {
-            refused: None,
             maps: maps
                 .into_iter()
                 .filter(|recorded| !recorded.is_inner)
@@ -85,6 +84,7 @@ impl<'a> Recorder<'a> {
                 })
                 .collect(),
             programs: programs.into_iter().map(|(name, program)| (name, Ok(program))).collect(),
+            ..Sent::default()
         }
     }
 

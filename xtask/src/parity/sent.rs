@@ -10,6 +10,8 @@ use bombus_isa::{Insn, disasm};
 pub(super) struct Sent {
     /// Why the object cannot even be opened.
     pub(super) refused: Option<String>,
+    /// Whether all of it loads at once.
+    pub(super) loads: bool,
     /// The maps by name; `None` for one that was not created.
     pub(super) maps: BTreeMap<String, Option<Map>>,
     /// The programs by name: what is loaded, or why nothing is.
