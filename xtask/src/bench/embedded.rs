@@ -1,10 +1,14 @@
 //! The embedded kernel over a C build, as nobody, against `strace` and against no tracer at all.
+//!
+//! Beside the ratios of the least times stand those of each round, of which the median is shown:
+//! the runs of one round follow each other, so what disturbs a round disturbs all of it. How much
+//! of the time the host took for itself says what the figures are worth.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::measure::{as_nobody, in_turn, least_and_median, ms};
+use super::measure::{CpuTime, as_nobody, in_turn, least_and_median, ms, paired};
 
 const ROUNDS: usize = 7;
 const FILES: usize = 10;
@@ -14,8 +18,12 @@ const OPENAT: &str = "tracepoint:syscalls:sys_enter_openat { @[comm] = count(); 
 pub(super) fn run(bombus: &Path) -> Result<(), String> {
     let dir = project()?;
     println!("embedded: a build of {FILES} C files as nobody, {ROUNDS} runs each in turn");
-    println!("| build | how | least wall ms | median | to untraced | to strace -f -c |");
+    println!(
+        "| build | how | least wall ms | median | to untraced: least, paired | to strace -f -c: \
+         least, paired |"
+    );
     println!("|---|---|---|---|---|---|");
+    let before = CpuTime::now()?;
     for (jobs, pinned) in [("-j1", true), ("-j1", false), ("-j2", false)] {
         let build = format!("make -B -s {jobs} -C {}", dir.display());
         let place = if pinned { "one CPU" } else { "any CPU" };
@@ -47,18 +55,20 @@ pub(super) fn run(bombus: &Path) -> Result<(), String> {
         let costs = in_turn(ROUNDS, &mut tools)?;
         let walls: Vec<(Duration, Duration)> =
             costs.iter().map(|runs| least_and_median(runs, |cost| cost.wall)).collect();
-        for (name, wall) in ["untraced", "strace -f -c", "all counted", "openat"].iter().zip(&walls)
-        {
-            let ratio = |to: usize| wall.0.as_secs_f64() / walls[to].0.as_secs_f64();
+        for (at, name) in ["untraced", "strace -f -c", "all counted", "openat"].iter().enumerate() {
+            let least = |to: usize| walls[at].0.as_secs_f64() / walls[to].0.as_secs_f64();
             println!(
-                "| make {jobs}, {place} | {name} | {} | {} | {:.2} | {:.2} |",
-                ms(wall.0),
-                ms(wall.1),
-                ratio(0),
-                ratio(1)
+                "| make {jobs}, {place} | {name} | {} | {} | {:.2}, {:.2} | {:.2}, {:.2} |",
+                ms(walls[at].0),
+                ms(walls[at].1),
+                least(0),
+                paired(&costs[at], &costs[0]),
+                least(1),
+                paired(&costs[at], &costs[1]),
             );
         }
     }
+    println!("stolen by the host: {:.1} % of the time", CpuTime::now()?.stolen_since(&before));
     std::fs::remove_dir_all(&dir).map_err(|error| error.to_string())
 }
 

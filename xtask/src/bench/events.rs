@@ -2,8 +2,12 @@
 //!
 //! The kernel's own figures (`kernel.bpf_stats_enabled`): a tracer runs in the background, a load
 //! of a known number of system calls runs, and the growth of `run_time_ns` over that of `run_cnt`
-//! is the cost of one event. Each program keeps to the load by a predicate.
+//! is the cost of one event. Each program keeps to a process of the benchmark's own by a predicate:
+//! the load, or, to measure events that are filtered out, one that sleeps.
+//!
+//! `BPFTRACE` names another bpftrace than the one in `PATH`, for example `chroot /srv/sid bpftrace`.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -14,6 +18,8 @@ use super::start::which;
 const CALLS: u64 = 1_000_000;
 const OPENS: u64 = 100_000;
 const ROUNDS: usize = 9;
+/// How long a tracer has to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which system call the load makes.
 #[derive(Clone, Copy, PartialEq)]
@@ -22,40 +28,61 @@ enum Load {
     Open,
 }
 
-/// The seven programs: the load, the probe, the action. (`args->` is the form that bpftrace 0.17
-/// knows too.)
-const PROGRAMS: &[(Load, &str, &str)] = &[
-    (Load::Getppid, "tracepoint:raw_syscalls:sys_enter", "{ }"),
-    (Load::Getppid, "tracepoint:raw_syscalls:sys_enter", "{ @ = count(); }"),
-    (Load::Getppid, "tracepoint:raw_syscalls:sys_enter", "{ @[comm] = count(); }"),
-    (Load::Getppid, "tracepoint:raw_syscalls:sys_enter", "{ @[pid, comm] = hist(args->id); }"),
+/// Whose events a program wants.
+#[derive(Clone, Copy, PartialEq)]
+enum Wants {
+    TheLoad,
+    ASleeper,
+}
+
+/// The seven programs: the load, the probe, whose events count, the action. (`args->` is the form
+/// that bpftrace 0.17 knows too.)
+const PROGRAMS: &[(Load, &str, Wants, &str)] = &[
+    (Load::Getppid, "tracepoint:raw_syscalls:sys_enter", Wants::TheLoad, "{ }"),
+    (Load::Getppid, "tracepoint:raw_syscalls:sys_enter", Wants::TheLoad, "{ @ = count(); }"),
+    (Load::Getppid, "tracepoint:raw_syscalls:sys_enter", Wants::TheLoad, "{ @[comm] = count(); }"),
+    (
+        Load::Getppid,
+        "tracepoint:raw_syscalls:sys_enter",
+        Wants::TheLoad,
+        "{ @[pid, comm] = hist(args->id); }",
+    ),
     (
         Load::Open,
         "tracepoint:syscalls:sys_enter_openat",
+        Wants::TheLoad,
         "{ printf(\"%s %s\\n\", comm, str(args->filename)); }",
     ),
-    (Load::Getppid, "tracepoint:raw_syscalls:sys_enter", "/pid == 1/ { @ = count(); }"),
-    (Load::Getppid, "tracepoint:raw_syscalls:sys_enter", "{ @s[tid] = nsecs; }"),
+    (Load::Getppid, "tracepoint:raw_syscalls:sys_enter", Wants::ASleeper, "{ @ = count(); }"),
+    (Load::Getppid, "tracepoint:raw_syscalls:sys_enter", Wants::TheLoad, "{ @s[tid] = nsecs; }"),
 ];
 
 pub(super) fn run(bombus: &Path) -> Result<(), String> {
-    let bpftrace =
-        which("bpftrace").ok_or("bpftrace is not installed (apt-get install bpftrace)")?;
+    let bpftrace = match std::env::var("BPFTRACE") {
+        Ok(words) => words.split_whitespace().map(str::to_owned).collect(),
+        Err(_) => {
+            let path =
+                which("bpftrace").ok_or("bpftrace is not installed (apt-get install bpftrace)")?;
+            vec![path.display().to_string()]
+        }
+    };
+    let bombus = [&bombus.display().to_string(), "--kernel", "linux"].map(str::to_owned).to_vec();
     let _stats = Stats::enable()?;
     println!("events: {ROUNDS} rounds in turn, least; the kernel's own run time over run count");
     println!("| program | tool | instructions | ns per event |");
     println!("|---|---|---|---|");
-    let tools = [("bombus", bombus, &["--kernel", "linux"][..]), ("bpftrace", &bpftrace, &[][..])];
-    for &(load, probe, action) in PROGRAMS {
+    let tools = [("bombus", bombus), ("bpftrace", bpftrace)];
+    for &(load, probe, wants, action) in PROGRAMS {
         let mut best = [(0u64, f64::MAX); 2];
         for _ in 0..ROUNDS {
-            for (best, (_, tool, flags)) in best.iter_mut().zip(&tools) {
-                let (insns, ns) = measure(tool, flags, load, probe, action)?;
+            for (best, (_, tool)) in best.iter_mut().zip(&tools) {
+                let (insns, ns) = measure(tool, load, probe, wants, action)?;
                 *best = (insns, best.1.min(ns));
             }
         }
-        for ((name, ..), (insns, ns)) in tools.iter().zip(&best) {
-            println!("| `{action}` | {name} | {insns} | {ns:.1} |");
+        let filter = if wants == Wants::ASleeper { "/pid == SLEEPER/ " } else { "" };
+        for ((name, _), (insns, ns)) in tools.iter().zip(&best) {
+            println!("| `{filter}{action}` | {name} | {insns} | {ns:.1} |");
         }
     }
     Ok(())
@@ -63,25 +90,26 @@ pub(super) fn run(bombus: &Path) -> Result<(), String> {
 
 /// One tracer over one load: instructions of the program, nanoseconds per event.
 fn measure(
-    tool: &Path,
-    flags: &[&str],
+    tool: &[String],
     load: Load,
     probe: &str,
+    wants: Wants,
     action: &str,
 ) -> Result<(u64, f64), String> {
     let generator = LoadProcess::start(load)?;
-    let script = match action.strip_prefix("/pid == 1/") {
-        Some(action) => format!("{probe} /pid == 1/ {action}"),
-        None => format!("{probe} /pid == {}/ {action}", generator.pid()),
-    };
-    let tracer = Command::new(tool)
-        .args(flags)
+    let sleeper = LoadProcess::start(load)?;
+    let wanted = if wants == Wants::ASleeper { &sleeper } else { &generator };
+    let script = format!("{probe} /pid == {}/ {action}", wanted.pid());
+    let (program, args) = tool.split_first().ok_or("BPFTRACE is empty")?;
+    let mut command = Command::new(program);
+    command
+        .args(args)
         .args(["-e", &script])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| format!("{}: {error}", tool.display()))?;
+        .stderr(Stdio::null());
+    let tracer =
+        ends_with_us(&mut command).spawn().map_err(|error| format!("{program}: {error}"))?;
     let tracer = Stopped(tracer);
     let before = wait_for_program(tracer.0.id(), &script)?;
     // The rest of the tracer's start-up must not fall into the measurement.
@@ -97,19 +125,33 @@ fn measure(
     Ok((after.instructions, (after.run_time_ns - before.run_time_ns) as f64 / count as f64))
 }
 
-/// The load: a small program that waits for a line and then makes its calls.
+/// Makes a command that the kernel kills when this process ends, however that comes about.
+fn ends_with_us(command: &mut Command) -> &mut Command {
+    let parent = std::process::id() as i32;
+    // SAFETY: between fork and exec only `prctl` and `getppid` are called, which are safe there.
+    unsafe {
+        command.pre_exec(move || {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            // The parent may have ended before the kernel was told.
+            if libc::getppid() != parent {
+                return Err(std::io::Error::from_raw_os_error(libc::ECHILD));
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The load: a small program that waits for a line and then makes its calls. It is killed when it
+/// goes out of scope.
 struct LoadProcess(Child);
 
 impl LoadProcess {
     fn start(load: Load) -> Result<LoadProcess, String> {
         let exe = std::env::current_exe().map_err(|error| error.to_string())?;
         let kind = if load == Load::Open { "open" } else { "getppid" };
-        let child = Command::new(exe)
-            .args(["bench", "load", kind])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(|error| error.to_string())?;
+        let mut command = Command::new(exe);
+        command.args(["bench", "load", kind]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let child = ends_with_us(&mut command).spawn().map_err(|error| error.to_string())?;
         Ok(LoadProcess(child))
     }
 
@@ -121,6 +163,14 @@ impl LoadProcess {
         drop(self.0.stdin.take());
         let status = self.0.wait().map_err(|error| error.to_string())?;
         if status.success() { Ok(()) } else { Err(format!("the load ended with {status}")) }
+    }
+}
+
+impl Drop for LoadProcess {
+    fn drop(&mut self) {
+        // Does nothing to one that was waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -140,13 +190,22 @@ pub(super) fn load(kind: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A tracer that is told to end, and waited for, when it goes out of scope.
+/// A tracer that is told to end, and waited for, when it goes out of scope; killed when it does
+/// not hear.
 struct Stopped(Child);
 
 impl Drop for Stopped {
     fn drop(&mut self) {
         // SAFETY: the child is ours and not waited for yet, so its number is still its own.
         unsafe { libc::kill(self.0.id() as i32, libc::SIGINT) };
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            sleep(Duration::from_millis(10));
+        }
+        let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }

@@ -59,6 +59,41 @@ pub(super) fn least_and_median<T: Copy + Ord>(runs: &[Cost], of: impl Fn(&Cost) 
     (values[0], values[values.len() / 2])
 }
 
+/// The median, over the rounds, of one command's time to another's in the same round.
+pub(super) fn paired(runs: &[Cost], to: &[Cost]) -> f64 {
+    let ratio = |(own, other): (&Cost, &Cost)| own.wall.as_secs_f64() / other.wall.as_secs_f64();
+    let mut ratios: Vec<f64> = runs.iter().zip(to).map(ratio).collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
+}
+
+/// What the CPUs did since the machine started, in ticks (`/proc/stat`, proc(5)).
+pub(super) struct CpuTime {
+    all: u64,
+    stolen: u64,
+}
+
+impl CpuTime {
+    /// Of all CPUs together.
+    pub(super) fn now() -> Result<CpuTime, String> {
+        let text = std::fs::read_to_string("/proc/stat").map_err(|e| format!("/proc/stat: {e}"))?;
+        CpuTime::parse(&text).ok_or_else(|| "/proc/stat has no line of all CPUs".to_owned())
+    }
+
+    fn parse(text: &str) -> Option<CpuTime> {
+        let line = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
+        let ticks: Vec<u64> = line.split_whitespace().map_while(|n| n.parse().ok()).collect();
+        // user, nice, system, idle, iowait, irq, softirq, steal; time of guests is user time again.
+        Some(CpuTime { all: ticks.iter().take(8).sum(), stolen: *ticks.get(7)? })
+    }
+
+    /// Per cent of the time since then that the host ran something else.
+    pub(super) fn stolen_since(&self, before: &CpuTime) -> f64 {
+        let all = self.all.saturating_sub(before.all).max(1);
+        100.0 * self.stolen.saturating_sub(before.stolen) as f64 / all as f64
+    }
+}
+
 /// The user and group of nobody, without any capability.
 pub(super) fn as_nobody(command: &mut Command) -> &mut Command {
     command.uid(65534).gid(65534)
@@ -67,4 +102,26 @@ pub(super) fn as_nobody(command: &mut Command) -> &mut Command {
 /// Milliseconds with two digits.
 pub(super) fn ms(duration: Duration) -> String {
     format!("{:.2}", duration.as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stolen_time() {
+        let at = |text: &str| CpuTime::parse(text).expect("a line of all CPUs");
+        let before = at("cpu  100 0 50 800 20 0 10 20 7 0\ncpu0 1 2 3\n");
+        let after = at("cpu  150 0 60 810 20 0 10 50 9 0\n");
+        assert_eq!(after.stolen_since(&before), 30.0);
+        assert!(CpuTime::parse("cpu0 1 2 3\n").is_none());
+    }
+
+    #[test]
+    fn rounds_are_compared_with_themselves() {
+        let cost = |ms| Cost { wall: Duration::from_millis(ms), cpu: Duration::ZERO, peak_kib: 0 };
+        // One round was disturbed as a whole.
+        let (own, other) = ([cost(20), cost(200), cost(24)], [cost(10), cost(100), cost(10)]);
+        assert_eq!(paired(&own, &other), 2.0);
+    }
 }
