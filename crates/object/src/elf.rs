@@ -50,6 +50,9 @@ pub(crate) enum Role {
 pub(crate) struct Section<'a> {
     pub(crate) name: &'a str,
     pub(crate) role: Role,
+    pub(crate) kind: elf::SectionType,
+    pub(crate) flags: u64,
+    pub(crate) align: u64,
     /// Bytes, also of what has none in the file.
     pub(crate) size: u64,
     pub(crate) data: &'a [u8],
@@ -105,6 +108,8 @@ pub(crate) struct Relocation<'e, 'a> {
     pub(crate) symbol: &'e Symbol<'a>,
     /// The symbol's index.
     pub(crate) index: usize,
+    /// `R_BPF_*`.
+    pub(crate) kind: u32,
 }
 
 /// The file.
@@ -160,11 +165,12 @@ impl<'a> Elf<'a> {
         table.records.iter().map(move |record| {
             let index = record.r_sym(LittleEndian) as usize;
             let offset = record.r_offset.get(LittleEndian);
+            let kind = record.r_type(LittleEndian).0;
             let symbol = self.symbols.get(index).ok_or_else(|| {
                 let reason = format!("the relocation of byte {offset:#x} has no symbol {index}");
                 Error::new(reason).in_section(section)
             })?;
-            Ok(Relocation { offset, symbol, index })
+            Ok(Relocation { offset, symbol, index, kind })
         })
     }
 
@@ -219,9 +225,10 @@ fn sections<'a>(table: &Table<'a>, bytes: &'a [u8]) -> Result<Vec<Section<'a>>> 
             Error::new("the ELF file is broken: sections overlap").in_section(name)
         })?;
         let size = header.sh_size(endian);
-        let code = header.sh_flags(endian).contains(elf::SHF_EXECINSTR);
-        let role = role(name, kind, code, size);
-        sections.push(Section { name, role, size, data });
+        let flags = header.sh_flags(endian);
+        let role = role(name, kind, flags.contains(elf::SHF_EXECINSTR), size);
+        let align = header.sh_addralign(endian);
+        sections.push(Section { name, role, kind, flags: flags.0, align, size, data });
     }
     Ok(sections)
 }
@@ -308,7 +315,7 @@ fn relocations<'a>(
             return Err(Error::new("the ELF file is broken: relocations of no section"));
         };
         // DWARF and BTF are relocated by nobody.
-        if !matches!(section.role, Role::Code | Role::Maps | Role::StructOps { .. }) {
+        if matches!(section.role, Role::Other | Role::Btf | Role::BtfExt) {
             continue;
         }
         let records = header.rel(endian, bytes).map_err(|e| broken(e).in_section(section.name))?;

@@ -12,6 +12,8 @@ mod elf;
 mod error;
 mod externs;
 mod fixup;
+mod image;
+mod link;
 mod maps;
 mod open;
 mod programs;
@@ -20,4 +22,5 @@ mod targets;
 
 pub use bombus_spec::ObjectSpec;
 pub use error::Error;
+pub use link::{ObjectFile, link};
 pub use open::{Options, open, open_named, open_with};

@@ -2,7 +2,8 @@
 //!
 //! `tests/objects/NAME.c` is the source, `NAME.o` the object that clang 19 makes of it (it is there
 //! so that nobody needs clang), `NAME.txt` what it specifies. Those in `tests/refused` are refused
-//! with the text in `NAME.txt`. `BLESS=1` writes objects, if there is a clang, and texts.
+//! with the text in `NAME.txt`. Those in `tests/linked` are linked, which specifies `linked.txt`.
+//! `BLESS=1` writes objects, if there is a clang, and texts.
 
 mod support;
 
@@ -10,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bombus_object::ObjectFile;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 const CLANG: &str = "clang-19";
@@ -30,6 +32,8 @@ fn main() {
             }
         }
     }
+    trials.push(Trial::test("linked", linked));
+    trials.push(Trial::test("linked (as bpftool does it)", linked_by_bpftool));
     libtest_mimic::run(&arguments, trials).exit();
 }
 
@@ -62,6 +66,69 @@ fn compiled(source: &Path) -> Result<(), Failed> {
             Ok(())
         }
     }
+}
+
+/// The directory of what is linked, and the names of its objects.
+fn to_link() -> (PathBuf, [&'static str; 2]) {
+    (Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/linked"), ["one", "two"])
+}
+
+fn linked() -> Result<(), Failed> {
+    let (dir, names) = to_link();
+    for name in names {
+        let source = dir.join(name).with_extension("c");
+        if bless()
+            && let Some(object) = compile(&source)?
+        {
+            fs::write(source.with_extension("o"), object)?;
+        }
+    }
+    let objects = names.map(|name| fs::read(dir.join(name).with_extension("o")));
+    let objects = objects.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let files = names.iter().zip(&objects).map(|(name, bytes)| ObjectFile { name, bytes });
+    let linked = bombus_object::link(&files.collect::<Vec<_>>())?;
+    let text = text(&dir.join("linked"), &linked);
+    let expected = dir.join("linked.txt");
+    if bless() {
+        fs::write(&expected, &text)?;
+    }
+    compare(&expected, &text)
+}
+
+/// Types have other numbers there, as bpftool unites those that are the same.
+fn linked_by_bpftool() -> Result<(), Failed> {
+    let (dir, names) = to_link();
+    let output = std::env::temp_dir().join(format!("bombus-linked-{}.o", std::process::id()));
+    let status = Command::new("bpftool")
+        .current_dir(&dir)
+        .args(["gen", "object"])
+        .arg(&output)
+        .args(names.map(|name| format!("{name}.o")))
+        .status();
+    if !status.is_ok_and(|status| status.success()) {
+        println!("skipped: bpftool is not installed");
+        return Ok(());
+    }
+    let theirs = fs::read(&output)?;
+    fs::remove_file(&output)?;
+    let theirs = without_types(&text(&dir.join("linked"), &theirs));
+    let ours = without_types(&fs::read_to_string(dir.join("linked.txt"))?);
+    if ours == theirs { Ok(()) } else { Err(format!("bpftool's:\n{theirs}").into()) }
+}
+
+/// Numbers of types left out.
+fn without_types(text: &str) -> String {
+    let mut words = text.split(' ').peekable();
+    let mut left = Vec::new();
+    while let Some(word) = words.next() {
+        left.push(word);
+        if word == "type" {
+            let number = words.next().unwrap_or_default();
+            let rest = number.trim_start_matches(|c: char| c.is_ascii_hexdigit() || c == 'x');
+            left.push(rest);
+        }
+    }
+    left.join(" ")
 }
 
 fn compile(source: &Path) -> Result<Option<Vec<u8>>, Failed> {
