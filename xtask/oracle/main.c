@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * libbpf-oracle [--live] [--btf FILE] [--kallsyms FILE] [--config FILE] [--release X.Y.Z] OBJECT
+ * libbpf-oracle [--live] [--btf FILE] [--kallsyms FILE] [--config FILE] [--release X.Y.Z]
+ *               [--socket-filters] OBJECT
  *
  * Prints one line of JSON for the object, one for each map and one for each program: what libbpf
  * sends to the kernel, with every map's descriptor replaced by the map's name. All programs are
  * loaded, also those that the object leaves out by default. When the object does not load as a
- * whole, its programs are loaded one by one.
+ * whole, its programs are loaded one by one. --socket-filters is for objects whose sections do not
+ * say what their programs are: all are socket filters then.
  */
 #include "oracle.h"
 
@@ -23,6 +25,7 @@
 
 static struct bpf_object *object; /* The one being loaded. */
 static char **programs;           /* What is known of each of its programs, as JSON. */
+static bool socket_filters;
 static bool reached;              /* One of its programs got as far as the kernel. */
 static char *warnings;            /* What libbpf complained of in this attempt. */
 static size_t warnings_size;
@@ -321,8 +324,13 @@ static int load(const char *path, int only, char **maps)
 	object = bpf_object__open_file(path, NULL);
 	if (!object)
 		return -errno;
-	bpf_object__for_each_program(program, object)
+	bpf_object__for_each_program(program, object) {
 		bpf_program__set_autoload(program, only == -1 || only == index++);
+		if (socket_filters) {
+			bpf_program__set_type(program, BPF_PROG_TYPE_SOCKET_FILTER);
+			bpf_program__set_expected_attach_type(program, 0);
+		}
+	}
 	bpf_object__for_each_map(map, object)
 		bpf_map__set_autocreate(map, true);
 	error = bpf_object__load(object);
@@ -404,6 +412,7 @@ int main(int argc, char **argv)
 		{ "kallsyms", required_argument, NULL, 'k' },
 		{ "config", required_argument, NULL, 'c' },
 		{ "release", required_argument, NULL, 'r' },
+		{ "socket-filters", no_argument, NULL, 's' },
 		{},
 	};
 	struct rlimit files;
@@ -416,12 +425,13 @@ int main(int argc, char **argv)
 		case 'k': kernel.kallsyms = optarg; break;
 		case 'c': kernel.config = optarg; break;
 		case 'r': kernel.release = optarg; break;
+		case 's': socket_filters = true; break;
 		default: return 2;
 		}
 	}
 	if (optind + 1 != argc) {
 		fprintf(stderr, "usage: %s [--live] [--btf FILE] [--kallsyms FILE] [--config FILE] "
-				"[--release X.Y.Z] OBJECT\n", argv[0]);
+				"[--release X.Y.Z] [--socket-filters] OBJECT\n", argv[0]);
 		return 2;
 	}
 	getrlimit(RLIMIT_NOFILE, &files);

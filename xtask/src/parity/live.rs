@@ -2,19 +2,16 @@
 
 use bombus_kernel::Loader;
 use bombus_linux::Linux;
+use bombus_spec::ObjectSpec;
 
 use super::sent::{Program, Sent};
 use super::{Table, loads, verdict_by};
 
 /// Loads an object and lets go of it: all programs at once, or else each by itself.
-pub(super) fn load(bytes: &[u8]) -> Result<Sent, String> {
-    let object = match bombus_object::open(bytes) {
-        Ok(object) => object,
-        Err(error) => return Ok(Sent { refused: Some(error.to_string()), ..Sent::default() }),
-    };
+pub(super) fn load(object: &ObjectSpec) -> Result<Sent, String> {
     let linux = Linux::new().map_err(|error| error.to_string())?;
     let attempt = |wanted: &dyn Fn(usize) -> bool| {
-        let mut loader = Loader::new(&object);
+        let mut loader = Loader::new(object);
         for (index, program) in object.programs.iter().enumerate() {
             loader = loader.autoload(&program.name, wanted(index));
         }

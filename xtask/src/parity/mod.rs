@@ -19,14 +19,15 @@ use std::sync::Arc;
 
 use bombus_btf::Btf;
 use bombus_kernel::{KernelVersion, Loader};
-use bombus_platform::MapType;
+use bombus_platform::{AttachType, MapType, ProgType};
+use bombus_spec::ObjectSpec;
 
 use recorder::{Recorder, Target};
 use sent::{Difference, Sent};
 
 const USAGE: &str = "usage: cargo xtask parity DIRECTORY [--oracle DIRECTORY] [--btf FILE] \
                      [--release X.Y.Z] [--config FILE] [--kallsyms FILE] [--live] \
-                     [--verbose]";
+                     [--socket-filters] [--verbose]";
 
 struct Options {
     objects: PathBuf,
@@ -36,6 +37,8 @@ struct Options {
     config: Option<PathBuf>,
     kallsyms: PathBuf,
     live: bool,
+    /// Takes all programs for socket filters: their sections do not say what they are.
+    socket_filters: bool,
     /// Shows every difference, not only the first of an object.
     verbose: bool,
 }
@@ -53,22 +56,24 @@ enum Verdict {
 /// Compares every object; fails when they do not agree.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let options = parse(args)?;
-    let target = target(&options)?;
-    let types = Btf::parse(target.btf.clone()).map_err(|error| error.to_string())?;
-    let types = Arc::new(types);
+    // The kernel that only listens; none when the running one is asked.
+    let target = if options.live { None } else { Some(target(&options)?) };
     let mut table = Table::default();
     for path in objects(&options.objects)? {
         let bytes = std::fs::read(&path).map_err(|error| format!("{path:?}: {error}"))?;
-        let ours = if options.live { live::load(&bytes)? } else { load(&bytes, &target, &types) };
         let name = stem(&path);
-        let theirs = match &options.oracle {
-            Some(directory) => oracle::read(&directory.join(format!("{name}.jsonl")))?,
-            None => Sent::default(),
-        };
-        if options.oracle.is_none() {
-            table.add("opened", &name, None, opened(&ours));
+        let opened = open(&bytes, options.socket_filters);
+        let Some(oracle) = &options.oracle else {
+            let verdict = opened.map_or_else(|why| (Verdict::OnlyTheirs, why), |_| equal());
+            table.add("opened", &name, None, verdict);
             continue;
-        }
+        };
+        let theirs = oracle::read(&oracle.join(format!("{name}.jsonl")))?;
+        let ours = match (opened, &target) {
+            (Err(reason), _) => Sent { refused: Some(reason), ..Sent::default() },
+            (Ok(object), Some(target)) => load(&object, target),
+            (Ok(object), None) => live::load(&object)?,
+        };
         if options.live {
             live::compare(&mut table, &name, &ours, &theirs);
         } else {
@@ -92,6 +97,7 @@ fn parse(args: &[String]) -> Result<Options, String> {
         config: None,
         kallsyms: "/proc/kallsyms".into(),
         live: false,
+        socket_filters: false,
         verbose: false,
     };
     let mut args = args.iter();
@@ -104,6 +110,7 @@ fn parse(args: &[String]) -> Result<Options, String> {
             "--config" => options.config = Some(value()?.into()),
             "--kallsyms" => options.kallsyms = value()?.into(),
             "--live" => options.live = true,
+            "--socket-filters" => options.socket_filters = true,
             "--verbose" => options.verbose = true,
             _ if options.objects.as_os_str().is_empty() => options.objects = arg.into(),
             _ => return Err(USAGE.into()),
@@ -139,12 +146,9 @@ fn target(options: &Options) -> Result<Target, String> {
     for (name, address) in text(&options.kallsyms)?.lines().filter_map(symbol) {
         symbols.entry(name).or_insert(address);
     }
-    Ok(Target {
-        btf: read(&options.btf)?.into(),
-        version,
-        config: Arc::new(config.collect()),
-        symbols,
-    })
+    let btf: Arc<[u8]> = read(&options.btf)?.into();
+    let types = Btf::parse(btf.clone()).map_err(|error| format!("{:?}: {error}", options.btf))?;
+    Ok(Target { btf, types: Arc::new(types), version, config: Arc::new(config.collect()), symbols })
 }
 
 /// The objects in a directory, by name.
@@ -163,15 +167,17 @@ fn stem(path: &Path) -> String {
     name.strip_suffix(".bpf").unwrap_or(&name).to_owned()
 }
 
+fn open(bytes: &[u8], socket_filters: bool) -> Result<ObjectSpec, String> {
+    let prog_type = socket_filters.then_some((ProgType::SocketFilter, AttachType::NONE));
+    let options = bombus_object::Options { prog_type, ..Default::default() };
+    bombus_object::open_with(bytes, &options).map_err(|error| error.to_string())
+}
+
 /// What Bombus sends for an object: for all programs at once, or else for each by itself.
-fn load(bytes: &[u8], target: &Target, types: &Arc<Btf>) -> Sent {
-    let object = match bombus_object::open(bytes) {
-        Ok(object) => object,
-        Err(error) => return Sent { refused: Some(error.to_string()), ..Sent::default() },
-    };
-    let recorder = Recorder::new(target, types);
+fn load(object: &ObjectSpec, target: &Target) -> Sent {
+    let recorder = Recorder::new(target);
     let attempt = |wanted: &dyn Fn(usize) -> bool| {
-        let mut loader = Loader::new(&object).kernel_btf(types.clone());
+        let mut loader = Loader::new(object).kernel_btf(target.types.clone());
         for (index, program) in object.programs.iter().enumerate() {
             loader = loader.autoload(&program.name, wanted(index));
         }
@@ -207,16 +213,13 @@ fn load(bytes: &[u8], target: &Target, types: &Arc<Btf>) -> Sent {
     sent
 }
 
-fn opened(sent: &Sent) -> (Verdict, String) {
-    match &sent.refused {
-        Some(reason) => (Verdict::OnlyTheirs, reason.clone()),
-        None => (Verdict::Equal, String::new()),
-    }
+fn equal() -> (Verdict, String) {
+    (Verdict::Equal, String::new())
 }
 
 fn compare(table: &mut Table, name: &str, ours: &Sent, theirs: &Sent) {
     let verdict = match (&ours.refused, &theirs.refused) {
-        (None, None) => (Verdict::Equal, String::new()),
+        (None, None) => equal(),
         (Some(_), Some(_)) => (Verdict::BothRefuse, String::new()),
         (None, Some(reason)) => (Verdict::OnlyOurs, format!("libbpf: {reason}")),
         (Some(reason), None) => (Verdict::OnlyTheirs, reason.clone()),
@@ -263,7 +266,7 @@ fn verdict_by<T>(
 ) -> (Verdict, String) {
     match (ours, theirs) {
         (Ok(ours), Ok(theirs)) => match difference(ours, theirs) {
-            None => (Verdict::Equal, String::new()),
+            None => equal(),
             Some(difference) => (Verdict::Different, difference),
         },
         (Err(_), Err(_)) => (Verdict::BothRefuse, String::new()),

@@ -20,6 +20,8 @@ use super::sent::{Definition, Map, Program, Sent, trimmed};
 /// The kernel to pretend.
 pub(super) struct Target {
     pub(super) btf: Arc<[u8]>,
+    /// The same, read.
+    pub(super) types: Arc<Btf>,
     pub(super) version: KernelVersion,
     pub(super) config: Arc<HashMap<String, String>>,
     pub(super) symbols: HashMap<String, u64>,
@@ -33,7 +35,6 @@ const FIRST_MAP: u32 = 1000;
 /// What was sent since the last [`Recorder::take`].
 pub(super) struct Recorder<'a> {
     target: &'a Target,
-    types: &'a Btf,
     features: Features,
     sent: RefCell<Record>,
 }
@@ -54,7 +55,7 @@ struct RecordedMap {
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(target: &'a Target, types: &'a Btf) -> Recorder<'a> {
+    pub(super) fn new(target: &'a Target) -> Recorder<'a> {
         let features = Features {
             name: "linux",
             version: target.version,
@@ -66,7 +67,7 @@ impl<'a> Recorder<'a> {
             tp_btf: true,
             syscall_dispatch_above: None,
         };
-        Recorder { target, types, features, sent: RefCell::default() }
+        Recorder { target, features, sent: RefCell::default() }
     }
 
     /// Everything so far; it starts anew.
@@ -96,7 +97,7 @@ impl<'a> Recorder<'a> {
             AttachType::TraceIter => (Kind::Func, format!("bpf_iter_{symbol}")),
             _ => (Kind::Func, symbol.to_owned()),
         };
-        let found = self.types.find(kind, &name);
+        let found = self.target.types.find(kind, &name);
         found.map(|id| id.0).ok_or_else(|| Error::os(format!("find {name}"), libc::ESRCH))
     }
 }
