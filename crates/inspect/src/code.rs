@@ -6,7 +6,7 @@
 //! the rest is here (`kernel/bpf/disasm.c`).
 
 use bombus_btf::Btf;
-use bombus_isa::opcode::{X, alu, call, class, jmp, mode, size};
+use bombus_isa::opcode::{X, alu, call, class, jmp, mode, pseudo, size};
 use bombus_isa::{Imm64, Insn, Reg, Resolve};
 use bombus_kernel::inspect::{CodeLine, FunctionType, ProgramCode};
 use serde_json::{Map, Value, json};
@@ -148,8 +148,12 @@ impl<'a> Listing<'a> {
                 _ => format!("({code:02x}) call {}#{}", self.helper(insn), insn.imm),
             };
         }
-        match cleared(insn).decode(second.map(|second| Insn { imm: second.imm, ..Insn::default() }))
-        {
+        // Only numbers and offsets into values go on in the second slot; elsewhere compilation
+        // leaves addresses there.
+        let goes_on = matches!(insn.src.0, 0 | pseudo::MAP_VALUE | pseudo::MAP_IDX_VALUE);
+        let high = second
+            .map(|second| Insn { imm: if goes_on { second.imm } else { 0 }, ..Insn::default() });
+        match cleared(insn).decode(high) {
             Ok(op) => format!("({code:02x}) {}", op.display(&Loaded)),
             Err(_) => format!("BUG_{code:02x}"),
         }

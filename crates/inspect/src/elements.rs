@@ -1,9 +1,12 @@
 //! Elements of maps: `map dump` and `map lookup`.
 
+use bombus_btf::Btf;
 use bombus_kernel::inspect::MapInfo;
 use bombus_platform::MapType;
 use serde_json::{Value, json};
 
+use crate::notation::Node;
+use crate::value::Style;
 use crate::{hex, hex_json};
 
 /// `ENOENT` and `ENOSPC`, which the kernel says for an element that it cannot show.
@@ -14,26 +17,43 @@ const ENOSPC: i32 = 28;
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Meaning {
     /// The key, where its type is known.
-    pub key: Option<Value>,
+    pub key: Option<Node>,
     /// The value; on per-CPU maps each CPU's.
-    pub values: Vec<Value>,
+    pub values: Vec<Node>,
 }
 
 impl Meaning {
-    /// The JSON form.
-    pub fn json(&self, info: &MapInfo) -> Value {
-        let mut object = serde_json::Map::new();
-        if let Some(key) = &self.key {
-            object.insert("key".into(), key.clone());
+    /// By the types of an element's bytes; `btf` has those of the map.
+    pub fn new(btf: &Btf, info: &MapInfo, key: &[u8], bytes: &[u8], style: Style) -> Meaning {
+        let value_type = match info.kernel_value_type {
+            0 => info.value_type,
+            id => id,
+        };
+        let of_type = |id: u32, data: &[u8]| crate::value::value(btf, id, data, style);
+        Meaning {
+            key: (info.key_type != 0).then(|| of_type(info.key_type, key)),
+            values: values(info, bytes)
+                .into_iter()
+                .map(|value| of_type(value_type, value))
+                .collect(),
         }
+    }
+
+    /// As one object.
+    pub fn node(self, info: &MapInfo) -> Node {
+        let mut fields = Vec::new();
+        fields.extend(self.key.map(|key| ("key".to_owned(), key)));
         if info.is_per_cpu() {
-            let each = self.values.iter().enumerate();
-            let values = each.map(|(cpu, value)| json!({ "cpu": cpu, "value": value })).collect();
-            object.insert("values".into(), values);
-        } else if let Some(value) = self.values.first() {
-            object.insert("value".into(), value.clone());
+            let of_cpu = |(cpu, value): (usize, Node)| {
+                let cpu = Node::Raw(cpu.to_string());
+                Node::Object(vec![("cpu".to_owned(), cpu), ("value".to_owned(), value)])
+            };
+            let values = self.values.into_iter().enumerate().map(of_cpu).collect();
+            fields.push(("values".to_owned(), Node::List(values)));
+        } else {
+            fields.extend(self.values.into_iter().next().map(|value| ("value".to_owned(), value)));
         }
-        object.into()
+        Node::Object(fields)
     }
 }
 
@@ -85,7 +105,7 @@ pub fn text(info: &MapInfo, key: &[u8], value: &[u8]) -> String {
 }
 
 /// The JSON form of an element.
-pub fn json(info: &MapInfo, key: &[u8], value: &[u8], meaning: Option<&Meaning>) -> Value {
+pub fn json(info: &MapInfo, key: &[u8], value: &[u8], meaning: Option<Meaning>) -> Value {
     let mut element = json!({ "key": hex_json(key) });
     if info.is_per_cpu() {
         let each = values(info, value).into_iter().enumerate();
@@ -98,7 +118,7 @@ pub fn json(info: &MapInfo, key: &[u8], value: &[u8], meaning: Option<&Meaning>)
         }
     }
     if let Some(meaning) = meaning {
-        element["formatted"] = meaning.json(info);
+        element["formatted"] = meaning.node(info).to_json();
     }
     element
 }

@@ -6,6 +6,8 @@
 //! prints.
 #![forbid(unsafe_code)]
 
+pub mod btf;
+pub mod cgroup;
 mod code;
 pub mod elements;
 mod extras;
@@ -14,10 +16,13 @@ pub mod link;
 pub mod machine;
 pub mod map;
 pub mod names;
+pub mod notation;
+pub mod perf;
 mod perf_names;
 pub mod program;
 mod source;
 mod symbols;
+pub mod value;
 
 pub use code::{Listing, Shown};
 pub use extras::Extras;

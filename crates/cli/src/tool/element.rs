@@ -1,13 +1,17 @@
 //! What is in maps: `bombus map dump|lookup|update|...`.
 
-use bombus_inspect::{elements, hex, hex_json, map};
+use bombus_btf::Btf;
+use bombus_inspect::elements::{self, Meaning};
+use bombus_inspect::notation::Node;
+use bombus_inspect::value::Style;
+use bombus_inspect::{hex, hex_json, map};
 use bombus_kernel::UpdateFlag;
 use bombus_kernel::inspect::{Inspect, MapInfo, NewValue, Which};
 use bombus_platform::MapType;
 use serde_json::{Value, json};
 
 use super::Tool;
-use super::output::{Failed, Output, because, meaning};
+use super::output::{Failed, Output, because, because_of, meaning};
 use super::words::{Words, number};
 
 /// A map, and what it is.
@@ -18,12 +22,28 @@ fn map_and_info(tool: &Tool, words: &mut Words) -> Result<(Which, MapInfo), Fail
     Ok((which, info))
 }
 
+impl Tool {
+    /// The types of a map's elements, where it has some.
+    fn types_of(&self, info: &MapInfo) -> Result<Option<Btf>, Failed> {
+        let types = match info {
+            MapInfo { kernel_value_type: 1.., .. } => self.kernel_types(),
+            MapInfo { value_type: 1.., .. } => self.types(info.btf_id),
+            _ => return Ok(None),
+        };
+        types.map(Some).ok_or_else(|| Failed::new("failed to get btf"))
+    }
+}
+
 pub(super) fn dump(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
     words.at_least(2)?;
     let maps = tool.maps(&mut words)?;
     words.end()?;
     let several = maps.len() > 1;
     let (mut texts, mut values) = (Vec::new(), Vec::new());
+    // Elements are shown by their types when all maps have some.
+    let typed = |which| tool.linux.map_info(which).is_ok_and(|info| info.btf_id != 0);
+    let formatted = maps.iter().all(typed);
+    let mut typed = Vec::new();
     for which in &maps {
         let info = tool.linux.map_info(which).map_err(because("can't get map info"))?;
         if info.map_type() == Some(MapType::ReuseportSockarray) && info.value_size != 8 {
@@ -31,10 +51,19 @@ pub(super) fn dump(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
                 "Warning: cannot read values from reuseport_sockarray map with value_size != 8",
             );
         }
+        let types = tool.types_of(&info)?;
         let (mut text, mut list, mut count) = (String::new(), Vec::new(), 0);
+        let mut nodes = Vec::new();
         let outcome =
             tool.linux.elements(which, &mut |key, value| match (value, tool.options.json) {
-                (Ok(value), true) => list.push(elements::json(&info, key, &value, None)),
+                (Ok(value), true) => {
+                    let meaning = meaning_of(&info, types.as_ref(), key, &value, Style::Json);
+                    list.push(elements::json(&info, key, &value, meaning));
+                }
+                (Ok(value), false) if formatted => {
+                    let meaning = meaning_of(&info, types.as_ref(), key, &value, Style::Plain);
+                    nodes.extend(meaning.map(|meaning| meaning.node(&info)));
+                }
                 (Ok(value), false) => {
                     count += 1;
                     text += &elements::text(&info, key, &value);
@@ -46,6 +75,9 @@ pub(super) fn dump(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
                     text += &elements::error_text(&info, key, errno, &meaning(errno));
                 }
             });
+        if formatted {
+            typed.push((info.clone(), Node::List(nodes)));
+        }
         let plural = if count == 1 { "" } else { "s" };
         text += &format!("Found {count} element{plural}\n");
         if several {
@@ -57,17 +89,47 @@ pub(super) fn dump(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
             values.push(list.into());
         }
         texts.push(text);
-        if outcome.is_err() {
+        if let Err(error) = outcome {
             // bpftool prints what there is, and says no more.
             let before = match tool.options.json {
                 true => values.pop().unwrap_or(Value::Null),
                 false => texts.join("\n").into(),
             };
-            return Err(Failed::silent(Some(before)));
+            let errno = error.errno().unwrap_or(1);
+            return Err(Failed::silent(Some(before)).with_errno(errno));
         }
     }
     let json = || if several { values.into() } else { values.remove(0) };
-    Ok(tool.either(|| texts.join("\n"), json))
+    let text = || if formatted { typed_text(typed) } else { texts.join("\n") };
+    Ok(tool.either(text, json))
+}
+
+/// The elements of maps with types.
+fn typed_text(mut maps: Vec<(MapInfo, Node)>) -> String {
+    let node = match maps.len() {
+        1 => maps.remove(0).1,
+        _ => Node::List(
+            maps.into_iter()
+                .map(|(info, elements)| {
+                    let header = Node::from(&Value::Object(map::header_json(&info)));
+                    let Node::Object(mut fields) = header else { return elements };
+                    fields.push(("elements".to_owned(), elements));
+                    Node::Object(fields)
+                })
+                .collect(),
+        ),
+    };
+    node.pretty() + "\n"
+}
+
+fn meaning_of(
+    info: &MapInfo,
+    types: Option<&Btf>,
+    key: &[u8],
+    value: &[u8],
+    style: Style,
+) -> Option<Meaning> {
+    types.map(|btf| Meaning::new(btf, info, key, value, style))
 }
 
 /// The words after a map: key, value and flag, in any order.
@@ -199,37 +261,43 @@ pub(super) fn update(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
     let flag = element.flag.unwrap_or(UpdateFlag::Any);
     tool.linux
         .set_element(&which, element.key(), &value, flag)
-        .map_err(because("update failed"))?;
+        .map_err(because_of("update failed"))?;
     Ok(Output::Nothing)
 }
 
+/// An element that is not there.
+fn missing(tool: &Tool, text: String) -> Failed {
+    let said = if tool.options.json { Value::Null } else { text.into() };
+    Failed::silent(Some(said)).with_errno(libc::ENOENT)
+}
+
 /// An element that was found.
-fn found(tool: &Tool, info: &MapInfo, key: &[u8], value: &[u8]) -> Output {
-    tool.either(|| elements::text(info, key, value), || elements::json(info, key, value, None))
+fn found(tool: &Tool, info: &MapInfo, key: &[u8], value: &[u8]) -> Result<Output, Failed> {
+    let types = tool.types_of(info)?;
+    let meaning = |style| meaning_of(info, types.as_ref(), key, value, style);
+    let text = || match meaning(Style::Plain) {
+        Some(meaning) => meaning.node(info).pretty() + "\n",
+        None => elements::text(info, key, value),
+    };
+    Ok(tool.either(text, || elements::json(info, key, value, meaning(Style::Json))))
 }
 
 pub(super) fn lookup(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
     let (which, info) = map_and_info(tool, &mut words)?;
     let element = Element::parse(tool, &mut words, &info, false)?;
-    let value = tool.linux.element(&which, element.key()).map_err(because("lookup failed"))?;
+    let value = tool.linux.element(&which, element.key()).map_err(because_of("lookup failed"))?;
     match value {
-        Some(value) => Ok(found(tool, &info, element.key(), &value)),
-        None => Err(Failed::silent(Some(match tool.options.json {
-            true => Value::Null,
-            false => format!("key:\n{}\n\nNot found\n", hex(element.key(), " ")).into(),
-        }))),
+        Some(value) => found(tool, &info, element.key(), &value),
+        None => Err(missing(tool, format!("key:\n{}\n\nNot found\n", hex(element.key(), " ")))),
     }
 }
 
 pub(super) fn take(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
     let (which, info) = map_and_info(tool, &mut words)?;
     let key = vec![0; info.key_size as usize];
-    match tool.linux.take_element(&which, &key).map_err(because("pop failed"))? {
-        Some(value) => Ok(found(tool, &info, &key, &value)),
-        None => Err(Failed::silent(Some(match tool.options.json {
-            true => Value::Null,
-            false => "Error: empty map\n".into(),
-        }))),
+    match tool.linux.take_element(&which, &key).map_err(because_of("pop failed"))? {
+        Some(value) => found(tool, &info, &key, &value),
+        None => Err(missing(tool, "Error: empty map\n".to_owned())),
     }
 }
 
@@ -240,9 +308,10 @@ pub(super) fn next(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
         false => Element::parse(tool, &mut words, &info, false)?.key,
     };
     let next = tool.linux.key_after(&which, key.as_deref());
-    let next = next
-        .map_err(because("can't get next key"))?
-        .ok_or_else(|| Failed::new(format!("can't get next key: {}", meaning(libc::ENOENT))))?;
+    let next = next.map_err(because_of("can't get next key"))?.ok_or_else(|| {
+        let message = format!("can't get next key: {}", meaning(libc::ENOENT));
+        Failed::new(message).with_errno(libc::ENOENT)
+    })?;
     let text = || {
         let key = key
             .as_deref()
@@ -259,6 +328,6 @@ pub(super) fn next(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
 pub(super) fn delete(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
     let (which, info) = map_and_info(tool, &mut words)?;
     let element = Element::parse(tool, &mut words, &info, false)?;
-    tool.linux.remove_element(&which, element.key()).map_err(because("delete failed"))?;
+    tool.linux.remove_element(&which, element.key()).map_err(because_of("delete failed"))?;
     Ok(Output::Nothing)
 }

@@ -15,7 +15,7 @@ pub(super) fn run(tool: &Tool, command: &str, mut words: Words) -> Result<Output
     match command {
         "show" => show(tool, words),
         "pin" => {
-            words.at_least(3)?;
+            words.at_least(3).map_err(|failed| failed.with_errno(libc::EINVAL))?;
             let which = tool.link(&mut words)?;
             let path = words.path("file path")?;
             tool.pin_to(&path, || tool.linux.pin_object(ObjectKind::Link, &which, &path))?;
@@ -23,7 +23,7 @@ pub(super) fn run(tool: &Tool, command: &str, mut words: Words) -> Result<Output
         }
         "detach" => {
             if words.len() != 2 {
-                return Err(Failed::new("link specifier is invalid or missing\n").with_code(1));
+                return Err(Failed::new("link specifier is invalid or missing").with_code(1));
             }
             let which = tool.link(&mut words).map_err(|failed| failed.with_code(1))?;
             tool.linux

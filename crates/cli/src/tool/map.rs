@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Tool;
 use super::element;
 use super::objects::Known;
-use super::output::{Failed, Output, because};
+use super::output::{Failed, Output, because, because_of};
 use super::words::{Words, number};
 
 pub(super) fn run(tool: &Tool, command: &str, words: Words) -> Result<Output, Failed> {
@@ -62,7 +62,7 @@ fn show(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
 }
 
 fn pin(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
-    words.at_least(3)?;
+    words.at_least(3).map_err(|failed| failed.with_errno(libc::EINVAL))?;
     let which = tool.map(&mut words)?;
     let path = words.path("file path")?;
     tool.pin_to(&path, || tool.linux.pin_object(ObjectKind::Map, &which, &path))?;
@@ -73,7 +73,7 @@ fn freeze(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
     words.at_least(2)?;
     let which = tool.map(&mut words)?;
     words.end()?;
-    tool.linux.freeze(&which).map_err(because("failed to freeze map"))?;
+    tool.linux.freeze(&which).map_err(because_of("failed to freeze map"))?;
     Ok(Output::Nothing)
 }
 

@@ -1,10 +1,13 @@
 //! `bombus prog|map|link|...`: what is loaded in the running kernel, in bpftool's words.
 
+mod btf;
+mod cgroup;
 mod element;
 mod link;
 mod map;
 mod objects;
 mod output;
+mod perf;
 mod prog;
 pub(crate) mod table;
 mod words;
@@ -36,7 +39,6 @@ struct Options {
     no_mount: bool,
     #[allow(dead_code, reason = "for commands that load programs")]
     debug: bool,
-    #[allow(dead_code, reason = "for commands that read types")]
     base_btf: Option<PathBuf>,
 }
 
@@ -101,6 +103,9 @@ pub(crate) fn run(group: &str, matches: &ArgMatches) -> ExitCode {
             "prog" => prog::run(&tool, &command, words),
             "map" => map::run(&tool, &command, words),
             "link" => link::run(&tool, &command, words),
+            "btf" => btf::run(&tool, &command, words),
+            "cgroup" => cgroup::run(&tool, &command, words),
+            "perf" => perf::run(&tool, words),
             _ => Err(Failed::new(format!("there is no command {group}"))),
         }
     });

@@ -8,7 +8,7 @@ use bombus_inspect::Extras;
 use bombus_kernel::inspect::{Holder, Inspect, ObjectKind, ProgramInfo, Which};
 
 use super::Tool;
-use super::output::{Failed, because, reason};
+use super::output::{Failed, because, because_of, reason};
 use super::words::{Words, number};
 
 /// Bytes of a name with its closing zero (`BPF_OBJ_NAME_LEN`).
@@ -159,7 +159,7 @@ impl Tool {
             let which = Which::Id(id);
             self.linux
                 .link_info(&which)
-                .map_err(because(format_args!("failed to get link with ID {id}")))?;
+                .map_err(because_of(format_args!("failed to get link with ID {id}")))?;
             return Ok(which);
         }
         if words.take("pinned") {

@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
+use bombus_inspect::notation::Node;
 use bombus_kernel::Error;
-use serde::Serialize;
 use serde_json::Value;
-use serde_json::ser::{PrettyFormatter, Serializer};
 
 /// What a command gives.
 pub(super) enum Output {
@@ -38,6 +37,11 @@ impl Failed {
         self
     }
 
+    /// With the status that a negative error number becomes.
+    pub(super) fn with_errno(self, errno: i32) -> Failed {
+        self.with_code((-errno) as u8)
+    }
+
     /// `null` stands before the error, or nothing was said at all.
     pub(super) fn silent(before: Option<Value>) -> Failed {
         Failed { message: String::new(), before, code: 255 }
@@ -67,6 +71,17 @@ pub(super) fn reason(error: &Error) -> String {
     }
 }
 
+/// As [`because`], with the error number as status: where bpftool hands on what libbpf returns.
+pub(super) fn because_of(what: impl std::fmt::Display) -> impl Fn(Error) -> Failed {
+    move |error| {
+        let errno = match error {
+            Error::Privilege { .. } => libc::EPERM,
+            _ => error.errno().unwrap_or(1),
+        };
+        because(&what)(error).with_errno(errno)
+    }
+}
+
 /// A failure of this form: `what: reason`.
 pub(super) fn because(what: impl std::fmt::Display) -> impl Fn(Error) -> Failed {
     move |error| Failed::new(format!("{what}: {}", reason(&error)))
@@ -81,18 +96,9 @@ pub(super) struct Form {
 
 impl Form {
     fn value(self, value: &Value) -> String {
-        let mut bytes = Vec::new();
-        let done = match self.pretty {
-            true => {
-                let formatter = PrettyFormatter::with_indent(b"    ");
-                value.serialize(&mut Serializer::with_formatter(&mut bytes, formatter))
-            }
-            false => value.serialize(&mut Serializer::new(&mut bytes)),
-        };
-        match done {
-            Ok(()) => String::from_utf8_lossy(&bytes).into_owned() + "\n",
-            Err(error) => format!("{{\"error\":\"{error}\"}}\n"),
-        }
+        let node = Node::from(value);
+        let text = if self.pretty { node.pretty() } else { node.compact() };
+        text + "\n"
     }
 
     /// Prints what came out.
@@ -113,11 +119,12 @@ impl Form {
                 value => crate::print(&self.value(value)),
             }
         }
-        if failed.message.is_empty() {
-        } else if self.json {
-            crate::print(&self.value(&serde_json::json!({ "error": failed.message })));
-        } else {
-            eprintln!("Error: {}", failed.message);
+        match failed.message.as_str() {
+            "" => {}
+            message if self.json => {
+                crate::print(&self.value(&serde_json::json!({ "error": message })));
+            }
+            message => eprintln!("Error: {message}"),
         }
         ExitCode::from(failed.code)
     }

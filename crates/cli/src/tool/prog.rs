@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
+use bombus_btf::{SectionVar, Type, TypeId};
 use bombus_inspect::program::{self, Program};
+use bombus_inspect::value::{self, Style};
 use bombus_inspect::{Extras, Listing, Shown, Symbols, machine};
-use bombus_kernel::inspect::{Inspect, ObjectKind, ProgramInfo, Which};
+use bombus_kernel::inspect::{Hook, Inspect, ObjectKind, ProgramInfo, Which};
+use bombus_platform::{AttachType, MapType};
 use serde_json::Value;
 
 use super::Tool;
@@ -17,6 +20,8 @@ pub(super) fn run(tool: &Tool, command: &str, words: Words) -> Result<Output, Fa
         "show" => show(tool, words),
         "dump" => dump(tool, words),
         "pin" => pin(tool, words),
+        "attach" => hook(tool, words, true),
+        "detach" => hook(tool, words, false),
         _ => Err(Failed::new(format!("there is no command prog {command}"))),
     }
 }
@@ -26,6 +31,7 @@ struct Named {
     info: ProgramInfo,
     name: String,
     device: Option<String>,
+    metadata: Vec<(String, String, Value)>,
     extras: Extras,
 }
 
@@ -34,6 +40,7 @@ impl Named {
         Named {
             name: tool.full_name(&info),
             device: tool.device_of(info.device),
+            metadata: metadata(tool, &info).unwrap_or_default(),
             extras: known.map(|known| known.of(info.id)).unwrap_or_default(),
             info,
         }
@@ -44,10 +51,35 @@ impl Named {
             info: &self.info,
             name: &self.name,
             device: self.device.as_deref(),
-            metadata: &[],
+            metadata: &self.metadata,
             extras: &self.extras,
         }
     }
+}
+
+/// The variables that start with `bpf_metadata_`, with their values as text and as JSON: they are
+/// what a program says about itself (`bpftool-prog(8)`).
+fn metadata(tool: &Tool, info: &ProgramInfo) -> Option<Vec<(String, String, Value)>> {
+    const PREFIX: &str = "bpf_metadata_";
+    let maps = info.map_ids.iter().filter_map(|&id| tool.linux.map_info(&Which::Id(id)).ok());
+    let map = maps.into_iter().find(|map| {
+        map.map_type() == Some(MapType::Array)
+            && map.key_size == 4
+            && map.max_entries == 1
+            && map.value_type != 0
+            && map.name.contains(".rodata")
+    })?;
+    let bytes = tool.linux.element(&Which::Id(map.id), &[0; 4]).ok()??;
+    let btf = tool.types(map.btf_id)?;
+    let Type::Datasec { vars, .. } = btf.ty(TypeId(map.value_type))? else { return None };
+    let variable = |var: SectionVar| {
+        let Type::Var { name, ty, .. } = btf.ty(var.ty)? else { return None };
+        let name = name.strip_prefix(PREFIX)?;
+        let data = bytes.get(var.offset as usize..)?;
+        let value = |style| value::value(&btf, ty.0, data, style);
+        Some((name.to_owned(), value(Style::Plain).compact(), value(Style::Json).to_json()))
+    };
+    Some(vars.filter_map(variable).collect())
 }
 
 fn show(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
@@ -192,9 +224,47 @@ fn dump_one(
 }
 
 fn pin(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
-    words.at_least(3)?;
+    words.at_least(3).map_err(|failed| failed.with_errno(libc::EINVAL))?;
     let which = tool.program(&mut words)?;
     let path = words.path("file path")?;
     tool.pin_to(&path, || tool.linux.pin_object(ObjectKind::Program, &which, &path))?;
+    Ok(Output::Nothing)
+}
+
+/// The hooks that `prog attach` knows, by names that may be shortened.
+const HOOKS: &[(AttachType, &str)] = &[
+    (AttachType::SkSkbStreamParser, "stream_parser"),
+    (AttachType::SkSkbStreamVerdict, "stream_verdict"),
+    (AttachType::SkSkbVerdict, "skb_verdict"),
+    (AttachType::SkMsgVerdict, "msg_verdict"),
+    (AttachType::FlowDissector, "flow_dissector"),
+];
+
+fn hook(tool: &Tool, mut words: Words, attach: bool) -> Result<Output, Failed> {
+    let invalid = |failed: Failed| failed.with_errno(libc::EINVAL);
+    words.at_least(3).map_err(invalid)?;
+    let program = tool.program(&mut words)?;
+    let word = words.next().unwrap_or_default();
+    let found = HOOKS.iter().find(|(hook, old)| hook.name() == word || old.starts_with(&word));
+    let &(attach_type, _) =
+        found.ok_or_else(|| invalid(Failed::new("invalid attach/detach type")))?;
+    let hook = match attach_type {
+        AttachType::FlowDissector => Hook::Netns,
+        _ => {
+            words.at_least(2).map_err(invalid)?;
+            Hook::Map(tool.map(&mut words)?)
+        }
+    };
+    let (outcome, what) = match attach {
+        true => (
+            tool.linux.attach_to_hook(&program, &hook, attach_type as u32, 0),
+            "failed prog attach to map",
+        ),
+        false => (
+            tool.linux.detach_from_hook(&program, &hook, attach_type as u32),
+            "failed prog detach from map",
+        ),
+    };
+    outcome.map_err(|_| invalid(Failed::new(what)))?;
     Ok(Output::Nothing)
 }

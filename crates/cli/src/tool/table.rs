@@ -40,13 +40,6 @@ pub(crate) const GROUPS: &[Group] = &[
             ("pin", "", "PROG FILE", "Give a program a name in a BPF file system"),
             ("attach", "", "PROG ATTACH_TYPE [MAP]", "Attach a program to a map of sockets"),
             ("detach", "", "PROG ATTACH_TYPE [MAP]", "Detach it again"),
-            (
-                "run",
-                "",
-                "PROG data_in FILE [data_out FILE] [ctx_in FILE] [ctx_out FILE] [repeat N]",
-                "Run a program over a packet or context",
-            ),
-            ("tracelog", "", "[stdout | stderr PROG]", "Print what programs write with bpf_printk"),
         ],
     },
     Group {
@@ -87,6 +80,35 @@ pub(crate) const GROUPS: &[Group] = &[
             ("pin", "", "LINK FILE", "Give a link a name in a BPF file system"),
             ("detach", "", "LINK", "Detach what a link attaches"),
         ],
+    },
+    Group {
+        name: "btf",
+        about: "Type information",
+        commands: &[
+            ("show", "list", "[id ID]", "List BTF objects"),
+            (
+                "dump",
+                "",
+                "{id ID | prog PROG | map MAP [key | value | kv | all] | file FILE} \
+                 [format {raw | c [unsorted]}] [root_id ID]",
+                "Print types, as they are or as declarations of C",
+            ),
+        ],
+    },
+    Group {
+        name: "cgroup",
+        about: "Programs of cgroups",
+        commands: &[
+            ("show", "list", "CGROUP [effective]", "List the programs of a cgroup"),
+            ("tree", "", "[CGROUP_ROOT] [effective]", "List the programs of all cgroups"),
+            ("attach", "", "CGROUP ATTACH_TYPE PROG [multi | override]", "Attach a program"),
+            ("detach", "", "CGROUP ATTACH_TYPE PROG", "Detach it again"),
+        ],
+    },
+    Group {
+        name: "perf",
+        about: "What processes trace",
+        commands: &[("show", "list", "", "List tracepoints and probes that have programs")],
     },
 ];
 

@@ -80,6 +80,10 @@ impl Running {
         Ok(running)
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// The ids of what it holds open: `prog_id`, `map_id`, `link_id`.
     pub(crate) fn ids(&self, key: &str) -> Vec<u32> {
         let directory = Path::new("/proc").join(self.0.id().to_string()).join("fdinfo");

@@ -6,9 +6,11 @@
 
 mod errors;
 mod fixture;
+mod hooks;
 mod maps;
 mod oracle;
 mod script;
+mod typed;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -17,7 +19,8 @@ type Test = (&'static str, fn() -> Result<(), String>);
 
 fn main() {
     let arguments = Arguments::from_args();
-    let tests: Vec<Test> = [errors::TESTS, maps::TESTS, script::TESTS].concat();
+    let tests: Vec<Test> =
+        [errors::TESTS, hooks::TESTS, maps::TESTS, script::TESTS, typed::TESTS].concat();
     let missing = oracle::missing().err();
     let trials = tests.into_iter().map(|(name, test)| {
         if let Some(reason) = &missing {

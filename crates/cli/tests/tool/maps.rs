@@ -2,7 +2,7 @@
 
 use crate::Test;
 use crate::fixture::Pins;
-use crate::oracle::{run, same, same_text};
+use crate::oracle::{run, same, same_text, since};
 
 pub(crate) const TESTS: &[Test] = &[
     ("map::kinds", kinds),
@@ -115,6 +115,10 @@ fn of_maps() -> Result<(), String> {
         let update = ["map", "update", "pinned", &outer];
         run(&[&update[..], &key, &["value", "pinned", &inner]].concat())?;
         same(&["map", "show", "pinned", &outer])?;
+        if !since(7, 3) {
+            // It does not know what these values are.
+            continue;
+        }
         same(&["map", "dump", "pinned", &outer])?;
         same(&[&["map", "lookup", "pinned", &outer][..], &key].concat())?;
         same(&[&update[..], &key, &["value", "pinned"]].concat())?;

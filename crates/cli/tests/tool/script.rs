@@ -81,7 +81,11 @@ fn file() -> Result<(), String> {
         if ours.is_empty() || ours != theirs {
             return Err(format!("{} and {} bytes", ours.len(), theirs.len()));
         }
-        same(&["prog", "dump", "xlated", "id", id, "file", "/dev/null", "opcodes"])
+        match since(7, 3) {
+            true => same(&["prog", "dump", "xlated", "id", id, "file", "/dev/null", "opcodes"]),
+            // It wants its words in an order.
+            false => Ok(()),
+        }
     })
 }
 
