@@ -8,7 +8,7 @@ use bombus_spec::MapRole;
 
 use super::loaded::{Loaded, LoadedProgram};
 use crate::catalog::{Binaries, Catalog};
-use crate::{AttachPoint, Error, Kernel, LinkFd, MapFd, ProgFd, Result, UpdateFlag};
+use crate::{AttachPoint, Error, Kernel, LinkFd, MapFd, ProgFd, Result, UpdateFlag, UprobePlace};
 
 /// Where names in sections are looked up.
 #[derive(Clone, Copy)]
@@ -20,17 +20,11 @@ pub struct Places<'a> {
 }
 
 impl Loaded {
-    /// Attaches a program to what its section names. One that runs in several places (a static
-    /// probe that was inlined) has a link for each.
+    /// Attaches a program to what its section names.
     ///
     /// Fails with [`Error::Invalid`] when the section does not say all: a device, a cgroup, a
     /// socket, an element has to be given, by [`Kernel::attach`].
-    pub fn attach(
-        &self,
-        kernel: &dyn Kernel,
-        places: Places<'_>,
-        program: &str,
-    ) -> Result<Vec<LinkFd>> {
+    pub fn attach(&self, kernel: &dyn Kernel, places: Places<'_>, program: &str) -> Result<LinkFd> {
         let program = self
             .all_programs()
             .iter()
@@ -46,11 +40,11 @@ impl Loaded {
             )));
         };
         let wanted = Wanted { kernel, places, program, section, target };
-        let points = match section.auto_attach {
-            AutoAttach::Usdt => self.static_probes(&wanted)?,
-            _ => points::of(&wanted)?.into_iter().map(|at| (at, 0)).collect(),
+        let at = match section.auto_attach {
+            AutoAttach::Usdt => points::at_static_probes(&wanted, self.static_probes(&wanted)?)?,
+            _ => points::of(&wanted)?,
         };
-        attach_each(kernel, fd, points)
+        kernel.attach(fd, &at, 0)
     }
 
     /// Attaches everything that says itself where to: programs by their sections, then structures
@@ -61,7 +55,7 @@ impl Loaded {
         let mut attach = || -> Result<()> {
             for program in self.all_programs() {
                 if program.fd.is_some() && program.attaches_itself() {
-                    links.extend(self.attach(kernel, places, &program.name)?);
+                    links.push(self.attach(kernel, places, &program.name)?);
                 }
             }
             for (index, spec) in self.map_specs.iter().enumerate() {
@@ -117,22 +111,22 @@ impl Loaded {
 
     /// The places of a static probe, each with the number of the description of its arguments,
     /// which programs find by their cookie (`bpf/usdt.bpf.h`).
-    fn static_probes(&self, wanted: &Wanted<'_>) -> Result<Vec<(AttachPoint, u64)>> {
-        let probes = points::static_probes(wanted)?;
+    fn static_probes(&self, wanted: &Wanted<'_>) -> Result<Vec<UprobePlace>> {
         let descriptions = self.map_with_spec("__bpf_usdt_specs");
-        let mut points = Vec::new();
-        for (at, arguments) in probes {
+        let mut places = Vec::new();
+        for probe in points::static_probes(wanted)? {
             let mut number = 0;
             if let Some((map, spec)) = descriptions {
                 number = self.next_description(spec.max_entries)?;
-                let description = usdt::description(&arguments, spec.value_size, 0)
+                let description = usdt::description(&probe.arguments, spec.value_size, 0)
                     .map_err(|why| wanted.wrong(&why))?;
                 let key = number.to_ne_bytes();
                 wanted.kernel.map_update(map, &key, &description, UpdateFlag::Any)?;
             }
-            points.push((at, number.into()));
+            let (offset, semaphore) = (probe.offset, probe.semaphore);
+            places.push(UprobePlace { offset, semaphore, cookie: number.into() });
         }
-        Ok(points)
+        Ok(places)
     }
 
     fn next_description(&self, entries: u32) -> Result<u32> {
@@ -188,25 +182,6 @@ impl Wanted<'_> {
         let attach_type = self.section.attach_type;
         matches!(attach_type, AttachType::TraceKprobeSession | AttachType::TraceUprobeSession)
     }
-}
-
-/// Links at every point, or none.
-fn attach_each(
-    kernel: &dyn Kernel,
-    program: ProgFd,
-    points: Vec<(AttachPoint, u64)>,
-) -> Result<Vec<LinkFd>> {
-    let mut links = Vec::new();
-    for (at, cookie) in points {
-        match kernel.attach(program, &at, cookie) {
-            Ok(link) => links.push(link),
-            Err(error) => {
-                links.into_iter().for_each(|link| drop(kernel.detach(link)));
-                return Err(error);
-            }
-        }
-    }
-    Ok(links)
 }
 
 fn section_of(program: &LoadedProgram) -> Option<(&'static Section, Option<&str>)> {

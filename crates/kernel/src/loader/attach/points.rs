@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use bombus_platform::AutoAttach;
 
 use super::Wanted;
-use crate::catalog::Symbol;
+use crate::catalog::{StaticProbe, Symbol};
 use crate::{AttachPoint, Error, Feature, IterTarget, Result, UprobePlace};
 
-/// The points of a program, except for those of static probes.
-pub(super) fn of(wanted: &Wanted<'_>) -> Result<Vec<AttachPoint>> {
+/// The point of a program, unless it is a static probe.
+pub(super) fn of(wanted: &Wanted<'_>) -> Result<AttachPoint> {
     let on_return = wanted.section.on_return();
-    Ok(vec![match wanted.section.auto_attach {
+    Ok(match wanted.section.auto_attach {
         AutoAttach::Kprobe => kprobe(wanted)?,
         AutoAttach::KprobeMulti => AttachPoint::KprobeMulti {
             symbols: kernel_functions(wanted)?,
@@ -56,7 +56,7 @@ pub(super) fn of(wanted: &Wanted<'_>) -> Result<Vec<AttachPoint>> {
                 help: None,
             });
         }
-    }])
+    })
 }
 
 fn kprobe(wanted: &Wanted<'_>) -> Result<AttachPoint> {
@@ -121,22 +121,28 @@ fn uprobe_multi(wanted: &Wanted<'_>) -> Result<AttachPoint> {
     })
 }
 
-/// The places of a static probe with where its arguments are there.
-pub(super) fn static_probes(wanted: &Wanted<'_>) -> Result<Vec<(AttachPoint, String)>> {
-    const FORM: &str = "a static probe is path:provider:name";
-    let (path, rest) = file_and_rest(wanted, FORM)?;
-    let (provider, name) = rest.split_once(':').ok_or_else(|| wanted.wrong(FORM))?;
+const STATIC_PROBE: &str = "a static probe is path:provider:name";
+
+/// The places of a static probe.
+pub(super) fn static_probes(wanted: &Wanted<'_>) -> Result<Vec<StaticProbe>> {
+    let (path, rest) = file_and_rest(wanted, STATIC_PROBE)?;
+    let (provider, name) = rest.split_once(':').ok_or_else(|| wanted.wrong(STATIC_PROBE))?;
     let probes = wanted.places.binaries.static_probes(&path, provider, name);
     let probes = probes.map_err(|why| wanted.wrong(&why))?;
     if probes.is_empty() {
         return Err(wanted.wrong(&format!("{} has no such static probe", path.display())));
     }
-    let point = |probe: crate::catalog::StaticProbe| {
-        let (offset, semaphore) = (probe.offset, probe.semaphore);
-        let place = UprobePlace { offset, semaphore, cookie: 0 };
-        (AttachPoint::Usdt { path: path.clone(), place, pid: None }, probe.arguments)
-    };
-    Ok(probes.into_iter().map(point).collect())
+    Ok(probes)
+}
+
+/// The point that these places of a static probe are. A kernel makes one link of them, or where it
+/// has no such thing one for each.
+pub(super) fn at_static_probes(
+    wanted: &Wanted<'_>,
+    places: Vec<UprobePlace>,
+) -> Result<AttachPoint> {
+    let (path, _) = file_and_rest(wanted, STATIC_PROBE)?;
+    Ok(AttachPoint::UprobeMulti { path, places, on_return: false, session: false, pid: None })
 }
 
 /// The file before the first colon, and what follows it.
