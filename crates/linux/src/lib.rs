@@ -183,6 +183,12 @@ impl Kernel for Linux {
         maps::get(self, map)?.consume_perf(each)
     }
 
+    fn records_ready(&self, map: MapFd) -> Result<OwnedFd> {
+        let map = maps::get(self, map)?;
+        let copy = map.fd().try_clone_to_owned();
+        copy.map_err(|e| bombus_kernel::Error::os("watch a ring buffer", error::errno_of(&e)))
+    }
+
     fn ringbuf_consume(&self, map: MapFd, each: &mut dyn FnMut(&[u8])) -> Result<usize> {
         // The map is kept alive by a reference of its own: `each` may use this kernel.
         maps::get(self, map)?.consume(each)
