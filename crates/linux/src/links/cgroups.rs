@@ -44,17 +44,24 @@ pub(super) fn cgroup(program: &Program, path: &Path, attach_type: AttachType) ->
     };
     match link::create(program.fd(), target, number, 0, &LinkOptions::Plain) {
         Ok(link) => Ok(Attached::quick(link)),
-        Err(errno @ libc::EINVAL) => {
-            prog::prog_attach(program.fd(), directory.as_fd(), number, prog::ALLOW_MULTI)
-                .map_err(|_| failed(errno))?;
-            Ok(Attached::without_link(Undo::Program {
-                program: own(program, &doing)?,
-                target: directory,
-                attach_type: number,
-            }))
+        Err(libc::EINVAL) => {
+            let undo = without_link(program, directory, number, &doing)?;
+            undo.map_err(failed).map(Attached::without_link)
         }
         Err(errno) => Err(failed(errno)),
     }
+}
+
+/// `BPF_PROG_ATTACH` as one of several. The inner error is the kernel's.
+fn without_link(
+    program: &Program,
+    target: OwnedFd,
+    attach_type: u32,
+    doing: &str,
+) -> Result<std::result::Result<Undo, i32>> {
+    let own = own(program, doing)?;
+    Ok(prog::prog_attach(program.fd(), target.as_fd(), attach_type, prog::ALLOW_MULTI)
+        .map(|()| Undo::Program { program: own, target, attach_type }))
 }
 
 /// A hook of a network namespace.
@@ -83,4 +90,49 @@ pub(super) fn lirc(program: &Program, path: &Path) -> Result<Attached> {
         .map_err(|errno| privileged(doing.clone(), errno, Wants::Network))?;
     let program = own(program, &doing)?;
     Ok(Attached::without_link(Undo::Program { program, target: device, attach_type }))
+}
+
+#[cfg(test)]
+mod tests {
+    use bombus_isa::{Insn, Reg};
+    use bombus_kernel::{Kernel, ProgLoad};
+    use bombus_platform::ProgType;
+
+    use super::*;
+    use crate::{Linux, programs};
+
+    /// How programs were attached before Linux 5.7 works on later kernels as well.
+    #[test]
+    fn without_links() {
+        let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+        let root = roots.iter().find(|root| root.join("cgroup.controllers").exists());
+        let path = root.map(|root| root.join(format!("bombus-unit-{}", std::process::id())));
+        let Some(path) = path.filter(|path| std::fs::create_dir(path).is_ok()) else {
+            println!("skipped: no cgroup v2 hierarchy to make a cgroup in");
+            return;
+        };
+        if let Err(error) = crate::can_load_programs() {
+            println!("skipped: {error}");
+        } else {
+            let linux = Linux::new().unwrap();
+            let attach_type = AttachType::CgroupInetSockCreate;
+            let program = linux.prog_load(&ProgLoad {
+                prog_type: ProgType::CgroupSock,
+                attach_type,
+                insns: &[Insn::mov_imm(Reg::R0, 1), Insn::exit()],
+                ..ProgLoad::default()
+            });
+            let undone = programs::with(&linux, program.unwrap(), |program| {
+                let number = attach_type as u32;
+                let directory = || open("cgroup", &path);
+                let undo = without_link(program, directory()?, number, "")?.unwrap();
+                // Once is enough.
+                assert!(without_link(program, directory()?, number, "")?.is_err());
+                undo.perform()?;
+                without_link(program, directory()?, number, "")?.unwrap().perform()
+            });
+            undone.unwrap();
+        }
+        std::fs::remove_dir(&path).unwrap();
+    }
 }

@@ -95,7 +95,7 @@ impl XdpProgram {
     }
 }
 
-pub(super) fn xdp_without_link(program: &Program, ifindex: u32, flags: u32) -> Result<Attached> {
+fn xdp_without_link(program: &Program, ifindex: u32, flags: u32) -> Result<Attached> {
     let doing = || format!("attach program {} to network device {ifindex}", program.name);
     let own = program.fd().try_clone_to_owned();
     let xdp = XdpProgram {
@@ -199,4 +199,44 @@ pub(super) fn netfilter(
                 errno => privileged(doing, errno, Wants::Network),
             }
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use bombus_isa::{Insn, Reg};
+    use bombus_kernel::{AttachPoint, KernelVersion, ProgLoad};
+    use bombus_platform::ProgType;
+
+    use super::*;
+    use crate::net;
+
+    /// How programs were attached before Linux 5.9 works on later kernels as well.
+    #[test]
+    fn xdp_without_links() {
+        if let Err(error) = crate::can_load_programs().and_then(|()| net::unshare()) {
+            println!("skipped: {error}");
+            return;
+        }
+        // `XDP_PASS`.
+        let code = [Insn::mov_imm(Reg::R0, 2), Insn::exit()];
+        let old = || {
+            let mut linux = Linux::new().unwrap();
+            linux.features.version = KernelVersion { major: 5, minor: 8, patch: 0 };
+            linux
+        };
+        let attach = |linux: &Linux| {
+            let program = ProgLoad { prog_type: ProgType::Xdp, insns: &code, ..Default::default() };
+            // `XDP_FLAGS_SKB_MODE`, at the loopback device.
+            let at = AttachPoint::Xdp { ifindex: 1, flags: 2 };
+            linux.attach(linux.prog_load(&program).unwrap(), &at, 0)
+        };
+        let (one, other) = (old(), old());
+        let link = attach(&one).unwrap();
+        assert!(attach(&other).unwrap_err().to_string().contains("has an XDP program already"));
+        one.detach(link).unwrap();
+        attach(&other).unwrap();
+        assert!(attach(&one).is_err());
+        drop(other);
+        attach(&one).unwrap();
+    }
 }

@@ -13,6 +13,19 @@ use crate::error::privileged;
 use crate::programs::Program;
 use crate::sys::link::{self, LinkOptions, Target};
 
+/// Whether one link is to do it. A kernel that knows what the program was loaded for, but cannot do
+/// it, does not run it at single probes either.
+fn by_link(linux: &Linux, made_for_it: bool, feature: Feature) -> Result<bool> {
+    let able = linux.supports(feature);
+    if made_for_it && !able && linux.features.version >= feature.since() {
+        return Err(Error::Unsupported {
+            what: format!("this kernel was built without {}", feature.name()),
+            help: Some("load the program without this attach type for single probes".into()),
+        });
+    }
+    Ok(made_for_it && able)
+}
+
 fn no_session(what: &str) -> Error {
     Error::Unsupported {
         what: format!("this kernel cannot run one program at both ends of {what} functions"),
@@ -36,7 +49,7 @@ pub(super) fn kprobes(
         program.attach_type,
         AttachType::TraceKprobeMulti | AttachType::TraceKprobeSession
     );
-    if !made_for_it || !linux.supports(Feature::KprobeMultiLink) {
+    if !by_link(linux, made_for_it, Feature::KprobeMultiLink)? {
         if session {
             return Err(no_session("kernel"));
         }
@@ -85,7 +98,7 @@ pub(super) fn uprobes(
         program.attach_type,
         AttachType::TraceUprobeMulti | AttachType::TraceUprobeSession
     );
-    if !made_for_it || !linux.supports(Feature::UprobeMultiLink) {
+    if !by_link(linux, made_for_it, Feature::UprobeMultiLink)? {
         if session {
             return Err(no_session("user"));
         }

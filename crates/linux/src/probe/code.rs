@@ -76,13 +76,8 @@ pub(super) fn ask(linux: &Linux, feature: Feature) -> Option<bool> {
             NOTHING[0],
             Insn::exit(),
         ]),
-        Feature::IsaV4 => filter(&[
-            NOTHING[0],
-            Insn::jmp32_imm(jmp::JNE, Reg::R0, 1, 1),
-            Insn::ja_long(1),
-            NOTHING[0],
-            Insn::exit(),
-        ]),
+        // What could be skipped would not be looked at.
+        Feature::IsaV4 => filter(&[NOTHING[0], Insn::ja_long(0), Insn::exit()]),
         Feature::MemcgAccounting => {
             super::helper(linux, ProgType::SocketFilter, KTIME_GET_COARSE_NS).ok()
         }

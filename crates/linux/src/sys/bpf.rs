@@ -78,6 +78,15 @@ pub(crate) fn object_name(name: &str) -> [u8; NAME_LEN] {
 /// A token's descriptor is given (`BPF_F_TOKEN_FD`, of `map_flags`, `prog_flags` and `btf_flags`).
 pub(super) const FLAG_TOKEN: u32 = 1 << 16;
 
+/// `BPF_ENABLE_STATS` with `BPF_STATS_RUN_TIME`: the kernel counts for as long as the descriptor is
+/// open.
+pub(crate) fn enable_run_time_stats() -> Result<OwnedFd, Errno> {
+    const BPF_STATS_RUN_TIME: u32 = 0;
+    let mut kind = BPF_STATS_RUN_TIME;
+    // SAFETY: the command takes a single number and no pointers.
+    unsafe { bpf_fd(Command::EnableStats, &mut kind) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::object_name;
@@ -87,13 +96,4 @@ mod tests {
         assert_eq!(&object_name("@x-y.z"), b"_x_y.z\0\0\0\0\0\0\0\0\0\0");
         assert_eq!(&object_name("a_name_that_is_too_long"), b"a_name_that_is_\0");
     }
-}
-
-/// `BPF_ENABLE_STATS` with `BPF_STATS_RUN_TIME`: the kernel counts for as long as the descriptor is
-/// open.
-pub(crate) fn enable_run_time_stats() -> Result<OwnedFd, Errno> {
-    const BPF_STATS_RUN_TIME: u32 = 0;
-    let mut kind = BPF_STATS_RUN_TIME;
-    // SAFETY: the command takes a single number and no pointers.
-    unsafe { bpf_fd(Command::EnableStats, &mut kind) }
 }

@@ -21,6 +21,7 @@ mod shared;
 mod sockets;
 mod spawn;
 mod struct_ops;
+mod token;
 mod types;
 mod user_functions;
 mod workload;
@@ -62,6 +63,7 @@ fn main() {
         cgroups::TESTS,
         struct_ops::TESTS,
         pins::TESTS,
+        token::TESTS,
         probe::TESTS,
         shared::TESTS,
         ringbuf::TESTS,
@@ -153,7 +155,7 @@ fn load_for(
     attach_to: AttachTo<'_>,
     insns: &[bombus_isa::Insn],
 ) -> bombus_kernel::Result<ProgFd> {
-    linux.prog_load(&ProgLoad {
+    let program = linux.prog_load(&ProgLoad {
         name: "bombus_test",
         prog_type,
         attach_type,
@@ -161,7 +163,11 @@ fn load_for(
         insns,
         license: "GPL",
         ..ProgLoad::default()
-    })
+    });
+    if let Err(bombus_kernel::Error::Rejected { log, .. }) = &program {
+        println!("{log}");
+    }
+    program
 }
 
 /// Whether this failed because the kernel lacks something, or a sandbox takes it away: then says

@@ -74,6 +74,11 @@ fn perform(what: &str, number: u64) {
                 println!("{}", failed.message().unwrap_or_default());
             }
         }
+        "token" => {
+            if let Err(failed) = crate::token::use_token() {
+                println!("{}", failed.message().unwrap_or_default());
+            }
+        }
         "unprivileged" => match bombus_linux::can_load_programs() {
             Ok(()) => println!("can load"),
             Err(error) => println!("{error}"),
