@@ -43,16 +43,22 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     base.bytes("command", script.as_bytes(), 0o755);
     base.bytes("init", INIT.as_bytes(), 0o755);
     let initramfs = cache.join(format!("initramfs-{}", std::process::id()));
-    std::fs::write(&initramfs, base.finish()).map_err(|error| at(&initramfs, error))?;
-    let outcome = boot_all(&options, &cache, &initramfs);
+    let outcome = boot_all(&options, &cache, &base.finish(), &initramfs);
     let _ = std::fs::remove_file(&initramfs);
     outcome
 }
 
-fn boot_all(options: &Options, cache: &Path, initramfs: &Path) -> Result<(), String> {
+fn boot_all(options: &Options, cache: &Path, base: &[u8], initramfs: &Path) -> Result<(), String> {
     let mut failed = Vec::new();
     for kernel in &options.kernels {
         let image = packages::kernel(cache, kernel)?;
+        // An initramfs may be several archives in a row.
+        let mut own = Archive::new();
+        for (name, file) in packages::companions(cache, kernel) {
+            own.file(&name, &file, 0o644)?;
+        }
+        let whole = [base, &own.finish()].concat();
+        std::fs::write(initramfs, whole).map_err(|error| at(initramfs, error))?;
         eprintln!("== Linux {}", kernel.version);
         match qemu::boot(&image, initramfs, options.timeout)? {
             0 => {}
@@ -76,6 +82,12 @@ mount -t debugfs debugfs /sys/kernel/debug
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ifconfig lo up
+for module in /modules/*; do
+    case $module in
+        *.xz) unxz -c $module > /tmp/module.ko; insmod /tmp/module.ko; rm /tmp/module.ko;;
+        *.ko) insmod $module;;
+    esac
+done
 export PATH=/bin HOME=/root TERM=dumb
 stty -F /dev/ttyS1 raw -echo
 setsid /command < /dev/null > /dev/ttyS1 2>&1

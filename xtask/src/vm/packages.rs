@@ -50,6 +50,37 @@ fn image(directory: &Path) -> Option<PathBuf> {
     })
 }
 
+/// What the tests need beyond what is built into the kernels, in the order of loading: virtual
+/// cables, traffic control.
+const MODULES: &[&str] = &["veth", "sch_ingress", "cls_bpf"];
+
+/// Files of a kernel's package for its initramfs, by their names there: those modules, packed as
+/// they are, and the configuration.
+pub(super) fn companions(cache: &Path, kernel: &Kernel) -> Vec<(String, PathBuf)> {
+    let package = cache.join(kernel.version);
+    let mut files = Vec::new();
+    let mut directories = vec![package.join("lib/modules"), package.join("boot")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                directories.push(entry.path());
+            } else {
+                files.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+            }
+        }
+    }
+    let mut companions = Vec::new();
+    for (name, path) in files {
+        let module = MODULES.iter().position(|module| name.starts_with(&format!("{module}.ko")));
+        if let Some(number) = module {
+            companions.push((format!("modules/{number}-{name}"), path));
+        } else if name.starts_with("config-") {
+            companions.push((format!("boot/{name}"), path));
+        }
+    }
+    companions
+}
+
 /// A static busybox.
 pub(super) fn busybox(cache: &Path) -> Result<PathBuf, String> {
     let directory = cache.join("busybox");
