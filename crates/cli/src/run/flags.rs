@@ -46,7 +46,7 @@ pub(crate) fn command() -> Command {
              variables at the end: after Ctrl-C, the command (-c) or process (-p), or --duration.",
         )
         .after_help(format!(
-            "PLACE is one of\n  {}\n  profile:HERTZ\n\n\
+            "PLACE is [PROGRAM=] and one of\n  {}\n  profile:HERTZ\n\n\
              Examples:\n  \
              bombus run execsnoop.bpf.o --set min_uid=1000\n  \
              bombus run firewall.bpf.o --attach firewall=xdp:eth0 --map counters\n  \
@@ -62,7 +62,7 @@ pub(crate) fn command() -> Command {
         )
         .arg(
             many("attach")
-                .value_name("[PROGRAM=]PLACE")
+                .value_name("PLACE")
                 .value_parser(Place::parse)
                 .help("Attach a program here, whatever its section says; see below"),
         )

@@ -205,7 +205,7 @@ pub(crate) fn with_nearest<'a>(
 ) -> String {
     let near = names.into_iter().map(|each| (distance(name, each), each)).min();
     match near {
-        Some((distance, each)) if distance <= name.len().max(3) / 2 => {
+        Some((distance, each)) if distance <= name.len().max(3).div_ceil(2) => {
             format!("{complaint}; did you mean {each}?")
         }
         _ => complaint.to_owned(),

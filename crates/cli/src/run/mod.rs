@@ -45,6 +45,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
 fn work(options: &Options, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, Failure> {
     let object = open(&options.file)?;
     shown::check_names(&object, &options.maps).map_err(Failure::new)?;
+    for place in &options.attach {
+        place::check_program(place, &object).map_err(Failure::new)?;
+    }
     let btf = types(&object)?;
     let loader = loader(options, &object, btf.as_ref())?;
     let catalog = host::catalog(chosen.kernel);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bombus_kernel::catalog::Binaries;
 use bombus_kernel::{AttachPoint, Kernel, Loaded, LoadedProgram, Order, PerfPeriod};
 use bombus_platform::{AttachType, ProgType};
+use bombus_spec::ObjectSpec;
 
 use super::literal::with_nearest;
 
@@ -213,15 +214,29 @@ impl Place {
     }
 }
 
-/// The hook that a program was made for.
-fn attach_type(program: &LoadedProgram) -> Result<AttachType, String> {
-    match (program.attach_type, program.prog_type) {
-        (AttachType::NONE, ProgType::CgroupSkb) => Err(format!(
-            "SEC(\"{}\") of {} does not say which packets: SEC(\"cgroup_skb/ingress\") does",
-            program.section, program.name
-        )),
-        (attach_type, _) => Ok(attach_type),
+/// Whether the object has the program that a place is for.
+pub(crate) fn check_program(place: &Place, object: &ObjectSpec) -> Result<(), String> {
+    let names = || object.programs.iter().map(|program| program.name.as_str());
+    match &place.program {
+        None if object.programs.len() == 1 => Ok(()),
+        None => Err(format!("--attach has to say which program, PROGRAM=...: {}", join(names()))),
+        Some(name) if names().any(|each| each == name) => Ok(()),
+        Some(name) => {
+            Err(with_nearest(&format!("the object has no program {name}"), name, names()))
+        }
     }
+}
+
+/// The hook that a program was made for. (`cgroup/skb` says none, and the number of none is that of
+/// `cgroup_inet_ingress`.)
+fn attach_type(program: &LoadedProgram) -> Result<AttachType, String> {
+    if program.prog_type == ProgType::CgroupSkb && program.section.ends_with("/skb") {
+        return Err(format!(
+            "SEC(\"{}\") of {} does not say which packets; cgroup_skb/ingress does",
+            program.section, program.name
+        ));
+    }
+    Ok(program.attach_type)
 }
 
 fn offset_of(text: &str) -> Option<u64> {

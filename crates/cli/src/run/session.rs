@@ -17,9 +17,8 @@ use serde_json::Value;
 
 use super::decode;
 use super::flags::Options;
-use super::literal::with_nearest;
 use super::output::Output;
-use super::place::{Place, suggestion};
+use super::place::suggestion;
 use super::printk::{self, Printk};
 use super::record::Records;
 use super::shown::Shown;
@@ -123,7 +122,12 @@ impl Session<'_> {
     ) -> Result<(), Failed> {
         let mut placed = HashSet::new();
         for place in &self.options.attach {
-            let program = self.program_of(loaded, place).map_err(Failed::Place)?;
+            let programs = loaded.all_programs();
+            // A place without a name is for the only one: that was checked.
+            let named = |each: &&LoadedProgram| {
+                place.program.as_ref().is_none_or(|name| *name == each.name)
+            };
+            let Some(program) = programs.iter().find(named) else { continue };
             let fd = loaded
                 .program(&program.name)
                 .ok_or_else(|| Failed::Place(format!("program {} is not loaded", program.name)))?;
@@ -169,28 +173,6 @@ impl Session<'_> {
             attached.programs.push(spec.name.clone());
         }
         Ok(())
-    }
-
-    /// The program that a place is for.
-    fn program_of<'l>(
-        &self,
-        loaded: &'l Loaded,
-        place: &Place,
-    ) -> Result<&'l LoadedProgram, String> {
-        let programs = loaded.all_programs();
-        let names = || programs.iter().map(|program| program.name.as_str());
-        match (&place.program, programs) {
-            (None, [only]) => Ok(only),
-            (None, _) => Err(format!(
-                "--attach has to say which program: PROGRAM=..., of {}",
-                names().collect::<Vec<_>>().join(", ")
-            )),
-            (Some(name), _) => {
-                programs.iter().find(|program| program.name == *name).ok_or_else(|| {
-                    with_nearest(&format!("the object has no program {name}"), name, names())
-                })
-            }
-        }
     }
 
     /// A program that is loaded and not attached would be missed without a word.

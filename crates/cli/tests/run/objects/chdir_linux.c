@@ -1,0 +1,3 @@
+/* The same with what only Linux has: bpf_printk and perf buffers. */
+#define LINUX_ONLY
+#include "chdir.c"
