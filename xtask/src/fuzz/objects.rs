@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bombus_object::{ObjectSpec, open};
+use bombus_object::{ObjectFile, ObjectSpec, link, open};
 use bombus_spec::{MapRole, ProgramSpec, Reference, Slot};
 
 use super::random::Random;
@@ -75,7 +75,8 @@ fn work(seeds: &[Vec<u8>], mut random: Random, tally: &Mutex<Tally>, stop: &Atom
         let mut bytes = seeds[random.below(seeds.len())].clone();
         mutate(&mut bytes, &mut random);
         let start = Instant::now();
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| examine(&bytes)));
+        let other = &seeds[random.below(seeds.len())];
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| examine(&bytes, other)));
         let time = start.elapsed();
         let failure = match outcome {
             Ok(Ok(_)) if time > LIMIT => Some(format!("it took {time:.1?}")),
@@ -130,8 +131,17 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// Whether the file opens; an error says what does not hold of the result.
-fn examine(bytes: &[u8]) -> Result<bool, String> {
+/// Whether the file opens; an error says what does not hold of the result. It is also linked with
+/// another one, and what comes out is opened.
+fn examine(bytes: &[u8], other: &[u8]) -> Result<bool, String> {
+    let files = [("mutated", bytes), ("other", other)];
+    if let Ok(linked) = link(&files.map(|(name, bytes)| ObjectFile { name, bytes })) {
+        let limit = (bytes.len() + other.len()) * MEMORY.0 + MEMORY.1;
+        if linked.len() > limit {
+            return Err("linked it takes more memory than its size allows".into());
+        }
+        open(&linked).map_or(Ok(()), |spec| consistent(&spec))?;
+    }
     match open(bytes) {
         Ok(spec) => {
             let (size, limit) = (size(&spec), bytes.len() * MEMORY.0 + MEMORY.1);
