@@ -4,7 +4,6 @@
 //! for the hundred and twenty thousand types of a kernel, four bytes a type. Everything else is
 //! decoded when it is asked for.
 
-use std::ffi::CStr;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -91,7 +90,9 @@ pub struct Btf {
     /// The offset of the first string that is its own.
     first_string: u32,
     base: Option<Arc<Btf>>,
-    by_name: Arc<OnceLock<NameIndex>>,
+    /// Functions have an index of their own: they are half of a kernel's names, and few ask.
+    types_by_name: Arc<OnceLock<NameIndex>>,
+    functions_by_name: Arc<OnceLock<NameIndex>>,
 }
 
 impl fmt::Debug for Btf {
@@ -133,7 +134,8 @@ impl Btf {
             first_id,
             first_string,
             base,
-            by_name: Arc::default(),
+            types_by_name: Arc::default(),
+            functions_by_name: Arc::default(),
             data,
         })
     }
@@ -176,8 +178,8 @@ impl Btf {
     /// The string that starts at `offset`, if it has at most `max` bytes.
     pub(crate) fn string_within(&self, offset: u32, max: usize) -> Option<&[u8]> {
         let strings = self.strings_from(offset)?;
-        let strings = strings.get(..max.saturating_add(1)).unwrap_or(strings);
-        Some(CStr::from_bytes_until_nul(strings).ok()?.to_bytes())
+        let end = names::end(strings.get(..max.saturating_add(1)).unwrap_or(strings))?;
+        Some(&strings[..end])
     }
 
     /// The table of strings from `offset` on.
@@ -189,10 +191,14 @@ impl Btf {
         btf.string_table().get((offset - btf.first_string) as usize..)
     }
 
+    /// The bytes of the name at `offset`; none when there is no name.
+    pub(crate) fn name_bytes(&self, offset: u32) -> &[u8] {
+        self.string_within(offset, MAX_NAME).unwrap_or_default()
+    }
+
     /// The string that starts at `offset` as a name; empty when there is none.
     pub(crate) fn name_at(&self, offset: u32) -> &str {
-        let name = self.string_within(offset, MAX_NAME);
-        name.and_then(|name| str::from_utf8(name).ok()).unwrap_or_default()
+        str::from_utf8(self.name_bytes(offset)).unwrap_or_default()
     }
 
     /// A type's kind.
@@ -207,7 +213,7 @@ impl Btf {
 
     /// The first type of this kind and name; the base's come first.
     pub fn find(&self, kind: Kind, name: &str) -> Option<TypeId> {
-        self.namesakes(names::essential(name)).find(|&id| {
+        self.namesakes(names::essential(name), kind == Kind::Func).find(|&id| {
             self.record(id).is_some_and(|record| {
                 record.kind == kind && self.string(record.name) == Some(name.as_bytes())
             })
@@ -216,26 +222,35 @@ impl Btf {
 
     /// All types of this name, leaving out what follows a triple underscore in theirs, in order
     /// of their numbers from those of the base on.
-    pub(crate) fn flavors(&self, essential: &str) -> impl Iterator<Item = TypeId> {
-        self.namesakes(essential).filter(move |&id| names::essential(self.name(id)) == essential)
+    pub(crate) fn flavors(&self, essential: &str, functions: bool) -> impl Iterator<Item = TypeId> {
+        self.namesakes(essential, functions)
+            .filter(move |&id| names::essential(self.name(id)) == essential)
     }
 
     /// Types that may have this essential name.
-    fn namesakes(&self, essential: &str) -> impl Iterator<Item = TypeId> {
+    fn namesakes(&self, essential: &str, functions: bool) -> impl Iterator<Item = TypeId> {
         let hash = names::hash(essential);
         let mut levels: Vec<&Btf> =
             std::iter::successors(Some(self), |btf| btf.base.as_deref()).collect();
         levels.reverse();
-        levels.into_iter().flat_map(move |btf| btf.name_index().ids(hash)).map(TypeId)
+        levels.into_iter().flat_map(move |btf| btf.name_index(functions).ids(hash)).map(TypeId)
     }
 
-    fn name_index(&self) -> &NameIndex {
-        self.by_name.get_or_init(|| {
+    fn name_index(&self, functions: bool) -> &NameIndex {
+        let cell = if functions { &self.functions_by_name } else { &self.types_by_name };
+        cell.get_or_init(|| {
             let types = &self.bytes()[self.types.clone()];
             let strings = self.string_table();
-            let mut named = Vec::with_capacity(self.index.len());
+            let mut named = Vec::with_capacity(self.index.len() / 4);
             for (&at, id) in self.index.iter().zip(self.first_id..) {
-                let offset = u32_at(types, at as usize).unwrap_or_default();
+                let Some(header) = types.get(at as usize..).and_then(|ty| ty.first_chunk::<8>())
+                else {
+                    continue;
+                };
+                if (header[7] & 0x1f == Kind::Func as u8) != functions {
+                    continue;
+                }
+                let offset = u32_at(header, 0).unwrap_or_default();
                 let name = match offset.checked_sub(self.first_string) {
                     _ if offset == 0 => None,
                     Some(own) => strings.get(own as usize..),
@@ -254,7 +269,8 @@ impl Btf {
 
     /// The tables as slices.
     pub(crate) fn view(&self) -> View<'_> {
-        View { btf: self, types: &self.bytes()[self.types.clone()] }
+        let bytes = self.bytes();
+        View { btf: self, types: &bytes[self.types.clone()], strings: &bytes[self.strings.clone()] }
     }
 
     /// Its own table of strings.
@@ -273,9 +289,22 @@ impl Btf {
 pub(crate) struct View<'a> {
     btf: &'a Btf,
     types: &'a [u8],
+    strings: &'a [u8],
 }
 
 impl<'a> View<'a> {
+    /// The bytes of the name at `offset`; none when there is no name.
+    pub(crate) fn name(&self, offset: u32) -> &'a [u8] {
+        let own = offset.wrapping_sub(self.btf.first_string) as usize;
+        match self.strings.get(own..) {
+            Some(strings) if offset >= self.btf.first_string => {
+                let end = names::end(strings.get(..=MAX_NAME).unwrap_or(strings));
+                end.map_or(&[], |end| &strings[..end])
+            }
+            _ => self.btf.name_bytes(offset),
+        }
+    }
+
     /// A type as it stands in the blob.
     pub(crate) fn record(&self, id: TypeId) -> Option<Record<'a>> {
         if id.0 < self.btf.first_id {
@@ -307,7 +336,7 @@ impl<'a> Record<'a> {
     pub(crate) fn at(bytes: &'a [u8]) -> Option<Record<'a>> {
         let (header, rest) = bytes.split_first_chunk::<12>()?;
         let info = u32_at(header, 4)?;
-        let kind = Kind::from_number((info >> 24) as u8 & 0x1f)?;
+        let (kind, once, each) = SHAPES[(info >> 24) as usize & 0x1f]?;
         let count = info as u16;
         Some(Record {
             name: u32_at(header, 0)?,
@@ -315,7 +344,7 @@ impl<'a> Record<'a> {
             count,
             flag: info >> 31 != 0,
             size_or_type: u32_at(header, 8)?,
-            extra: rest.get(..kind.extra_bytes(count.into()))?,
+            extra: rest.get(..(once + each * u32::from(count)) as usize)?,
         })
     }
 
@@ -327,6 +356,11 @@ impl<'a> Record<'a> {
     /// The word of `extra` at this place.
     pub(crate) fn word(&self, index: usize) -> u32 {
         u32_at(self.extra, index * 4).unwrap_or_default()
+    }
+
+    /// Offset of the name of the member, argument or enumerator at this place.
+    pub(crate) fn entry_name(&self, index: usize) -> u32 {
+        self.word(index * self.kind.words().1.len())
     }
 
     /// Type, bit offset and bits of a bit field of each member of a structure or union.
@@ -398,21 +432,22 @@ fn check_strings(strings: &[u8], split: bool) -> Result<(), ParseError> {
     }
 }
 
+/// Each kind by its number, with the bytes that follow the header once and for each member.
+const SHAPES: [Option<(Kind, u32, u32)>; 32] = {
+    let mut shapes = [None; 32];
+    let mut number = 0;
+    while number < shapes.len() {
+        if let Some(kind) = Kind::from_number(number as u8) {
+            let once = kind.extra_bytes(0);
+            shapes[number] = Some((kind, once as u32, (kind.extra_bytes(1) - once) as u32));
+        }
+        number += 1;
+    }
+    shapes
+};
+
 /// Where each type starts.
 fn index(types: &[u8], first_id: u32) -> Result<Vec<u32>, ParseError> {
-    /// Bytes after the header: once, and for each member.
-    const LENGTHS: [(u32, u32); 32] = {
-        let mut lengths = [(0, 0); 32];
-        let mut number = 0;
-        while number < 32 {
-            if let Some(kind) = Kind::from_number(number as u8) {
-                let once = kind.extra_bytes(0);
-                lengths[number] = (once as u32, (kind.extra_bytes(1) - once) as u32);
-            }
-            number += 1;
-        }
-        lengths
-    };
     if u32::try_from(types.len()).is_err() || u32::MAX - first_id < (types.len() / 12) as u32 {
         return Err(ParseError::TooLarge);
     }
@@ -423,10 +458,9 @@ fn index(types: &[u8], first_id: u32) -> Result<Vec<u32>, ParseError> {
         let id = TypeId(first_id + index.len() as u32);
         let info = u32_at(types, at + 4).ok_or(ParseError::TypeTruncated(id))?;
         let kind = (info >> 24) as u8 & 0x1f;
-        if Kind::from_number(kind).is_none() {
+        let Some((_, once, each)) = SHAPES[usize::from(kind)] else {
             return Err(ParseError::UnknownKind { id, kind });
-        }
-        let (once, each) = LENGTHS[usize::from(kind)];
+        };
         index.push(at as u32);
         at += 12 + (once + each * (info & 0xffff)) as usize;
         if at > types.len() {

@@ -1,7 +1,5 @@
 //! Sizes and alignments.
 
-use std::collections::HashMap;
-
 use crate::btf::{Record, View};
 use crate::{Btf, Kind, Type, TypeId};
 
@@ -39,37 +37,7 @@ impl Btf {
     /// How many bytes a value of the type takes; `None` when it has no size (`void`, functions,
     /// structures that are only declared) or more than 32 bits can say.
     pub fn size_of(&self, id: TypeId) -> Option<u32> {
-        let mut id = id;
-        let mut elements = 1_u32;
-        for _ in 0..MAX_CHAIN {
-            let record = self.record(id)?;
-            let size = match record.kind {
-                Kind::Int
-                | Kind::Struct
-                | Kind::Union
-                | Kind::Enum
-                | Kind::Enum64
-                | Kind::Datasec
-                | Kind::Float => record.size_or_type,
-                Kind::Ptr => POINTER_SIZE,
-                Kind::Array => {
-                    elements = elements.checked_mul(record.word(2))?;
-                    id = TypeId(record.word(0));
-                    continue;
-                }
-                Kind::Typedef | Kind::Var | Kind::DeclTag => {
-                    id = TypeId(record.size_or_type);
-                    continue;
-                }
-                kind if kind.is_modifier() => {
-                    id = TypeId(record.size_or_type);
-                    continue;
-                }
-                _ => return None,
-            };
-            return elements.checked_mul(size);
-        }
-        None
+        size_of(self.view(), id)
     }
 
     /// The alignment of a value of the type, in bytes: 1 for a packed structure. `None` when it has
@@ -79,16 +47,56 @@ impl Btf {
     }
 }
 
+/// [`Btf::size_of`] for those who ask often.
+pub(crate) fn size_of(types: View<'_>, id: TypeId) -> Option<u32> {
+    let mut id = id;
+    let mut elements = 1_u32;
+    for _ in 0..MAX_CHAIN {
+        let record = types.record(id)?;
+        let size = match record.kind {
+            Kind::Int
+            | Kind::Struct
+            | Kind::Union
+            | Kind::Enum
+            | Kind::Enum64
+            | Kind::Datasec
+            | Kind::Float => record.size_or_type,
+            Kind::Ptr => POINTER_SIZE,
+            Kind::Array => {
+                elements = elements.checked_mul(record.word(2))?;
+                id = TypeId(record.word(0));
+                continue;
+            }
+            Kind::Typedef | Kind::Var | Kind::DeclTag => {
+                id = TypeId(record.size_or_type);
+                continue;
+            }
+            kind if kind.is_modifier() => {
+                id = TypeId(record.size_or_type);
+                continue;
+            }
+            _ => return None,
+        };
+        return elements.checked_mul(size);
+    }
+    None
+}
+
+/// An alignment that was not looked for yet.
+const UNKNOWN: u8 = 0;
+/// There is none, or the type contains itself and is being looked at.
+const NONE: u8 = u8::MAX;
+
 /// Finds alignments, each once.
 pub(crate) struct Alignments<'a> {
     types: View<'a>,
-    /// Of structures and unions; `None` while it is being found.
-    known: HashMap<TypeId, Option<u32>>,
+    /// By the types' numbers.
+    known: Vec<u8>,
 }
 
 impl<'a> Alignments<'a> {
     pub(crate) fn new(btf: &'a Btf) -> Alignments<'a> {
-        Alignments { types: btf.view(), known: HashMap::new() }
+        Alignments { types: btf.view(), known: vec![UNKNOWN; btf.next_id().0 as usize] }
     }
 
     pub(crate) fn of(&mut self, id: TypeId) -> Option<u32> {
@@ -96,32 +104,35 @@ impl<'a> Alignments<'a> {
     }
 
     fn nested(&mut self, id: TypeId, depth: u32) -> Option<u32> {
-        let mut id = id;
-        for _ in 0..MAX_CHAIN {
-            let record = self.types.record(id)?;
-            id = match record.kind {
-                Kind::Int | Kind::Enum | Kind::Enum64 | Kind::Float => {
-                    return Some(record.size_or_type.min(POINTER_SIZE)).filter(|&align| align != 0);
-                }
-                Kind::Ptr => return Some(POINTER_SIZE),
-                Kind::Array => TypeId(record.word(0)),
-                Kind::Typedef => TypeId(record.size_or_type),
-                kind if kind.is_modifier() => TypeId(record.size_or_type),
-                Kind::Struct | Kind::Union => return self.composite(id, &record, depth),
-                _ => return None,
-            };
+        match *self.known.get(id.0 as usize)? {
+            UNKNOWN if depth == MAX_NESTING => return None,
+            UNKNOWN => {}
+            NONE => return None,
+            known => return Some(known.into()),
         }
-        None
+        self.known[id.0 as usize] = NONE;
+        let align = self.find(id, depth)?;
+        // At most that of a pointer.
+        self.known[id.0 as usize] = align as u8;
+        Some(align)
     }
 
-    fn composite(&mut self, id: TypeId, record: &Record<'a>, depth: u32) -> Option<u32> {
-        if let Some(known) = self.known.get(&id) {
-            return *known;
+    fn find(&mut self, id: TypeId, depth: u32) -> Option<u32> {
+        let record = self.types.record(id)?;
+        match record.kind {
+            Kind::Int | Kind::Enum | Kind::Enum64 | Kind::Float => {
+                Some(record.size_or_type.min(POINTER_SIZE)).filter(|&align| align != 0)
+            }
+            Kind::Ptr => Some(POINTER_SIZE),
+            Kind::Array => self.nested(TypeId(record.word(0)), depth + 1),
+            Kind::Typedef => self.nested(TypeId(record.size_or_type), depth + 1),
+            kind if kind.is_modifier() => self.nested(TypeId(record.size_or_type), depth + 1),
+            Kind::Struct | Kind::Union => self.composite(&record, depth),
+            _ => None,
         }
-        if depth == MAX_NESTING {
-            return None;
-        }
-        self.known.insert(id, None);
+    }
+
+    fn composite(&mut self, record: &Record<'a>, depth: u32) -> Option<u32> {
         let mut largest = 1;
         let mut packed = false;
         for (ty, bit_offset, bit_size) in record.members() {
@@ -131,9 +142,7 @@ impl<'a> Alignments<'a> {
         }
         // A size that is no multiple of the alignment is a packed structure's, too.
         packed |= !record.size_or_type.is_multiple_of(largest);
-        let align = if packed { 1 } else { largest };
-        self.known.insert(id, Some(align));
-        Some(align)
+        Some(if packed { 1 } else { largest })
     }
 
     /// Whether a member of a structure is not where its alignment puts it, or the structure's size

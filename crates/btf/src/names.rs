@@ -3,6 +3,9 @@
 //! A name may carry a flavor after a triple underscore (`task_struct___new`), which CO-RE leaves
 //! out. Names are found by what stands before it, so that one index serves both questions.
 
+use std::ffi::CStr;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
 /// The name without its flavor: what stands before the last triple underscore that has another
 /// character on both sides.
 pub fn essential(name: &str) -> &str {
@@ -31,6 +34,7 @@ pub(crate) fn stored_hash(table: &[u8]) -> u32 {
     let mut words = start(table);
     let mut ended = false;
     let mut look_closer = false;
+    let mut before = 0;
     for word in &mut words {
         if ended {
             *word = 0;
@@ -42,11 +46,15 @@ pub(crate) fn stored_hash(table: &[u8]) -> u32 {
             *word &= (1 << (zeros.trailing_zeros() - 7)) - 1;
             ended = true;
         }
-        // Three underscores in a row, or one at the end that others may follow.
+        // Three in a row, those at the end of the word before included.
         let underscores = zero_bytes(*word ^ UNDERSCORES);
-        look_closer |= underscores & (underscores >> 8) & (underscores >> 16) != 0;
-        look_closer |= underscores >> 127 != 0;
+        let second = (underscores << 8) | (before >> 120);
+        let first = (underscores << 16) | (before >> 112);
+        look_closer |= first & second & underscores != 0;
+        before = underscores;
     }
+    // Three in a row that only begin among these bytes.
+    look_closer |= !ended && before >> 127 != 0 && table.get(HASHED) == Some(&b'_');
     if look_closer {
         let name = table.split(|&byte| byte == 0).next().unwrap_or_default();
         let name = name.get(..MAX_FLAVORED).unwrap_or(name);
@@ -71,6 +79,18 @@ fn start(bytes: &[u8]) -> [u128; HASHED / 16] {
     [one, other].map(|word| u128::from_le_bytes(word.try_into().unwrap_or_default()))
 }
 
+/// Where the first zero byte is.
+pub(crate) fn end(bytes: &[u8]) -> Option<usize> {
+    // Most names are short.
+    if let Some(chunk) = bytes.first_chunk() {
+        let zeros = zero_bytes(u128::from_le_bytes(*chunk));
+        if zeros != 0 {
+            return Some(zeros.trailing_zeros() as usize / 8);
+        }
+    }
+    Some(CStr::from_bytes_until_nul(bytes).ok()?.count_bytes())
+}
+
 /// The top bit of each byte that is zero.
 fn zero_bytes(word: u128) -> u128 {
     const LOW: u128 = u128::from_le_bytes([0x7f; 16]);
@@ -83,6 +103,58 @@ fn fold(words: [u128; HASHED / 16]) -> u32 {
         (hash.rotate_left(29) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     });
     (hash >> 32) as u32
+}
+
+/// Hashes names for tables that live as long as a process looks at one blob: quicker than the
+/// standard library's hash, and with a key that whoever made the blob does not know.
+#[derive(Clone)]
+pub(crate) struct NameHash(u64);
+
+impl Default for NameHash {
+    fn default() -> NameHash {
+        NameHash(RandomState::new().hash_one(0))
+    }
+}
+
+impl BuildHasher for NameHash {
+    type Hasher = NameHasher;
+
+    fn build_hasher(&self) -> NameHasher {
+        NameHasher { key: self.0 | 1, state: self.0 }
+    }
+}
+
+/// See [`NameHash`].
+pub(crate) struct NameHasher {
+    key: u64,
+    state: u64,
+}
+
+impl NameHasher {
+    fn mix(&mut self, word: u64) {
+        let product = u128::from(self.state ^ word) * u128::from(self.key);
+        self.state = (product as u64 ^ (product >> 64) as u64).rotate_left(23);
+    }
+}
+
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
+        }
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        self.mix(u64::from_le_bytes(last));
+    }
+
+    fn write_usize(&mut self, len: usize) {
+        self.mix(len as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.state
+    }
 }
 
 /// Numbers of types by the hash of their name.
@@ -99,17 +171,17 @@ impl NameIndex {
         let mut starts = vec![0_u32; buckets + 1];
         let bucket = |hash: u32| hash as usize & (buckets - 1);
         for &(hash, _) in named {
-            starts[bucket(hash) + 1] += 1;
+            starts[bucket(hash)] += 1;
         }
         for at in 1..starts.len() {
             starts[at] += starts[at - 1];
         }
-        let mut next = starts.clone();
+        // Each start is that of the next bucket now; filling from the end moves it to its own.
         let mut ids = vec![0; named.len()];
-        for &(hash, id) in named {
-            let next = &mut next[bucket(hash)];
+        for &(hash, id) in named.iter().rev() {
+            let next = &mut starts[bucket(hash)];
+            *next -= 1;
             ids[*next as usize] = id;
-            *next += 1;
         }
         NameIndex { starts, ids }
     }

@@ -1,11 +1,9 @@
 //! Structures, unions and enumerations, written out.
 
-use std::fmt::Write;
-
-use super::{DumpError, Result, Writer};
+use super::{Declarations, DumpError, Result};
 use crate::btf::Record;
-use crate::raw::number;
-use crate::{Kind, Type, TypeId};
+use crate::layout::size_of;
+use crate::{Kind, TypeId};
 
 /// Integer types that fill gaps, with their bits.
 const FILLERS: [(&str, i64); 4] = [("long", 64), ("int", 32), ("short", 16), ("char", 8)];
@@ -20,16 +18,16 @@ struct Gap {
     in_bit_field: bool,
 }
 
-impl<'a, W: Write> Writer<'_, 'a, W> {
+impl<'a> Declarations<'a> {
     /// `struct name`.
     pub(super) fn composite_name(&mut self, id: TypeId, record: &Record<'a>) -> Result {
-        self.out.write_str(if record.kind == Kind::Struct { "struct" } else { "union" })?;
+        self.write(if record.kind == Kind::Struct { "struct" } else { "union" });
         self.tag(id, record)
     }
 
     /// What was only declared when the types were made.
     pub(super) fn forward(&mut self, id: TypeId, record: &Record<'a>) -> Result {
-        self.out.write_str(if record.flag { "union" } else { "struct" })?;
+        self.write(if record.flag { "union" } else { "struct" });
         self.tag(id, record)
     }
 
@@ -38,123 +36,120 @@ impl<'a, W: Write> Writer<'_, 'a, W> {
         if record.name == 0 {
             return Ok(());
         }
-        self.out.write_char(' ')?;
-        let name = self.declarations.name(record);
-        let tag = self.declarations.tag(id, name);
-        Ok(self.out.write_str(tag)?)
+        self.write(" ");
+        self.write_tag(id, record)
     }
 
     /// `struct name { ... }`.
     pub(super) fn composite(&mut self, id: TypeId, level: usize, depth: u32) -> Result {
-        let record = self.declarations.types.record(id).ok_or(DumpError::Malformed(id))?;
-        let Some(Type::Struct(composite) | Type::Union(composite)) = self.declarations.btf.ty(id)
-        else {
-            return Err(DumpError::Malformed(id));
-        };
+        let record = self.types.record(id).ok_or(DumpError::Malformed(id))?;
         let is_struct = record.kind == Kind::Struct;
         let align = i64::from(self.align(id));
-        let packed = is_struct && self.declarations.alignments.is_packed(id);
+        let packed = is_struct && self.alignments.is_packed(id);
         self.composite_name(id, &record)?;
-        self.out.write_str(" {")?;
+        self.write(" {");
         let mut offset = 0;
         let mut after_bit_field = false;
-        for member in composite.members {
-            let start = i64::from(member.bit_offset);
-            let is_bit_field = member.bit_size != 0;
+        for (index, (ty, bit_offset, bit_size)) in record.members().enumerate() {
+            let start = i64::from(bit_offset);
+            let is_bit_field = bit_size != 0;
             let gap = Gap {
                 from: offset,
                 to: start,
-                align: if packed { 1 } else { i64::from(self.align(member.ty)) },
+                align: if packed { 1 } else { i64::from(self.align(ty)) },
                 in_bit_field: after_bit_field && is_bit_field,
             };
             self.fill(id, &gap, level + 1)?;
-            self.line(level + 1)?;
-            self.declarator(member.ty, member.name, level + 1, depth + 1)?;
+            self.line(level + 1);
+            let name = self.types.name(record.entry_name(index));
+            self.declarator(ty, name, level + 1, depth + 1)?;
             if is_bit_field {
-                self.out.write_str(": ")?;
-                number(self.out, member.bit_size.into())?;
-                offset = start + i64::from(member.bit_size);
+                self.write(": ");
+                self.write_number(bit_size.into());
+                offset = start + i64::from(bit_size);
             } else {
-                let size = self.declarations.btf.size_of(member.ty).unwrap_or_default();
+                let size = size_of(self.types, ty).unwrap_or_default();
                 offset = start + i64::from(size) * 8;
             }
             after_bit_field = is_bit_field;
-            self.out.write_char(';')?;
+            self.write(";");
         }
         if is_struct {
-            let to = i64::from(composite.size) * 8;
+            let to = i64::from(record.size_or_type) * 8;
             self.fill(id, &Gap { from: offset, to, align, in_bit_field: false }, level + 1)?;
         }
-        if !composite.members.is_empty() || composite.size != 0 {
-            self.line(level)?;
+        if record.count != 0 || record.size_or_type != 0 {
+            self.line(level);
         }
-        self.out.write_char('}')?;
+        self.write("}");
         if packed {
-            self.out.write_str(" __attribute__((packed))")?;
+            self.write(" __attribute__((packed))");
         }
         Ok(())
     }
 
     /// `enum name { ... }`, or only its name when it has no values.
     pub(super) fn enumeration(&mut self, id: TypeId, level: usize) -> Result {
-        let record = self.declarations.types.record(id).ok_or(DumpError::Malformed(id))?;
+        let record = self.types.record(id).ok_or(DumpError::Malformed(id))?;
         let is_64 = record.kind == Kind::Enum64;
-        let enumeration = self.declarations.btf.ty(id).and_then(|ty| ty.enumeration());
-        let enumeration = enumeration.ok_or(DumpError::Malformed(id))?;
-        self.out.write_str("enum")?;
+        self.write("enum");
         self.tag(id, &record)?;
-        if enumeration.values.is_empty() {
+        if record.count == 0 {
             return Ok(());
         }
-        self.out.write_str(" {")?;
-        for value in enumeration.values {
-            self.line(level + 1)?;
-            self.out.write_str(value.name)?;
-            let uses = self.declarations.identifiers.entry(value.name).or_default();
+        self.write(" {");
+        let mut has_wide_value = false;
+        for index in 0..record.count.into() {
+            self.line(level + 1);
+            let name = self.types.name(record.entry_name(index));
+            self.text.extend_from_slice(name);
+            let uses = self.identifiers.entry(name).or_default();
             *uses += 1;
-            if *uses > 1 {
-                write!(self.out, "___{uses}")?;
+            let uses = *uses;
+            if uses > 1 {
+                self.write("___");
+                self.write_number(uses.into());
             }
-            match (enumeration.signed, is_64) {
-                (true, false) => write!(self.out, " = {},", value.value)?,
-                (true, true) => write!(self.out, " = {}LL,", value.value)?,
-                (false, false) => {
-                    self.out.write_str(" = ")?;
-                    number(self.out, value.value as u32)?;
-                    self.out.write_char(',')?;
+            self.write(" = ");
+            if is_64 {
+                let high = record.word(index * 3 + 2);
+                let value = (u64::from(high) << 32) | u64::from(record.word(index * 3 + 1));
+                has_wide_value |= high != 0;
+                match record.flag {
+                    true => self.write_signed(value as i64),
+                    false => self.write_number(value),
                 }
-                (false, true) => write!(self.out, " = {}ULL,", value.value as u64)?,
+                self.write(if record.flag { "LL," } else { "ULL," });
+            } else {
+                let value = record.word(index * 2 + 1);
+                match record.flag {
+                    true => self.write_signed((value as i32).into()),
+                    false => self.write_number(value.into()),
+                }
+                self.write(",");
             }
         }
-        self.line(level)?;
-        self.out.write_char('}')?;
-        if enumeration.size == 1 {
-            self.out.write_str(" __attribute__((mode(byte)))")?;
+        self.line(level);
+        self.write("}");
+        if record.size_or_type == 1 {
+            self.write(" __attribute__((mode(byte)))");
         }
         // A value that needs 64 bits makes the enumeration that wide by itself.
-        let wide_value = is_64 && enumeration.values.iter().any(|value| value.value >> 32 != 0);
-        if enumeration.size == 8 && !wide_value {
-            self.out.write_str(" __attribute__((mode(word)))")?;
+        if record.size_or_type == 8 && !has_wide_value {
+            self.write(" __attribute__((mode(word)))");
         }
         Ok(())
     }
 
     /// A new line, this many tabs in.
-    fn line(&mut self, level: usize) -> Result {
-        const TABS: &str = "\n\t\t\t\t\t\t\t\t";
-        match TABS.get(..=level) {
-            Some(text) => self.out.write_str(text)?,
-            None => {
-                self.out.write_str(TABS)?;
-                (TABS.len()..=level).try_for_each(|_| self.out.write_char('\t'))?;
-            }
-        }
-        Ok(())
+    fn line(&mut self, level: usize) {
+        self.write("\n");
+        self.text.resize(self.text.len() + level, b'\t');
     }
 
     /// 1 where there is none.
     fn align(&mut self, id: TypeId) -> u32 {
-        self.declarations.alignments.of(id).unwrap_or(1)
+        self.alignments.of(id).unwrap_or(1)
     }
 
     /// Fills a gap with bit fields without name, as few as the compiler's own alignment allows.
@@ -194,11 +189,12 @@ impl<'a, W: Write> Writer<'_, 'a, W> {
     }
 
     fn filler(&mut self, id: TypeId, name: &str, bits: i64, level: usize) -> Result {
-        self.declarations.work(id, 0)?;
-        self.line(level)?;
-        self.out.write_str(name)?;
-        self.out.write_str(": ")?;
-        number(self.out, bits as u32)?;
-        Ok(self.out.write_char(';')?)
+        self.work(id, 0)?;
+        self.line(level);
+        self.write(name);
+        self.write(": ");
+        self.write_number(bits as u64);
+        self.write(";");
+        Ok(())
     }
 }

@@ -1,23 +1,20 @@
 //! Types around a name: C writes pointers before it, arrays and arguments after it.
 
-use std::fmt::Write;
-
-use super::{DumpError, Result, Writer};
+use super::{Declarations, DumpError, Result};
 use crate::btf::Record;
-use crate::raw::number;
-use crate::{Kind, Type, TypeId};
+use crate::{Kind, TypeId};
 
-impl<'a, W: Write> Writer<'_, 'a, W> {
+impl<'a> Declarations<'a> {
     /// Writes `ty name`; the name may be empty. Members of structures that are written out stand
     /// one tab further in than `level`.
     pub(super) fn declarator(
         &mut self,
         ty: TypeId,
-        name: &str,
+        name: &[u8],
         level: usize,
         depth: u32,
     ) -> Result {
-        self.declarations.work(ty, depth)?;
+        self.work(ty, depth)?;
         let start = self.stack.len();
         let mut id = ty;
         loop {
@@ -25,11 +22,12 @@ impl<'a, W: Write> Writer<'_, 'a, W> {
             if self.stack.len() - start > super::MAX_DEPTH as usize {
                 return Err(DumpError::TooComplex(ty));
             }
-            self.stack.push(id);
             if id == TypeId::VOID {
+                self.stack.push((id, None));
                 break;
             }
-            let record = self.declarations.types.record(id).ok_or(DumpError::Malformed(id))?;
+            let record = self.types.record(id).ok_or(DumpError::Malformed(id))?;
+            self.stack.push((id, Some(record)));
             id = match record.kind {
                 Kind::Ptr | Kind::FuncProto => TypeId(record.size_or_type),
                 Kind::Array => TypeId(record.word(0)),
@@ -43,20 +41,20 @@ impl<'a, W: Write> Writer<'_, 'a, W> {
     }
 
     fn top(&self, start: usize) -> Option<Kind> {
-        let id = self.stack.get(start..)?.last()?;
-        Some(self.declarations.types.record(*id)?.kind)
+        let (_, record) = self.stack.get(start..)?.last()?;
+        Some(record.as_ref()?.kind)
     }
 
     /// Writes the modifiers on top of the stack.
-    fn modifiers(&mut self, start: usize) -> Result {
+    fn modifiers(&mut self, start: usize) {
         loop {
             let text = match self.top(start) {
                 Some(Kind::Volatile) => "volatile ",
                 Some(Kind::Const) => "const ",
                 Some(Kind::Restrict) => "restrict ",
-                _ => return Ok(()),
+                _ => return,
             };
-            self.out.write_str(text)?;
+            self.write(text);
             self.stack.pop();
         }
     }
@@ -68,63 +66,66 @@ impl<'a, W: Write> Writer<'_, 'a, W> {
         }
     }
 
-    fn name(&mut self, name: &str, after_pointer: bool) -> Result {
+    fn write_name(&mut self, name: &[u8], after_pointer: bool) {
         if !name.is_empty() && !after_pointer {
-            self.out.write_char(' ')?;
+            self.write(" ");
         }
-        Ok(self.out.write_str(name)?)
+        self.text.extend_from_slice(name);
     }
 
     /// Writes the types that are on the stack from `start` on, innermost first.
-    fn chain(&mut self, start: usize, name: &str, level: usize, depth: u32) -> Result {
+    fn chain(&mut self, start: usize, name: &[u8], level: usize, depth: u32) -> Result {
         // A lone pointer starts a declarator in parentheses: `(*name)`.
         let mut after_pointer = true;
-        while self.stack.len() > start {
-            let id = self.stack.pop().unwrap_or_default();
-            self.declarations.work(id, depth)?;
-            if id == TypeId::VOID {
-                self.modifiers(start)?;
-                self.out.write_str("void")?;
+        while self.stack.len() > start
+            && let Some((id, record)) = self.stack.pop()
+        {
+            self.work(id, depth)?;
+            let Some(record) = record else {
+                self.modifiers(start);
+                self.write("void");
                 after_pointer = false;
                 continue;
-            }
-            let record = self.declarations.types.record(id).ok_or(DumpError::Malformed(id))?;
+            };
             match record.kind {
-                Kind::Ptr => self.out.write_str(if after_pointer { "*" } else { " *" })?,
-                Kind::Volatile => self.out.write_str(" volatile")?,
-                Kind::Const => self.out.write_str(" const")?,
-                Kind::Restrict => self.out.write_str(" restrict")?,
+                Kind::Ptr => self.write(if after_pointer { "*" } else { " *" }),
+                Kind::Volatile => self.write(" volatile"),
+                Kind::Const => self.write(" const"),
+                Kind::Restrict => self.write(" restrict"),
                 Kind::TypeTag => {
-                    self.modifiers(start)?;
-                    let tag = self.declarations.name(&record);
-                    match record.flag {
-                        true => write!(self.out, " __attribute__(({tag}))")?,
-                        false => write!(self.out, " __attribute__((btf_type_tag(\"{tag}\")))")?,
-                    }
+                    self.modifiers(start);
+                    let (start, end) = match record.flag {
+                        true => (" __attribute__((", "))"),
+                        false => (" __attribute__((btf_type_tag(\"", "\")))"),
+                    };
+                    self.write(start);
+                    let tag = self.name(&record);
+                    self.text.extend_from_slice(tag);
+                    self.write(end);
                 }
                 Kind::Array => {
                     self.drop_modifiers(start);
                     if self.stack.len() == start {
-                        self.name(name, after_pointer)?;
+                        self.write_name(name, after_pointer);
                     } else {
                         if !name.is_empty() && !after_pointer {
-                            self.out.write_char(' ')?;
+                            self.write(" ");
                         }
                         let parentheses = self.top(start) != Some(Kind::Array);
                         self.parenthesized(parentheses, start, name, level, depth)?;
                     }
-                    self.out.write_char('[')?;
-                    number(self.out, record.word(2))?;
-                    self.out.write_char(']')?;
+                    self.write("[");
+                    self.write_number(record.word(2).into());
+                    self.write("]");
                     return Ok(());
                 }
                 Kind::FuncProto => {
                     self.drop_modifiers(start);
                     if self.stack.len() > start {
-                        self.out.write_char(' ')?;
+                        self.write(" ");
                         self.parenthesized(true, start, name, level, depth)?;
                     } else {
-                        self.name(name, after_pointer)?;
+                        self.write_name(name, after_pointer);
                     }
                     return self.parameters(id, level, depth);
                 }
@@ -132,13 +133,14 @@ impl<'a, W: Write> Writer<'_, 'a, W> {
                     return Err(DumpError::Malformed(id));
                 }
                 _ => {
-                    self.modifiers(start)?;
+                    self.modifiers(start);
                     self.specifier(id, &record, level, depth)?;
                 }
             }
             after_pointer = record.kind == Kind::Ptr;
         }
-        self.name(name, after_pointer)
+        self.write_name(name, after_pointer);
+        Ok(())
     }
 
     /// The rest of the chain, which binds closer to the name than what comes after it.
@@ -146,43 +148,42 @@ impl<'a, W: Write> Writer<'_, 'a, W> {
         &mut self,
         parentheses: bool,
         start: usize,
-        name: &str,
+        name: &[u8],
         level: usize,
         depth: u32,
     ) -> Result {
         if parentheses {
-            self.out.write_char('(')?;
+            self.write("(");
         }
         self.chain(start, name, level, depth + 1)?;
         if parentheses {
-            self.out.write_char(')')?;
+            self.write(")");
         }
         Ok(())
     }
 
     fn parameters(&mut self, id: TypeId, level: usize, depth: u32) -> Result {
-        let Some(Type::FuncProto { params, .. }) = self.declarations.btf.ty(id) else {
-            return Err(DumpError::Malformed(id));
-        };
-        let is_void =
-            |index: usize| params.get(index).is_some_and(|param| param.ty == TypeId::VOID);
-        let count = params.len();
+        let record = self.types.record(id).ok_or(DumpError::Malformed(id))?;
+        let count = usize::from(record.count);
         // Clang says `(void)` by one argument of type `void`.
-        if count == 0 || (count == 1 && is_void(0)) {
-            return Ok(self.out.write_str("(void)")?);
+        if count == 0 || (count == 1 && record.params().all(|param| param == TypeId::VOID)) {
+            self.write("(void)");
+            return Ok(());
         }
-        self.out.write_char('(')?;
-        for (index, param) in params.enumerate() {
+        self.write("(");
+        for (index, ty) in record.params().enumerate() {
             if index > 0 {
-                self.out.write_str(", ")?;
+                self.write(", ");
             }
-            if index + 1 == count && is_void(index) {
-                self.out.write_str("...")?;
+            if index + 1 == count && ty == TypeId::VOID {
+                self.write("...");
             } else {
-                self.declarator(param.ty, param.name, level, depth + 1)?;
+                let name = self.types.name(record.entry_name(index));
+                self.declarator(ty, name, level, depth + 1)?;
             }
         }
-        Ok(self.out.write_char(')')?)
+        self.write(")");
+        Ok(())
     }
 
     /// The type that a declaration starts with.
@@ -193,18 +194,15 @@ impl<'a, W: Write> Writer<'_, 'a, W> {
             Kind::Struct | Kind::Union => self.composite_name(id, record),
             Kind::Enum | Kind::Enum64 if inline => self.enumeration(id, level),
             Kind::Enum | Kind::Enum64 => {
-                self.out.write_str("enum")?;
+                self.write("enum");
                 self.tag(id, record)
             }
             Kind::Fwd => self.forward(id, record),
-            Kind::Typedef => {
-                let name = self.declarations.name(record);
-                let name = self.declarations.identifier(id, name);
-                Ok(self.out.write_str(name)?)
-            }
+            Kind::Typedef => self.write_identifier(id, record),
             _ => {
-                let name = self.declarations.name(record);
-                Ok(self.out.write_str(name)?)
+                let name = self.name(record);
+                self.text.extend_from_slice(name);
+                Ok(())
             }
         }
     }

@@ -1,8 +1,6 @@
 //! Declarations one after the other, and what has to stand before them.
 
-use std::fmt::Write;
-
-use super::{DumpError, Progress, Result, Writer};
+use super::{Declarations, DumpError, Progress, Result};
 use crate::btf::Record;
 use crate::{Kind, TypeId};
 
@@ -17,16 +15,16 @@ const ALIASES: [(&str, &str); 4] = [
     ("__Poly128_t", "unsigned __int128"),
 ];
 
-impl<'a, W: Write> Writer<'_, 'a, W> {
+impl<'a> Declarations<'a> {
     /// Declares a type where it stands alone; inside `container`, only what has to come before the
     /// container.
     pub(super) fn emit(&mut self, id: TypeId, container: Option<TypeId>, depth: u32) -> Result {
-        self.declarations.work(id, depth)?;
-        let state = *self.declarations.state(id)?;
+        self.work(id, depth)?;
+        let state = *self.state(id)?;
         if state.emitted == Progress::Done {
             return Ok(());
         }
-        let record = self.declarations.types.record(id).ok_or(DumpError::Malformed(id))?;
+        let record = self.types.record(id).ok_or(DumpError::Malformed(id))?;
         if state.emitted == Progress::Begun {
             return self.declare_begun(id, &record, container);
         }
@@ -34,9 +32,9 @@ impl<'a, W: Write> Writer<'_, 'a, W> {
         let to = TypeId(record.size_or_type);
         match record.kind {
             Kind::Int => {
-                let name = self.declarations.name(&record);
-                if let Some((name, ty)) = ALIASES.iter().find(|(alias, _)| *alias == name) {
-                    write!(self.out, "typedef {ty} {name};\n\n")?;
+                let name = self.name(&record);
+                if let Some((name, ty)) = ALIASES.iter().find(|alias| alias.0.as_bytes() == name) {
+                    self.write(&format!("typedef {ty} {name};\n\n"));
                 }
             }
             Kind::Enum | Kind::Enum64 => {
@@ -58,16 +56,16 @@ impl<'a, W: Write> Writer<'_, 'a, W> {
                 self.end()?;
             }
             Kind::Typedef => {
-                self.declarations.state(id)?.emitted = Progress::Begun;
+                self.state(id)?.emitted = Progress::Begun;
                 self.emit(to, Some(id), depth)?;
                 // Somebody may have needed it before its type was complete.
-                if !self.declarations.state(id)?.declared {
+                if !self.state(id)?.declared {
                     self.typedef(id, &record)?;
                 }
             }
             Kind::Struct | Kind::Union => {
                 let named = record.name != 0;
-                self.declarations.state(id)?.emitted = Progress::Begun;
+                self.state(id)?.emitted = Progress::Begun;
                 if container.is_none() || !named {
                     let inner = if named { Some(id) } else { container };
                     for (member, ..) in record.members() {
@@ -76,10 +74,10 @@ impl<'a, W: Write> Writer<'_, 'a, W> {
                 } else if !state.declared && container != Some(id) {
                     self.composite_name(id, &record)?;
                     self.end()?;
-                    self.declarations.state(id)?.declared = true;
+                    self.state(id)?.declared = true;
                 }
                 if container.is_some() {
-                    self.declarations.state(id)?.emitted = Progress::No;
+                    self.state(id)?.emitted = Progress::No;
                     return Ok(());
                 }
                 self.composite(id, 0, depth)?;
@@ -87,7 +85,7 @@ impl<'a, W: Write> Writer<'_, 'a, W> {
             }
             Kind::Func | Kind::Var | Kind::Datasec | Kind::Float | Kind::DeclTag => return Ok(()),
         }
-        self.declarations.state(id)?.emitted = Progress::Done;
+        self.state(id)?.emitted = Progress::Done;
         Ok(())
     }
 
@@ -98,7 +96,7 @@ impl<'a, W: Write> Writer<'_, 'a, W> {
         record: &Record<'a>,
         container: Option<TypeId>,
     ) -> Result {
-        if self.declarations.state(id)?.declared {
+        if self.state(id)?.declared {
             return Ok(());
         }
         match record.kind {
@@ -112,28 +110,31 @@ impl<'a, W: Write> Writer<'_, 'a, W> {
             Kind::Typedef => self.typedef(id, record)?,
             _ => return Ok(()),
         }
-        self.declarations.state(id)?.declared = true;
+        self.state(id)?.declared = true;
         Ok(())
     }
 
     fn typedef(&mut self, id: TypeId, record: &Record<'a>) -> Result {
-        let name = self.declarations.name(record);
-        if name == BUILTIN {
+        if self.name(record) == BUILTIN.as_bytes() {
             return Ok(());
         }
         let to = TypeId(record.size_or_type);
-        let name = self.declarations.identifier(id, name).to_owned();
+        // The name is chosen before those of the types that it stands for.
+        let start = self.text.len();
+        self.write_identifier(id, record)?;
+        let name = self.text.split_off(start);
         // Old versions of GCC say that it is `void`.
-        if to == TypeId::VOID && name == "__gnuc_va_list" {
-            self.out.write_str("typedef __builtin_va_list __gnuc_va_list")?;
+        if to == TypeId::VOID && name == b"__gnuc_va_list" {
+            self.write("typedef __builtin_va_list __gnuc_va_list");
         } else {
-            self.out.write_str("typedef ")?;
+            self.write("typedef ");
             self.declarator(to, &name, 0, 0)?;
         }
         self.end()
     }
 
     fn end(&mut self) -> Result {
-        Ok(self.out.write_str(";\n\n")?)
+        self.write(";\n\n");
+        Ok(())
     }
 }

@@ -15,6 +15,7 @@ use std::fmt::{self, Write};
 
 use crate::btf::{Record, View};
 use crate::layout::Alignments;
+use crate::names::NameHash;
 use crate::{Btf, Kind, TypeId};
 
 /// How deep types may nest; what C compilers make stays far below.
@@ -94,9 +95,9 @@ pub fn dump(btf: &Btf, ids: impl IntoIterator<Item = TypeId>, out: &mut impl Wri
 pub fn declaration(btf: &Btf, ty: TypeId, name: &str) -> Result<String> {
     let mut text = String::new();
     let mut declarations = Declarations::new(btf);
-    let mut writer = declarations.writer(&mut text);
-    writer.inline_anonymous = false;
-    writer.declarator(ty, name, 0, 0)?;
+    declarations.inline_anonymous = false;
+    declarations.declarator(ty, name.as_bytes(), 0, 0)?;
+    declarations.hand_on(&mut text)?;
     Ok(text)
 }
 
@@ -106,14 +107,26 @@ pub struct Declarations<'a> {
     types: View<'a>,
     states: Vec<State>,
     /// Types that have another name in C, because theirs was taken.
-    renamed: HashMap<TypeId, String>,
+    renamed: HashMap<TypeId, Vec<u8>>,
     /// How often a name was used for structures, unions and enumerations, and how often for
     /// typedefs and enumerators.
-    tags: HashMap<&'a str, u32>,
-    identifiers: HashMap<&'a str, u32>,
+    tags: Counts<'a>,
+    identifiers: Counts<'a>,
     alignments: Alignments<'a>,
     work_left: usize,
+    /// Whether structures without name are written out where they are used.
+    inline_anonymous: bool,
+    /// What is to be declared next.
+    queue: Vec<TypeId>,
+    /// The types of the declarators being written, each one's innermost last; `void` has no record.
+    stack: Vec<(TypeId, Option<Record<'a>>)>,
+    /// What was written and not handed on yet. Names come from the blob as bytes; that they are text
+    /// is checked for a declaration as a whole.
+    text: Vec<u8>,
 }
+
+/// How often each name was used.
+type Counts<'a> = HashMap<&'a [u8], u32, NameHash>;
 
 /// How far a type is.
 #[derive(Clone, Copy, Default)]
@@ -124,6 +137,8 @@ struct State {
     declared: bool,
     /// The name was chosen.
     named: bool,
+    /// It is another than its own.
+    renamed: bool,
     /// Some other type refers to it.
     referenced: bool,
 }
@@ -147,10 +162,14 @@ impl<'a> Declarations<'a> {
             types: btf.view(),
             states,
             renamed: HashMap::new(),
-            tags: HashMap::new(),
-            identifiers: HashMap::new(),
+            tags: HashMap::default(),
+            identifiers: HashMap::default(),
             alignments: Alignments::new(btf),
             work_left: (1 << 16) + count * WORK_PER_TYPE,
+            inline_anonymous: true,
+            queue: Vec::new(),
+            stack: Vec::new(),
+            text: Vec::new(),
         }
     }
 
@@ -160,14 +179,50 @@ impl<'a> Declarations<'a> {
         if !self.states[0].referenced {
             self.mark_referenced();
         }
-        let mut queue = Vec::new();
-        self.order(id, false, 0, &mut queue)?;
-        let mut writer = self.writer(out);
-        queue.into_iter().try_for_each(|id| writer.emit(id, None, 0))
+        self.queue.clear();
+        self.order(id, false, 0)?;
+        for index in 0..self.queue.len() {
+            self.emit(self.queue[index], None, 0)?;
+        }
+        self.hand_on(out)
     }
 
-    fn writer<'w, W: Write>(&'w mut self, out: &'w mut W) -> Writer<'w, 'a, W> {
-        Writer { declarations: self, out, stack: Vec::new(), inline_anonymous: true }
+    /// Gives what was written to its receiver.
+    fn hand_on(&mut self, out: &mut impl Write) -> Result {
+        if !self.text.is_empty() {
+            match str::from_utf8(&self.text) {
+                Ok(text) => out.write_str(text)?,
+                Err(_) => out.write_str(&String::from_utf8_lossy(&self.text))?,
+            }
+            self.text.clear();
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, text: &str) {
+        self.text.extend_from_slice(text.as_bytes());
+    }
+
+    fn write_number(&mut self, number: u64) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        let mut rest = number;
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.text.extend_from_slice(&digits[at..]);
+    }
+
+    fn write_signed(&mut self, number: i64) {
+        if number < 0 {
+            self.write("-");
+        }
+        self.write_number(number.unsigned_abs());
     }
 
     /// Takes note of all types that others refer to: enumerations without name that nobody refers
@@ -185,52 +240,45 @@ impl<'a> Declarations<'a> {
     }
 
     /// A type's own name.
-    fn name(&self, record: &Record<'a>) -> &'a str {
-        self.btf.name_at(record.name)
+    fn name(&self, record: &Record<'a>) -> &'a [u8] {
+        self.types.name(record.name)
     }
 
-    /// The name of a structure, union or enumeration.
-    fn tag(&mut self, id: TypeId, name: &'a str) -> &str {
-        Self::unique(&mut self.states, &mut self.renamed, &mut self.tags, self.btf, id, name)
+    /// Writes the name of a structure, union or enumeration.
+    fn write_tag(&mut self, id: TypeId, record: &Record<'a>) -> Result {
+        self.write_unique(id, record, |declarations| &mut declarations.tags)
     }
 
-    /// The name of a typedef.
-    fn identifier(&mut self, id: TypeId, name: &'a str) -> &str {
-        Self::unique(&mut self.states, &mut self.renamed, &mut self.identifiers, self.btf, id, name)
+    /// Writes the name of a typedef.
+    fn write_identifier(&mut self, id: TypeId, record: &Record<'a>) -> Result {
+        self.write_unique(id, record, |declarations| &mut declarations.identifiers)
     }
 
     /// The second type of a name gets `___2` after it, and so on.
-    fn unique<'s>(
-        states: &mut [State],
-        renamed: &'s mut HashMap<TypeId, String>,
-        taken: &mut HashMap<&'a str, u32>,
-        btf: &Btf,
+    fn write_unique(
+        &mut self,
         id: TypeId,
-        name: &'a str,
-    ) -> &'s str
-    where
-        'a: 's,
-    {
-        let Some(state) = states.get_mut(id.0 as usize) else { return name };
-        if name.is_empty() {
-            return name;
-        }
-        if !state.named {
+        record: &Record<'a>,
+        taken: fn(&mut Self) -> &mut Counts<'a>,
+    ) -> Result {
+        let name = self.name(record);
+        let state = self.state(id)?;
+        // What is only declared shares its name with the definition.
+        let only_declared =
+            record.kind == Kind::Fwd || (record.kind == Kind::Enum && record.count == 0);
+        if !state.named && !only_declared {
             state.named = true;
-            // What is only declared shares its name with the definition.
-            let record = btf.record(id);
-            let only_declared = record.is_some_and(|record| {
-                record.kind == Kind::Fwd || (record.kind == Kind::Enum && record.count == 0)
-            });
-            if !only_declared {
-                let count = taken.entry(name).or_default();
-                *count += 1;
-                if *count > 1 {
-                    renamed.insert(id, format!("{name}___{count}"));
-                }
+            let count = taken(self).entry(name).or_default();
+            *count += 1;
+            if *count > 1 {
+                let suffix = format!("___{count}");
+                self.state(id)?.renamed = true;
+                self.renamed.insert(id, [name, suffix.as_bytes()].concat());
             }
         }
-        renamed.get(&id).map_or(name, String::as_str)
+        let renamed = if self.state(id)?.renamed { self.renamed.get(&id) } else { None };
+        self.text.extend_from_slice(renamed.map_or(name, Vec::as_slice));
+        Ok(())
     }
 
     fn work(&mut self, id: TypeId, depth: u32) -> Result {
@@ -244,14 +292,4 @@ impl<'a> Declarations<'a> {
     fn state(&mut self, id: TypeId) -> Result<&mut State> {
         self.states.get_mut(id.0 as usize).ok_or(DumpError::Malformed(id))
     }
-}
-
-/// Declarations on their way to a writer.
-struct Writer<'w, 'a, W> {
-    declarations: &'w mut Declarations<'a>,
-    out: &'w mut W,
-    /// The types of the declarator being written, outermost last.
-    stack: Vec<TypeId>,
-    /// Whether structures without name are written out where they are used.
-    inline_anonymous: bool,
 }

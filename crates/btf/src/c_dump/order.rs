@@ -7,20 +7,20 @@ use super::{Declarations, DumpError, Progress, Result};
 use crate::{Kind, TypeId};
 
 impl Declarations<'_> {
-    /// Puts into `queue` what has to be declared for `id`, and itself. Says whether the type must
+    /// Puts into the queue what has to be declared for `id`, and itself. Says whether the type must
     /// be defined by then (or else a declaration is enough).
-    pub(super) fn order(
-        &mut self,
-        id: TypeId,
-        behind_pointer: bool,
-        depth: u32,
-        queue: &mut Vec<TypeId>,
-    ) -> Result<bool> {
-        self.work(id, depth)?;
-        let state = *self.state(id)?;
-        if state.order == Progress::Done {
+    #[inline]
+    pub(super) fn order(&mut self, id: TypeId, behind_pointer: bool, depth: u32) -> Result<bool> {
+        // Most are done when they are asked for again.
+        if self.state(id)?.order == Progress::Done {
             return Ok(true);
         }
+        self.order_new(id, behind_pointer, depth)
+    }
+
+    fn order_new(&mut self, id: TypeId, behind_pointer: bool, depth: u32) -> Result<bool> {
+        self.work(id, depth)?;
+        let state = *self.state(id)?;
         let record = self.types.record(id).ok_or(DumpError::Malformed(id))?;
         let named = record.name != 0;
         let to = TypeId(record.size_or_type);
@@ -36,15 +36,15 @@ impl Declarations<'_> {
             Kind::Int | Kind::Float | Kind::Func | Kind::Var | Kind::Datasec | Kind::DeclTag => {
                 false
             }
-            Kind::Ptr => self.order(to, true, depth, queue)?,
-            Kind::Array => return self.order(TypeId(record.word(0)), false, depth, queue),
+            Kind::Ptr => self.order(to, true, depth)?,
+            Kind::Array => return self.order(TypeId(record.word(0)), false, depth),
             Kind::Volatile | Kind::Const | Kind::Restrict | Kind::TypeTag => {
-                return self.order(to, behind_pointer, depth, queue);
+                return self.order(to, behind_pointer, depth);
             }
             Kind::FuncProto => {
-                let mut strong = self.order(to, behind_pointer, depth, queue)?;
+                let mut strong = self.order(to, behind_pointer, depth)?;
                 for param in record.params() {
-                    strong |= self.order(param, behind_pointer, depth, queue)?;
+                    strong |= self.order(param, behind_pointer, depth)?;
                 }
                 return Ok(strong);
             }
@@ -54,25 +54,25 @@ impl Declarations<'_> {
                 }
                 self.state(id)?.order = Progress::Begun;
                 for (member, ..) in record.members() {
-                    self.order(member, false, depth, queue)?;
+                    self.order(member, false, depth)?;
                 }
                 if named {
-                    queue.push(id);
+                    self.queue.push(id);
                 }
                 true
             }
             Kind::Enum | Kind::Enum64 | Kind::Fwd => {
                 if named || !state.referenced {
-                    queue.push(id);
+                    self.queue.push(id);
                 }
                 true
             }
             Kind::Typedef => {
-                let strong = self.order(to, behind_pointer, depth, queue)?;
+                let strong = self.order(to, behind_pointer, depth)?;
                 if behind_pointer && !strong {
                     return Ok(false);
                 }
-                queue.push(id);
+                self.queue.push(id);
                 true
             }
         };

@@ -15,7 +15,7 @@ mod values;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::{Btf, RelocationKind, TypeId, essential};
+use crate::{Btf, Kind, RelocationKind, TypeId, essential};
 
 pub use apply::{ApplyError, POISON};
 pub use error::{CoreError, Missing};
@@ -75,7 +75,7 @@ impl Targets {
         let Some(kind) = local.kind(id) else { return Vec::new() };
         let name = essential(local.name(id));
         let of = |owner, btf: &Btf| -> Vec<Candidate> {
-            let types = btf.flavors(name);
+            let types = btf.flavors(name, kind == Kind::Func);
             let own = types.filter(|&id| id >= btf.first_id());
             own.filter(|&id| btf.kind(id).is_some_and(|other| compat::kinds(kind, other)))
                 .map(|id| Candidate { owner, id })
