@@ -22,6 +22,7 @@ mod name;
 mod opened;
 mod pins;
 mod programs;
+mod sanitize;
 mod struct_ops;
 mod target;
 
@@ -316,8 +317,10 @@ fn types_of(object: &ObjectSpec) -> Result<Option<Btf>> {
 
 /// The types as far as the kernel takes them; without, everything else still works.
 fn load_types(kernel: &dyn Kernel, debug_info: &DebugInfo) -> Option<BtfFd> {
-    let blob = debug_info.blob()?;
-    kernel.btf_load(blob).ok()
+    let support = kernel.btf_support();
+    let mut blob = debug_info.blob().filter(|_| support.base)?.to_vec();
+    sanitize::sanitize(&mut blob, &support);
+    kernel.btf_load(&blob).ok()
 }
 
 /// The code of every program, fitted to a target that need not be there: all that depends on the
