@@ -10,6 +10,9 @@ use bombus_platform::MapType;
 
 use crate::{Kernel, Result, TestRun, UpdateFlag};
 
+/// What is called for each element of a map: its key, and its value or why that cannot be read.
+pub type EachElement<'a> = &'a mut dyn FnMut(&[u8], std::result::Result<Vec<u8>, i32>);
+
 /// What kind of object has an id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ObjectKind {
@@ -366,38 +369,41 @@ pub struct NewMap {
     pub inner: Option<Which>,
 }
 
-/// What a network device runs.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DeviceProgram {
-    /// The device.
+/// A network device, and what it runs that no link tells of.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NetDevice {
+    /// Its number.
     pub ifindex: u32,
     /// Its name.
-    pub device: String,
-    /// Where on it.
-    pub place: DevicePlace,
-    /// The program's id.
-    pub prog_id: u32,
+    pub name: String,
+    /// Programs for received packets, by mode; more than one only where several modes are in use.
+    pub xdp: Vec<XdpProgram>,
+    /// Filters of the old traffic control that are programs.
+    pub filters: Vec<TcFilter>,
 }
 
-/// Where on a network device a program is.
+/// A program for received packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct XdpProgram {
+    /// `driver`, `generic` or `offload`.
+    pub mode: &'static str,
+    /// The program.
+    pub prog_id: u32,
+    /// Several modes are in use.
+    pub multi: bool,
+}
+
+/// A filter of the old traffic control.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum DevicePlace {
-    /// XDP: `XDP_ATTACHED_*`, and whether several modes are in use at once.
-    Xdp {
-        /// `XDP_ATTACHED_DRV` and so on.
-        mode: u8,
-        /// One of several.
-        multi: bool,
-    },
-    /// A filter of the old traffic control.
-    Tc {
-        /// `clsact/ingress`, `htb` and so on.
-        parent: String,
-        /// The kind of filter or class.
-        kind: String,
-        /// The filter's own name.
-        name: String,
-    },
+pub struct TcFilter {
+    /// Where: `clsact/ingress`, or the kind of the class or queue.
+    pub kind: String,
+    /// Its own name, when it has one.
+    pub name: Option<String>,
+    /// The program, when the kernel tells.
+    pub prog_id: Option<u32>,
+    /// Actions that are programs: name, program.
+    pub actions: Vec<(Option<String>, Option<u32>)>,
 }
 
 /// A look at everything that a kernel has loaded.
@@ -432,11 +438,7 @@ pub trait Inspect: Kernel {
     fn device_name(&self, ifindex: u32) -> Option<String>;
 
     /// Every element: its key, and its value or the error number of the look-up.
-    fn elements(
-        &self,
-        map: &Which,
-        each: &mut dyn FnMut(&[u8], std::result::Result<Vec<u8>, i32>),
-    ) -> Result<()>;
+    fn elements(&self, map: &Which, each: EachElement<'_>) -> Result<()>;
     /// One element's value.
     fn element(&self, map: &Which, key: &[u8]) -> Result<Option<Vec<u8>>>;
     /// The key after this one, or the first.
@@ -480,8 +482,8 @@ pub trait Inspect: Kernel {
     fn detach_from_hook(&self, program: &Which, hook: &Hook, attach_type: u32) -> Result<()>;
     /// Every descriptor of every process that traces with a program.
     fn task_fds(&self) -> Result<Vec<TaskFd>>;
-    /// The programs of network devices; of one device, or of all.
-    fn device_programs(&self, ifindex: Option<u32>) -> Result<Vec<DeviceProgram>>;
+    /// The network devices of the asker's namespace; one of them, or all.
+    fn net_devices(&self, ifindex: Option<u32>) -> Result<Vec<NetDevice>>;
     /// `BPF_PROG_TEST_RUN`.
     fn run_program(&self, program: &Which, run: &mut TestRun) -> Result<()>;
 }

@@ -14,8 +14,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use bombus_kernel::inspect::{
-    AttachedProgram, Attachments, BtfInfo, DeviceProgram, Holder, Hook, Inspect, KernelSymbol,
-    LinkInfo, MapInfo, NewMap, NewValue, ObjectKind, ProgramCode, ProgramInfo, TaskFd, Which,
+    AttachedProgram, Attachments, BtfInfo, Holder, Hook, Inspect, KernelSymbol, LinkInfo, MapInfo,
+    NetDevice, NewMap, NewValue, ObjectKind, ProgramCode, ProgramInfo, TaskFd, Which,
 };
 use bombus_kernel::{Error, Result, TestRun, UpdateFlag};
 
@@ -282,7 +282,7 @@ impl Inspect for Linux {
     }
 
     fn pin_object(&self, kind: ObjectKind, which: &Which, path: &Path) -> Result<()> {
-        with(kind, which, READ_ONLY, "pin", |fd| sys::pin(fd.as_fd(), &*path_of(path)?))
+        with(kind, which, READ_ONLY, "pin", |fd| sys::pin(fd.as_fd(), &path_of(path)?))
     }
 
     fn is_bpf_file_system(&self, directory: &Path) -> bool {
@@ -347,8 +347,8 @@ impl Inspect for Linux {
         Ok(procfs::task_fds())
     }
 
-    fn device_programs(&self, ifindex: Option<u32>) -> Result<Vec<DeviceProgram>> {
-        devices::programs(ifindex)
+    fn net_devices(&self, ifindex: Option<u32>) -> Result<Vec<NetDevice>> {
+        devices::all(ifindex)
     }
 
     fn run_program(&self, program: &Which, run: &mut TestRun) -> Result<()> {
