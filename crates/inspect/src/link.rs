@@ -226,7 +226,7 @@ fn kprobe_multi_text(
 }
 
 /// Names of `NFPROTO_*` and `NF_INET_*`.
-fn netfilter_text(family: u32, hook: u32, priority: i32, flags: u32) -> String {
+pub(crate) fn netfilter_text(family: u32, hook: u32, priority: i32, flags: u32) -> String {
     let family_name = match family {
         1 => Some("inet"),
         2 => Some("ip"),

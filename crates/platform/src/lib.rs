@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod helper;
+mod helper_names;
 mod map_type;
 mod prog_type;
 pub mod pt_regs;
@@ -10,6 +11,7 @@ mod syscall;
 mod syscall_table;
 
 pub use helper::{HELPERS, Helper, HelperInfo, HelperNames};
+pub use helper_names::HELPER_NAMES;
 pub use map_type::MapType;
 pub use prog_type::{AttachType, LinkType, ProgType};
 pub use sections::{AutoAttach, SECTIONS, Section, find_section};

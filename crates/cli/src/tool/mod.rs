@@ -3,13 +3,18 @@
 mod btf;
 mod cgroup;
 mod element;
+mod feature;
+mod iter;
 mod link;
+mod load;
 mod map;
+mod net;
 mod objects;
 mod output;
 mod perf;
 mod prog;
 pub(crate) mod table;
+mod test_run;
 mod words;
 
 use std::ffi::OsString;
@@ -37,8 +42,9 @@ struct Options {
     pretty: bool,
     pins: bool,
     no_mount: bool,
-    #[allow(dead_code, reason = "for commands that load programs")]
     debug: bool,
+    /// `prog load --check`.
+    check: bool,
     base_btf: Option<PathBuf>,
 }
 
@@ -60,6 +66,7 @@ impl Request {
                 pins: inner.get_flag("bpffs"),
                 no_mount: inner.get_flag("nomount"),
                 debug: inner.get_flag("debug"),
+                check: matches!(inner.try_get_one::<bool>("check"), Ok(Some(true))),
                 base_btf: inner.get_one::<PathBuf>("base-btf").cloned(),
             },
         }
@@ -105,6 +112,10 @@ pub(crate) fn run(group: &str, matches: &ArgMatches) -> ExitCode {
             "link" => link::run(&tool, &command, words),
             "btf" => btf::run(&tool, &command, words),
             "cgroup" => cgroup::run(&tool, &command, words),
+            "feature" => feature::run(&tool, &command, words),
+            "gen" => iter::link(&tool, words),
+            "iter" => iter::pin(&tool, words),
+            "net" => net::run(&tool, words),
             "perf" => perf::run(&tool, words),
             _ => Err(Failed::new(format!("there is no command {group}"))),
         }

@@ -10,16 +10,21 @@ use bombus_kernel::inspect::{Hook, Inspect, ObjectKind, ProgramInfo, Which};
 use bombus_platform::{AttachType, MapType};
 use serde_json::Value;
 
-use super::Tool;
 use super::objects::Known;
 use super::output::{Failed, Output, because, reason};
 use super::words::Words;
+use super::{Tool, load, test_run};
 
 pub(super) fn run(tool: &Tool, command: &str, words: Words) -> Result<Output, Failed> {
     match command {
         "show" => show(tool, words),
         "dump" => dump(tool, words),
         "pin" => pin(tool, words),
+        "load" if tool.options.check => load::check(tool, words),
+        "load" => load::load(tool, words, false),
+        "loadall" => load::load(tool, words, true),
+        "run" => test_run::run(tool, words),
+        "tracelog" => test_run::tracelog(tool, words),
         "attach" => hook(tool, words, true),
         "detach" => hook(tool, words, false),
         _ => Err(Failed::new(format!("there is no command prog {command}"))),

@@ -37,7 +37,29 @@ pub(crate) const GROUPS: &[Group] = &[
                 "{xlated | jited} PROG [file FILE | [opcodes] [linum] [visual]]",
                 "Print a program's instructions",
             ),
+            (
+                "load",
+                "",
+                "OBJ PATH [type TYPE] [map {idx N | name NAME} MAP] [pinmaps DIR] [autoattach] \
+                 [kernel_btf FILE]; with --check OBJ...",
+                "Load an object and pin its first program; with --check, only try every program",
+            ),
+            (
+                "loadall",
+                "",
+                "OBJ PATH [type TYPE] [map {idx N | name NAME} MAP] [pinmaps DIR] [autoattach] \
+                 [kernel_btf FILE]",
+                "Load an object and pin its programs in a directory",
+            ),
             ("pin", "", "PROG FILE", "Give a program a name in a BPF file system"),
+            (
+                "run",
+                "",
+                "PROG data_in FILE [data_out FILE [data_size_out N]] [ctx_in FILE \
+                 [ctx_out FILE [ctx_size_out N]]] [repeat N]",
+                "Run a program over a packet or context",
+            ),
+            ("tracelog", "", "", "Print what programs write with bpf_printk"),
             ("attach", "", "PROG ATTACH_TYPE [MAP]", "Attach a program to a map of sockets"),
             ("detach", "", "PROG ATTACH_TYPE [MAP]", "Detach it again"),
         ],
@@ -106,6 +128,44 @@ pub(crate) const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        name: "feature",
+        about: "What this kernel can do",
+        commands: &[
+            (
+                "probe",
+                "",
+                "[kernel] [full] [macros [prefix PREFIX]]",
+                "Find out what programs and maps there can be, and what they may do",
+            ),
+            (
+                "list_builtins",
+                "",
+                "{prog_types | map_types | attach_types | link_types | helpers}",
+                "List what there is a name for",
+            ),
+        ],
+    },
+    Group {
+        name: "net",
+        about: "Programs of network devices",
+        commands: &[("show", "list", "[dev NAME]", "List the programs of network devices")],
+    },
+    Group {
+        name: "iter",
+        about: "Iterators",
+        commands: &[(
+            "pin",
+            "",
+            "OBJ PATH [map MAP]",
+            "Pin an iterator: whoever reads the file gets what the program prints",
+        )],
+    },
+    Group {
+        name: "gen",
+        about: "Making object files",
+        commands: &[("object", "", "OUTPUT INPUT...", "Link objects into one")],
+    },
+    Group {
         name: "perf",
         about: "What processes trace",
         commands: &[("show", "list", "", "List tracepoints and probes that have programs")],
@@ -129,6 +189,15 @@ pub(crate) fn commands() -> impl Iterator<Item = Command> {
                     .action(ArgAction::Append)
                     .value_parser(value_parser!(OsString)),
             );
+            let command = match (group.name, name) {
+                ("prog", "load") => command.arg(
+                    Arg::new("check")
+                        .long("check")
+                        .action(ArgAction::SetTrue)
+                        .help("Try every program of every object, and keep none"),
+                ),
+                _ => command,
+            };
             if alias.is_empty() { command } else { command.visible_alias(alias) }
         });
         Command::new(group.name)

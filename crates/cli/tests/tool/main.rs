@@ -8,6 +8,7 @@ mod errors;
 mod fixture;
 mod hooks;
 mod maps;
+mod objects;
 mod oracle;
 mod script;
 mod typed;
@@ -20,7 +21,8 @@ type Test = (&'static str, fn() -> Result<(), String>);
 fn main() {
     let arguments = Arguments::from_args();
     let tests: Vec<Test> =
-        [errors::TESTS, hooks::TESTS, maps::TESTS, script::TESTS, typed::TESTS].concat();
+        [errors::TESTS, hooks::TESTS, maps::TESTS, objects::TESTS, script::TESTS, typed::TESTS]
+            .concat();
     let missing = oracle::missing().err();
     let trials = tests.into_iter().map(|(name, test)| {
         if let Some(reason) = &missing {
