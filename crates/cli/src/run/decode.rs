@@ -115,11 +115,11 @@ impl Decoder<'_> {
 
     fn bit_field(&self, ty: TypeId, offset: u32, bits: u8, bytes: &[u8]) -> Value {
         let (first, shift) = ((offset / 8) as usize, offset % 8);
-        let mut word = [0; 16];
-        let Some(bytes) = bytes.get(first..) else { return Value::Null };
-        let taken = bytes.len().min(9);
-        word[..taken].copy_from_slice(&bytes[..taken]);
         let bits = u32::from(bits).min(64);
+        let needed = (shift + bits).div_ceil(8) as usize;
+        let Some(bytes) = bytes.get(first..first + needed) else { return Value::Null };
+        let mut word = [0; 16];
+        word[..needed].copy_from_slice(bytes);
         let number = (u128::from_le_bytes(word) >> shift) & ((1 << bits) - 1);
         match self.btf.resolved(ty) {
             Some(Type::Int(int)) if int.is_bool() => (number != 0).into(),

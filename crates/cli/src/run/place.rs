@@ -1,6 +1,6 @@
 //! Where `--attach` attaches a program: `[PROGRAM=]KIND:WHERE`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bombus_kernel::catalog::Binaries;
 use bombus_kernel::{AttachPoint, Kernel, Loaded, LoadedProgram, Order, PerfPeriod};
@@ -191,7 +191,7 @@ impl Place {
     fn function_offset(
         &self,
         binaries: &dyn Binaries,
-        path: &PathBuf,
+        path: &Path,
         function: &str,
     ) -> Result<u64, String> {
         if let Some(offset) = offset_of(function) {

@@ -84,5 +84,5 @@ fn structure(btf: &Btf, id: TypeId) -> Option<Composite<'_>> {
     let Some(Type::Struct(of)) = btf.ty(id) else { return None };
     let input = ["trace_event_raw_", "trace_entry", "pt_regs", "bpf_", "__sk_buff", "xdp_md"];
     let is_input = input.iter().any(|start| of.name.starts_with(start));
-    (!of.name.is_empty() && of.members.len() > 0 && !is_input).then_some(of)
+    (!of.name.is_empty() && !of.members.is_empty() && !is_input).then_some(of)
 }

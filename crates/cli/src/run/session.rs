@@ -212,8 +212,10 @@ impl Session<'_> {
         }
         output.flush();
         let deadline = self.options.duration.map(|duration| Instant::now() + duration);
-        self.tracer.resume()?;
         let mut buffers = Buffers::new(self, loaded, printk);
+        // Opens the perf buffers, before anything can be sent to them.
+        buffers.consume(output)?;
+        self.tracer.resume()?;
         let follows = self.command.is_some() || self.options.pid.is_some();
         let can_come = attached.programs.len() > attached.iterators.len();
         let ended = match can_come || follows || deadline.is_some() {
@@ -273,8 +275,6 @@ impl<'a> Buffers<'a> {
         let tracer = self.session.tracer;
         let rings: Vec<MapFd> = self.rings.iter().map(|(map, _)| *map).collect();
         let ticks = self.printk.is_some() || !self.perf.is_empty();
-        // Opens the perf buffers.
-        self.consume(output)?;
         loop {
             let tick = ticks.then(|| Instant::now() + TICK);
             let until = [deadline, tick].into_iter().flatten().min();

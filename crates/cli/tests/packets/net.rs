@@ -7,6 +7,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::mix::{ADDRESS, MAC};
 
@@ -34,15 +35,24 @@ pub(crate) fn enter() -> Result<(), String> {
     let mac = MAC.map(|byte| format!("{byte:02x}")).join(":");
     ip(&format!("link add {from} type veth peer name {to} address {mac}"))?;
     ip(&format!("address add {ADDRESS}/32 dev {to}"))?;
+    ip(&format!("link set {to} up"))?;
     ip(&format!("link set {from} up"))?;
-    ip(&format!("link set {to} up"))
+    // Until the kernel has noticed that the wire is there, it drops what is sent.
+    for _ in 0..500 {
+        if ip(&format!("-o link show dev {from}"))?.contains("state UP") {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err(format!("{from} does not come up"))
 }
 
-fn ip(arguments: &str) -> Result<(), String> {
+/// What `ip` says.
+fn ip(arguments: &str) -> Result<String, String> {
     let output = Command::new("ip").args(arguments.split(' ')).output();
     let output = output.map_err(|error| format!("ip: {error}"))?;
     match output.status.success() {
-        true => Ok(()),
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(format!("ip {arguments}: {}", String::from_utf8_lossy(&output.stderr))),
     }
 }
