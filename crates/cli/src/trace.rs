@@ -56,13 +56,10 @@ fn work(trace: &Trace, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, Failu
     if !trace.quiet {
         trace.without_effect.iter().for_each(|what| eprintln!("WARNING: without effect: {what}"));
     }
-    let Compilation { program, modules, mut plan, warnings } =
+    let Compilation { program, modules, plan, warnings } =
         compiled(trace, &settings, &source, tracer, chosen.kernel)?;
     if trace.warnings {
         show_warnings(&source, &warnings, &plan.warnings);
-    }
-    if let Some(print) = settings.print_maps {
-        plan.quiet_maps = !print;
     }
     if !trace.stages.is_empty() {
         return show_stages(trace, tracer, &program, &modules, &plan);
@@ -147,8 +144,7 @@ fn compiled(
     let options = Options {
         params: trace.params.clone(),
         scope,
-        max_strlen: settings.max_strlen.unwrap_or(defaults.max_strlen),
-        max_map_keys: settings.max_map_keys.unwrap_or(defaults.max_map_keys),
+        overrides: settings.overrides.clone(),
         ring_buffer_bytes: pages.unwrap_or(defaults.ring_buffer_bytes),
         unsafe_ok: trace.unsafe_functions,
     };

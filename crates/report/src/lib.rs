@@ -4,6 +4,7 @@
 //! parse them; where it writes something that is not valid JSON, this crate writes valid JSON.
 #![forbid(unsafe_code)]
 
+mod gfp;
 mod histogram;
 mod json;
 mod message;

@@ -5,7 +5,7 @@
 //! what is no conversion stays as it stands.
 
 use crate::text::{hex_escaped, value as value_text};
-use crate::{Value, text};
+use crate::{Value, gfp, text};
 
 /// A format taken apart.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -55,6 +55,8 @@ enum Kind {
     EscapedBuffer,
     /// `%rh`: bytes in hexadecimal, separated by blanks.
     HexBuffer,
+    /// `%gr`: flags of the kernel's page allocator.
+    GfpFlags,
 }
 
 /// Conversion letters, longest first: `rx` before `r`.
@@ -71,6 +73,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("rh", Kind::HexBuffer),
     ("rx", Kind::EscapedBuffer),
     ("r", Kind::Buffer),
+    ("gr", Kind::GfpFlags),
 ];
 
 impl Format {
@@ -167,6 +170,16 @@ impl Conversion {
                     self.pad(text.as_bytes(), out);
                 }
                 _ => self.text(arg, out),
+            },
+            Kind::GfpFlags => match arg.bits() {
+                Some(bits) if !matches!(arg, Value::Bool(_)) => {
+                    self.pad(gfp::flags(bits).as_bytes(), out);
+                }
+                _ => {
+                    out.extend_from_slice(b"!{invalid GFP flags conversion: ");
+                    out.extend_from_slice(&value_text(arg));
+                    out.push(b'}');
+                }
             },
             _ => match arg.bits() {
                 Some(bits) => self.pad(&self.number(bits), out),

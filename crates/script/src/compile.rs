@@ -28,15 +28,59 @@ pub struct Options {
     pub params: Vec<String>,
     /// Whose events count.
     pub scope: Scope,
-    /// Bytes of a string that `str()` reads, with its closing zero.
-    pub max_strlen: u32,
-    /// Elements of a map that is not declared.
-    pub max_map_keys: u32,
+    /// What wins over the script's `config` block.
+    pub overrides: Overrides,
     /// Bytes of the ring buffer; a power of two and a multiple of the page size.
     pub ring_buffer_bytes: u32,
     /// Whether functions that change the traced system are allowed.
     pub unsafe_ok: bool,
 }
+
+/// Settings from outside the script, which win over its `config` block (bpftrace 0.27: those of the
+/// environment).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Overrides {
+    /// Bytes of a string that `str()` reads, with its closing zero.
+    pub max_strlen: Option<u32>,
+    /// Elements of a map that is not declared.
+    pub max_map_keys: Option<u32>,
+    /// What to do about probes that do not exist.
+    pub missing_probes: Option<MissingProbes>,
+    /// Whether maps are printed at the end.
+    pub print_maps_on_exit: Option<bool>,
+    /// What programs declare; one of [`LICENSES`].
+    pub license: Option<String>,
+}
+
+/// What to do about a probe that does not exist.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MissingProbes {
+    /// The script cannot run.
+    Error,
+    /// It runs without, and the user is told.
+    Warn,
+    /// It runs without.
+    Ignore,
+}
+
+impl std::str::FromStr for MissingProbes {
+    type Err = ();
+
+    /// By the names that the `config` block has.
+    fn from_str(name: &str) -> Result<MissingProbes, ()> {
+        match name {
+            "error" => Ok(MissingProbes::Error),
+            "warn" => Ok(MissingProbes::Warn),
+            "ignore" => Ok(MissingProbes::Ignore),
+            _ => Err(()),
+        }
+    }
+}
+
+/// The licences with which the kernel lets a program call everything that tracing needs
+/// (`license_is_gpl_compatible`, include/linux/license.h).
+pub const LICENSES: [&str; 6] =
+    ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"];
 
 impl Default for Options {
     /// The values of bpftrace 0.27.
@@ -44,8 +88,7 @@ impl Default for Options {
         Options {
             params: Vec::new(),
             scope: Scope::Machine,
-            max_strlen: 1024,
-            max_map_keys: 4096,
+            overrides: Overrides::default(),
             ring_buffer_bytes: 2 << 20,
             unsafe_ok: false,
         }

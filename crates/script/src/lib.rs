@@ -14,5 +14,5 @@ pub mod render;
 pub mod syntax;
 pub mod types;
 
-pub use compile::{Compilation, Env, Options, compile};
+pub use compile::{Compilation, Env, LICENSES, MissingProbes, Options, Overrides, compile};
 pub use describe::describe;

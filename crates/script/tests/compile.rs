@@ -3,8 +3,8 @@
 //!
 //! A file is a script, then sections that start with a line `======== diagnostics` (the messages),
 //! `======== plan`, `======== ir` or `======== bytecode`. A first line `// options: ...` sets
-//! `params=a,b`, `process=PID`, `tree`, `dispatch=N` and `old` (a kernel without links, callbacks
-//! and `tp_btf`). `BLESS=1` writes what comes out into the files.
+//! `params=a,b`, `process=PID`, `tree`, `dispatch=N`, `overridden` (settings from outside) and `old`
+//! (a kernel without links, callbacks and `tp_btf`). `BLESS=1` writes what comes out into the files.
 
 mod world;
 
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use bombus_kernel::Scope;
 use bombus_script::diagnostic::Source;
 use bombus_script::render::render;
-use bombus_script::{Compilation, Env, Options, compile, describe};
+use bombus_script::{Compilation, Env, MissingProbes, Options, Overrides, compile, describe};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 const MARK: &str = "======== ";
@@ -57,6 +57,15 @@ fn check(path: &Path) -> Result<(), Failed> {
             "tree" => options.scope = Scope::Tree(0),
             "dispatch" => features.syscall_dispatch_above = Some(value.parse()?),
             "old" => features = world::old_features(),
+            "overridden" => {
+                options.overrides = Overrides {
+                    max_strlen: Some(9),
+                    max_map_keys: Some(7),
+                    missing_probes: Some(MissingProbes::Ignore),
+                    print_maps_on_exit: Some(false),
+                    license: None,
+                }
+            }
             _ => return Err(format!("there is no option `{name}`").into()),
         }
     }

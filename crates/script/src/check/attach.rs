@@ -6,24 +6,16 @@ use bombus_kernel::catalog::Symbol;
 use bombus_kernel::{AttachPoint, Period, Scope, glob};
 
 use super::tree::{Event, Target};
-use crate::compile::{Env, Options};
+use crate::compile::{Env, MissingProbes, Options};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::syntax::ast;
 use crate::syntax::provider::Provider;
-
-/// What `missing_probes` says to do about a probe that does not exist.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Missing {
-    Error,
-    Warn,
-    Ignore,
-}
 
 /// Finds what attach points stand for.
 pub(super) struct Expander<'a> {
     pub(super) env: &'a Env<'a>,
     pub(super) options: &'a Options,
-    pub(super) missing: Missing,
+    pub(super) missing: MissingProbes,
     pub(super) diagnostics: Vec<Diagnostic>,
 }
 
@@ -109,8 +101,8 @@ impl Expander<'_> {
 
     fn report(&mut self, span: Span, problem: Problem) {
         let mut diagnostic = match (problem.missing, self.missing) {
-            (true, Missing::Ignore) => return,
-            (true, Missing::Warn) => Diagnostic::warning(span, problem.message),
+            (true, MissingProbes::Ignore) => return,
+            (true, MissingProbes::Warn) => Diagnostic::warning(span, problem.message),
             _ => Diagnostic::error(span, problem.message),
         };
         diagnostic.help.extend(problem.help);

@@ -2,26 +2,46 @@
 
 use crate::types::Type;
 
-/// The conversions of a format, in order: the letters after flags, width, precision and length.
-fn conversions(format: &str) -> Vec<String> {
+/// What a conversion can end with; `%` is none.
+const LETTERS: &[&str] = &[
+    "gr", "rx", "rh", "r", "d", "i", "o", "u", "x", "X", "e", "E", "f", "F", "g", "G", "a", "A",
+    "c", "s", "p", "n", "%",
+];
+
+/// The conversions of a format, in order: the letters after flags (in the order `-+ #0`, each
+/// once), width, precision and length. What does not look like one is text.
+fn conversions(format: &str) -> Vec<&'static str> {
     let mut found = Vec::new();
     let mut rest = format;
     while let Some(percent) = rest.find('%') {
         rest = &rest[percent + 1..];
-        let flags = rest.find(|c: char| !"-+ #0123456789.*hlLjzt".contains(c));
-        let Some(at) = flags else { break };
-        rest = &rest[at..];
-        let two = ["rx", "rh", "gr"].into_iter().find(|two| rest.starts_with(two));
-        let letter: String = match two {
-            Some(two) => two.to_string(),
-            None => rest.chars().take(1).collect(),
+        let mut after = rest;
+        for flag in ['-', '+', ' ', '#', '0'] {
+            after = after.strip_prefix(flag).unwrap_or(after);
+        }
+        after = without_number(after);
+        if let Some(precision) = after.strip_prefix('.') {
+            let number = without_number(precision);
+            if number.len() == precision.len() {
+                continue;
+            }
+            after = number;
+        }
+        after = after.trim_start_matches(['h', 'l', 'L', 'j', 'z', 't']);
+        let Some(letters) = LETTERS.iter().find(|letters| after.starts_with(**letters)) else {
+            continue;
         };
-        rest = &rest[letter.len()..];
-        if letter != "%" {
-            found.push(letter);
+        rest = &after[letters.len()..];
+        if *letters != "%" {
+            found.push(*letters);
         }
     }
     found
+}
+
+/// What follows a number or a `*`.
+fn without_number(text: &str) -> &str {
+    text.strip_prefix('*').unwrap_or_else(|| text.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 /// Whether the arguments fit the format; otherwise why not.
@@ -36,7 +56,7 @@ pub(super) fn check(format: &str, args: &[Type]) -> Result<(), String> {
         ));
     }
     for (conversion, ty) in conversions.iter().zip(args) {
-        let fits = match conversion.as_str() {
+        let fits = match *conversion {
             "s" => !matches!(ty, Type::Array { .. } | Type::Struct(_)),
             "d" | "i" | "u" | "o" | "x" | "X" | "c" | "p" | "gr" => {
                 matches!(ty, Type::Int { .. } | Type::Bool | Type::Pointer { .. })
@@ -60,6 +80,7 @@ mod tests {
     fn conversions_are_found() {
         assert_eq!(conversions("%d %% %-16s|%08llx %rx%%"), ["d", "s", "x", "rx"]);
         assert_eq!(conversions("100%"), [""; 0]);
+        assert_eq!(conversions("%z\n %-+d %+-d %.d %.3f %*lgr %g%"), ["d", "f", "gr", "g"]);
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! The `config` block (bpftrace 0.27, language manual, "Config Variables").
 
-use super::attach::Missing;
 use super::typeref::MAX_TEXT;
-use crate::compile::Options;
+use crate::compile::{LICENSES, MissingProbes, Options};
 use crate::diagnostic::Diagnostic;
 use crate::syntax::ast::{ConfigEntry, ConfigValue, Program};
 
@@ -13,7 +12,7 @@ pub(crate) struct Settings {
     /// Elements of a map.
     pub(crate) max_map_keys: u32,
     /// What to do about probes that do not exist.
-    pub(super) missing_probes: Missing,
+    pub(super) missing_probes: MissingProbes,
     /// Whether maps are printed at the end.
     pub(crate) print_maps_on_exit: bool,
     /// What programs declare.
@@ -21,7 +20,7 @@ pub(crate) struct Settings {
 }
 
 /// Settings that exist, but have no bearing on what is compiled here.
-const OTHERS: [&str; 17] = [
+const OTHERS: [&str; 16] = [
     "cache_user_symbols",
     "cpp_demangle",
     "lazy_symbolication",
@@ -38,6 +37,15 @@ const OTHERS: [&str; 17] = [
     "unstable_tseries",
     "unstable_typeinfo",
     "unstable_dw_ustack",
+];
+
+/// Settings that bpftrace 0.27 does not have any more, and takes with a warning.
+const GONE: [&str; 6] = [
+    "symbol_source",
+    "max_type_res_iterations",
+    "unstable_addr",
+    "unstable_import",
+    "unstable_macro",
     "unstable_map_decl",
 ];
 
@@ -50,23 +58,44 @@ pub(super) fn read(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Settings {
     let mut settings = Settings {
-        max_strlen: options.max_strlen.clamp(1, MAX_TEXT),
-        max_map_keys: options.max_map_keys.max(1),
-        missing_probes: Missing::Error,
+        max_strlen: 1024,
+        max_map_keys: 4096,
+        missing_probes: MissingProbes::Error,
         print_maps_on_exit: true,
         license: "GPL".to_string(),
     };
     for entry in program.config.iter().flat_map(|config| &config.entries) {
-        if let Err(diagnostic) = apply(entry, &mut settings) {
-            diagnostics.push(*diagnostic);
+        match apply(entry, &mut settings) {
+            Ok(None) => {}
+            Ok(Some(diagnostic)) | Err(diagnostic) => diagnostics.push(*diagnostic),
         }
     }
-    settings
+    let outside = options.overrides.clone();
+    Settings {
+        max_strlen: outside.max_strlen.unwrap_or(settings.max_strlen).clamp(1, MAX_TEXT),
+        max_map_keys: outside.max_map_keys.unwrap_or(settings.max_map_keys).max(1),
+        missing_probes: outside.missing_probes.unwrap_or(settings.missing_probes),
+        print_maps_on_exit: outside.print_maps_on_exit.unwrap_or(settings.print_maps_on_exit),
+        license: outside.license.unwrap_or(settings.license),
+    }
 }
 
-fn apply(entry: &ConfigEntry, settings: &mut Settings) -> Result<(), Box<Diagnostic>> {
+/// Notes what an entry says; gives a warning when there is something to say about it.
+fn apply(
+    entry: &ConfigEntry,
+    settings: &mut Settings,
+) -> Result<Option<Box<Diagnostic>>, Box<Diagnostic>> {
     let written = entry.key.text.to_ascii_lowercase();
     let key = written.strip_prefix("bpftrace_").unwrap_or(&written);
+    if GONE.contains(&key) {
+        let message = format!("{key} is deprecated and has no effect");
+        return Ok(Some(Box::new(Diagnostic::warning(entry.key.span, message))));
+    }
+    let renamed = (key == "strlen").then(|| {
+        let message = "strlen has been renamed, please use max_strlen";
+        Box::new(Diagnostic::warning(entry.key.span, message))
+    });
+    let key = if key == "strlen" { "max_strlen" } else { key };
     let invalid = |expected: &str| {
         let message = format!("Invalid value for config variable '{key}'");
         Box::new(Diagnostic::error(entry.value_span, message).help(expected))
@@ -85,21 +114,21 @@ fn apply(entry: &ConfigEntry, settings: &mut Settings) -> Result<(), Box<Diagnos
         "max_strlen" => settings.max_strlen = count(u64::from(MAX_TEXT))?,
         "max_map_keys" => settings.max_map_keys = count(u64::from(u32::MAX))?,
         "missing_probes" => {
-            settings.missing_probes = match word.as_str() {
-                "error" => Missing::Error,
-                "warn" => Missing::Warn,
-                "ignore" => Missing::Ignore,
-                _ => return Err(invalid("one of error, warn, ignore")),
-            }
+            settings.missing_probes =
+                word.parse().map_err(|()| invalid("one of error, warn, ignore"))?;
         }
         "print_maps_on_exit" => {
             settings.print_maps_on_exit = match word.as_str() {
-                "true" | "1" => true,
-                "false" | "0" => false,
-                _ => return Err(invalid("true or false")),
+                "true" => true,
+                "false" => false,
+                number => match number.parse::<u64>() {
+                    Ok(number) => number != 0,
+                    Err(_) => return Err(invalid("true or false")),
+                },
             }
         }
-        "license" => settings.license = word,
+        "license" if LICENSES.contains(&word.as_str()) => settings.license = word,
+        "license" => return Err(invalid(&format!("one of {}", LICENSES.join(", ")))),
         _ if OTHERS.contains(&key) => {}
         _ => {
             let message = format!("Unrecognized config variable: {}", entry.key.text);
@@ -108,5 +137,5 @@ fn apply(entry: &ConfigEntry, settings: &mut Settings) -> Result<(), Box<Diagnos
             return Err(Box::new(error));
         }
     }
-    Ok(())
+    Ok(renamed)
 }
