@@ -1,6 +1,6 @@
 //! Where `--attach` attaches a program: `[PROGRAM=]KIND:WHERE`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bombus_kernel::catalog::Binaries;
 use bombus_kernel::{AttachPoint, Kernel, Loaded, LoadedProgram, Order, PerfPeriod};
