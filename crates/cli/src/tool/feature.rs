@@ -5,7 +5,6 @@ use bombus_isa::{Insn, asm};
 use bombus_kernel::{Kernel, ProgLoad};
 use bombus_linux::probe;
 use bombus_platform::{AttachType, HELPER_NAMES, LinkType, MapType, ProgType};
-use serde_json::Value;
 
 use super::Tool;
 use super::output::{Failed, Output};
@@ -348,6 +347,6 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), OPTIONS.len());
-        assert_eq!(Value::from(HELPER_NAMES[1]), "map_lookup_elem");
+        assert_eq!(serde_json::Value::from(HELPER_NAMES[1]), "map_lookup_elem");
     }
 }

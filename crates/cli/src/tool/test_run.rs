@@ -96,7 +96,7 @@ pub(super) fn run(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
             None => {}
             Some("-") => {
                 text += &dump(bytes);
-                object.insert(name.into(), bytes.iter().copied().collect::<Vec<u8>>().into());
+                object.insert(name.into(), bytes.to_vec().into());
             }
             Some(file) => std::fs::write(file, bytes).map_err(|error| {
                 let reason = meaning(error.raw_os_error().unwrap_or(libc::EIO));

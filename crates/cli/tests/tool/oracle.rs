@@ -124,7 +124,8 @@ fn difference(ours: &str, theirs: &str) -> String {
     const SHOWN: usize = 4;
     let (mut ours, mut theirs) = (ours.lines().peekable(), theirs.lines().peekable());
     while ours.peek().is_some() && ours.peek() == theirs.peek() {
-        (ours.next(), theirs.next());
+        ours.next();
+        theirs.next();
     }
     let shown = |lines: &mut dyn Iterator<Item = &str>| {
         lines.take(SHOWN).map(|line| format!("    {line}\n")).collect::<String>()
