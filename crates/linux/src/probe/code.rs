@@ -76,14 +76,30 @@ pub(super) fn ask(linux: &Linux, feature: Feature) -> Option<bool> {
             NOTHING[0],
             Insn::exit(),
         ]),
-        // What could be skipped would not be looked at.
-        Feature::IsaV4 => filter(&[NOTHING[0], Insn::ja_long(0), Insn::exit()]),
+        Feature::IsaV4 => filter(&version_4()),
         Feature::MemcgAccounting => {
             super::helper(linux, ProgType::SocketFilter, KTIME_GET_COARSE_NS).ok()
         }
         Feature::AttachCookie => super::helper(linux, ProgType::Kprobe, GET_ATTACH_COOKIE).ok(),
         _ => None,
     }
+}
+
+/// One of each that version 4 brought: some kernels before 6.6 have a few of them. None of them can
+/// be skipped, or the verifier would not look at it.
+fn version_4() -> [Insn; 8] {
+    let [zero, exit] = NOTHING;
+    [
+        zero,
+        // Move with sign extension from 8 bits; byte swap; signed division.
+        Insn { off: 8, ..Insn::mov(Reg::R0, Reg::R0) },
+        Insn::alu64_imm(alu::END, Reg::R0, 16),
+        Insn { off: 1, ..Insn::alu64_imm(alu::DIV, Reg::R0, 1) },
+        Insn::store(Size::Dw, Reg::FP, -8, Reg::R0),
+        Insn::load_signed(Size::B, Reg::R0, Reg::FP, -8),
+        Insn::ja_long(0),
+        exit,
+    ]
 }
 
 fn named(linux: &Linux) -> std::result::Result<(), Errno> {

@@ -303,7 +303,12 @@ fn packets() -> Result<(), Failed> {
     same((run.retval, run.data.len(), run.ctx[8]), (0, 164, 7))?;
     same(&run.data[150..], &[1; 14][..])?;
     // A program of type syscall leaves something in its context.
-    let code = [Insn::store_imm(Size::W, Reg::R1, 4, 42), Insn::mov_imm(Reg::R0, 3), Insn::exit()];
+    let code = [
+        Insn::mov_imm(Reg::R2, 42),
+        Insn::store(Size::W, Reg::R1, 4, Reg::R2),
+        Insn::mov_imm(Reg::R0, 3),
+        Insn::exit(),
+    ];
     let program = linux.prog_load(&ProgLoad {
         name: "bombus_test",
         prog_type: ProgType::Syscall,
