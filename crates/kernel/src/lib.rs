@@ -5,6 +5,7 @@
 //! Two crates implement both: `bombus-linux` by system calls, `bombus-embedded` in user space.
 #![forbid(unsafe_code)]
 
+mod attach;
 mod error;
 mod features;
 pub mod glob;
@@ -13,6 +14,7 @@ mod loader;
 mod tracer;
 mod traits;
 
+pub use attach::{AttachPoint, IterTarget, Order, PerfPeriod, Period, UprobePlace};
 pub use error::{Error, Result};
 pub use features::{BtfSupport, Feature, Features, KernelVersion};
 pub use loader::{
@@ -20,9 +22,8 @@ pub use loader::{
 };
 pub use tracer::{Command, Scope, Tracer, Wake};
 pub use traits::{
-    AttachPoint, AttachTo, BtfFd, IterTarget, Kernel, LinkFd, MapFd, MapMemory, MapTypes,
-    ModuleBtf, Object, Order, PerfPeriod, PerfRecord, Period, ProgFd, ProgLoad, TestRun,
-    UpdateFlag, UprobePlace,
+    AttachTo, BtfFd, Kernel, LinkFd, MapFd, MapMemory, MapTypes, ModuleBtf, Object, PerfRecord,
+    ProgFd, ProgLoad, TestRun, UpdateFlag,
 };
 
 pub mod catalog;
