@@ -1,7 +1,9 @@
 //! What this crate takes for the running kernel's types, held against its limits and bpftool:
 //! `cargo run --release -p bombus-btf --example figures`.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufWriter, Write};
 use std::process::Command;
 use std::time::Duration;
 
@@ -100,6 +102,9 @@ fn resident() -> u64 {
 }
 
 fn main() {
+    if let Some(format) = std::env::args().nth(1) {
+        return dump(&format);
+    }
     let bytes: &'static [u8] = match fs::read(PATH) {
         Ok(bytes) => bytes.leak(),
         Err(error) => return println!("skipped: {PATH}: {error}"),
@@ -128,36 +133,56 @@ fn main() {
         Btf::parse(bytes).expect("as before").find(Kind::Func, "vfs_read");
     });
     println!("with one function {functions:.2?}");
-    dump("c", |btf, text| c_dump::dump_all(btf, text).expect("the kernel is written in C"));
-    dump("raw", |btf, text| raw::dump(btf, text).expect("a string takes it"));
+    compare("c");
+    compare("raw");
     assert!(find <= Duration::from_millis(3), "finding 50 types took {find:.2?}");
     assert!(memory <= 4 << 20, "finding 50 types took {memory} bytes");
 }
 
-/// The whole of a dump, from one file to another, by this crate and by bpftool.
-fn dump(format: &str, write: impl Fn(&Btf, &mut String)) {
+/// Writes a dump to standard output, as bpftool does.
+fn dump(format: &str) {
+    let btf = Btf::parse(fs::read(PATH).expect("it was there before")).expect("well formed");
+    let mut out = Out(BufWriter::with_capacity(1 << 16, std::io::stdout()));
+    match format {
+        "c" => c_dump::dump_all(&btf, &mut out).expect("the kernel is written in C"),
+        _ => raw::dump(&btf, &mut out).expect("there is room"),
+    }
+    out.0.flush().expect("there is room");
+}
+
+/// Standard output as the formatter wants it.
+struct Out(BufWriter<std::io::Stdout>);
+
+impl std::fmt::Write for Out {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.write_all(text.as_bytes()).map_err(|_| std::fmt::Error)
+    }
+}
+
+/// A dump into a file by this program, started anew each time, and by bpftool.
+fn compare(format: &str) {
     let path = std::env::temp_dir().join(format!("bombus-figures-{}", std::process::id()));
-    let ours = average(|| {
-        let mut text = String::new();
-        write(&Btf::parse(fs::read(PATH).unwrap_or_default()).expect("as before"), &mut text);
-        fs::write(&path, text).expect("there is room");
-    });
-    let bpftool = || {
-        let file = fs::File::create(&path).expect("there is room");
-        let args = ["btf", "dump", "file", PATH, "format", format];
-        Command::new("bpftool").args(args).stdout(file).status()
+    let time = |program: &OsStr, args: &[&str]| {
+        let start = children_on_cpu();
+        for _ in 0..ROUNDS {
+            let file = fs::File::create(&path).expect("there is room");
+            let status = Command::new(program).args(args).stdout(file).status();
+            if !status.is_ok_and(|status| status.success()) {
+                return None;
+            }
+        }
+        Some((children_on_cpu() - start) / ROUNDS)
     };
-    match bpftool() {
-        Ok(_) => {
-            let start = children_on_cpu();
-            (0..ROUNDS).for_each(|_| drop(bpftool()));
-            let theirs = (children_on_cpu() - start) / ROUNDS;
+    let own = std::env::current_exe().expect("this program has a file");
+    let ours = time(own.as_os_str(), &[format]).expect("this program works");
+    match time(OsStr::new("bpftool"), &["btf", "dump", "file", PATH, "format", format]) {
+        Some(theirs) => {
             let times = theirs.as_secs_f64() / ours.as_secs_f64();
             println!(
                 "dump format {format}: {ours:.2?}, bpftool {theirs:.2?}: {times:.1} times as fast"
             );
         }
-        Err(error) => println!("dump format {format}: {ours:.2?}; skipped: bpftool: {error}"),
+        None => println!("dump format {format}: {ours:.2?}; skipped: no bpftool"),
     }
     drop(fs::remove_file(&path));
 }

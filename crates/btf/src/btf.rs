@@ -83,8 +83,8 @@ pub struct Btf {
     data: Data,
     types: Range<usize>,
     strings: Range<usize>,
-    /// Where each type starts, from the start of the types.
-    index: Arc<[u32]>,
+    /// Where each type starts, and its kind.
+    index: Arc<[Place]>,
     /// The number of the first type that is its own.
     first_id: u32,
     /// The offset of the first string that is its own.
@@ -203,7 +203,11 @@ impl Btf {
 
     /// A type's kind.
     pub fn kind(&self, id: TypeId) -> Option<Kind> {
-        self.record(id).map(|record| record.kind)
+        let mut btf = self;
+        while id.0 < btf.first_id {
+            btf = btf.base.as_deref()?;
+        }
+        btf.index.get((id.0 - btf.first_id) as usize)?.kind()
     }
 
     /// A type's name; empty when it has none.
@@ -242,15 +246,11 @@ impl Btf {
             let types = &self.bytes()[self.types.clone()];
             let strings = self.string_table();
             let mut named = Vec::with_capacity(self.index.len() / 4);
-            for (&at, id) in self.index.iter().zip(self.first_id..) {
-                let Some(header) = types.get(at as usize..).and_then(|ty| ty.first_chunk::<8>())
-                else {
-                    continue;
-                };
-                if (header[7] & 0x1f == Kind::Func as u8) != functions {
+            for (place, id) in self.index.iter().zip(self.first_id..) {
+                if (place.kind() == Some(Kind::Func)) != functions {
                     continue;
                 }
-                let offset = u32_at(header, 0).unwrap_or_default();
+                let offset = u32_at(types, place.start()).unwrap_or_default();
                 let name = match offset.checked_sub(self.first_string) {
                     _ if offset == 0 => None,
                     Some(own) => strings.get(own as usize..),
@@ -305,13 +305,23 @@ impl<'a> View<'a> {
         }
     }
 
+    /// A type's kind.
+    #[inline]
+    pub(crate) fn kind(&self, id: TypeId) -> Option<Kind> {
+        match id.0.checked_sub(self.btf.first_id) {
+            Some(own) => self.btf.index.get(own as usize)?.kind(),
+            None => self.btf.kind(id),
+        }
+    }
+
     /// A type as it stands in the blob.
+    #[inline]
     pub(crate) fn record(&self, id: TypeId) -> Option<Record<'a>> {
         if id.0 < self.btf.first_id {
             return self.btf.base.as_deref()?.record(id);
         }
-        let at = *self.btf.index.get((id.0 - self.btf.first_id) as usize)? as usize;
-        Record::at(self.types.get(at..)?)
+        let place = self.btf.index.get((id.0 - self.btf.first_id) as usize)?;
+        Record::at(self.types.get(place.start()..)?)
     }
 }
 
@@ -333,6 +343,7 @@ pub(crate) struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// The one that `bytes` start with.
+    #[inline]
     pub(crate) fn at(bytes: &'a [u8]) -> Option<Record<'a>> {
         let (header, rest) = bytes.split_first_chunk::<12>()?;
         let info = u32_at(header, 4)?;
@@ -446,9 +457,30 @@ const SHAPES: [Option<(Kind, u32, u32)>; 32] = {
     shapes
 };
 
+/// Where a type starts, and its kind: records start at multiples of 4, which leaves five bits for the
+/// kind and half a gibibyte for the types.
+#[derive(Clone, Copy)]
+struct Place(u32);
+
+impl Place {
+    const LIMIT: usize = 1 << 29;
+
+    fn new(start: usize, kind: u8) -> Place {
+        Place(((start as u32) << 3) | u32::from(kind))
+    }
+
+    fn start(self) -> usize {
+        (self.0 >> 5) as usize * 4
+    }
+
+    fn kind(self) -> Option<Kind> {
+        SHAPES[(self.0 & 0x1f) as usize].map(|(kind, ..)| kind)
+    }
+}
+
 /// Where each type starts.
-fn index(types: &[u8], first_id: u32) -> Result<Vec<u32>, ParseError> {
-    if u32::try_from(types.len()).is_err() || u32::MAX - first_id < (types.len() / 12) as u32 {
+fn index(types: &[u8], first_id: u32) -> Result<Vec<Place>, ParseError> {
+    if types.len() > Place::LIMIT || u32::MAX - first_id < (types.len() / 12) as u32 {
         return Err(ParseError::TooLarge);
     }
     // A kernel's types take 28 bytes each.
@@ -461,7 +493,7 @@ fn index(types: &[u8], first_id: u32) -> Result<Vec<u32>, ParseError> {
         let Some((_, once, each)) = SHAPES[usize::from(kind)] else {
             return Err(ParseError::UnknownKind { id, kind });
         };
-        index.push(at as u32);
+        index.push(Place::new(at, kind));
         at += 12 + (once + each * (info & 0xffff)) as usize;
         if at > types.len() {
             return Err(ParseError::TypeTruncated(id));

@@ -381,3 +381,87 @@ fn target_json(target: &LinkTarget, around: Around<'_>) -> Value {
         _ => json!({}),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bombus_kernel::inspect::{KernelSymbol, ProbedOffset};
+
+    fn lines(link_type: u32, target: LinkTarget) -> String {
+        let symbol = |address, name: &str, module: &str| KernelSymbol {
+            address,
+            name: name.into(),
+            module: module.into(),
+        };
+        let symbols = Symbols::new(vec![
+            symbol(0x1000, "__bpf_call_base", ""),
+            symbol(0x2000, "vfs_read", ""),
+            symbol(0x3000, "ext4_open", "ext4"),
+        ]);
+        let around =
+            Around { prog_type: Some(26), device: Some("eth0"), symbols: &symbols, endbr: true };
+        let info = LinkInfo { id: 7, link_type, prog_id: 9, target };
+        text(&info, around, &Extras::default())
+    }
+
+    #[test]
+    fn many_functions() {
+        let functions =
+            [(0x3004, 2), (0x2004, 1)].map(|(address, cookie)| ProbedAddress { address, cookie });
+        let target = LinkTarget::KprobeMulti { flags: 1, missed: 3, functions: functions.to_vec() };
+        assert_eq!(
+            lines(8, target),
+            "7: kprobe_multi  prog 9  \n\tkretprobe.multi  func_cnt 2  missed 3  \n\t\
+             addr             cookie           func [module]\n\t\
+             0000000000002004 1                vfs_read  \n\t\
+             0000000000003004 2                ext4_open [ext4]  \n"
+        );
+    }
+
+    #[test]
+    fn many_places() {
+        let places = vec![ProbedOffset { offset: 0x40, ref_ctr_offset: 0, cookie: 5 }];
+        let target = LinkTarget::UprobeMulti { flags: 0, path: "/bin/sh".into(), pid: 3, places };
+        assert_eq!(
+            lines(12, target),
+            "7: uprobe_multi  prog 9  \n\tuprobe.multi  path /bin/sh  func_cnt 1  pid 3  \n\t\
+             offset             ref_ctr_offset     cookies         \n\t\
+             0x40               0x0                0x5               \n"
+        );
+    }
+
+    #[test]
+    fn hooks() {
+        let netfilter = LinkTarget::Netfilter { family: 2, hook: 1, priority: -128, flags: 1 };
+        assert_eq!(
+            lines(10, netfilter),
+            "7: netfilter  prog 9  \n\tip input prio -128 flags 0x1\n"
+        );
+        let tcx = LinkTarget::Tcx { ifindex: 2, attach_type: 46 };
+        assert_eq!(
+            lines(11, tcx),
+            "7: tcx  prog 9  \n\tifindex eth0(2)  attach_type tcx_ingress  \n"
+        );
+        let tracing =
+            LinkTarget::Tracing { attach_type: 24, target_obj_id: 1, target_btf_id: 5, cookie: 0 };
+        assert_eq!(
+            lines(2, tracing),
+            "7: tracing  prog 9  \n\tprog_type tracing  attach_type trace_fentry  \n\t\
+             target_obj_id 1  target_btf_id 5  \n"
+        );
+        assert_eq!(lines(9, LinkTarget::StructOps { map_id: 4 }), "7: struct_ops  map 4  \n");
+        let kprobe = LinkTarget::PerfKprobe {
+            returns: true,
+            function: "vfs_read".into(),
+            offset: 4,
+            addr: 0x2000,
+            missed: 0,
+            cookie: 6,
+        };
+        assert_eq!(
+            lines(7, kprobe),
+            "7: perf_event  prog 9  \n\tkretprobe 2000 vfs_read+0x4  cookie 6  \n"
+        );
+        assert_eq!(lines(99, LinkTarget::Other), "7: type 99  prog 9  \n");
+    }
+}

@@ -10,11 +10,11 @@ use bombus_platform::{AttachType, ProgType};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Reference {
     /// First slot of a `ld_imm64` that loads the address of the map with this index in
-    /// [`ObjectSpec::maps`].
+    /// [`crate::ObjectSpec::maps`].
     Map(u32),
     /// First slot of a `ld_imm64` that loads an address inside the only value of that array map.
     MapValue {
-        /// Index in [`ObjectSpec::maps`].
+        /// Index in [`crate::ObjectSpec::maps`].
         map: u32,
         /// Bytes from the start of the value.
         offset: u32,

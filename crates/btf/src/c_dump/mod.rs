@@ -162,8 +162,8 @@ impl<'a> Declarations<'a> {
             types: btf.view(),
             states,
             renamed: HashMap::new(),
-            tags: HashMap::default(),
-            identifiers: HashMap::default(),
+            tags: Counts::with_capacity_and_hasher(count / 8, NameHash::default()),
+            identifiers: Counts::with_capacity_and_hasher(count / 4, NameHash::default()),
             alignments: Alignments::new(btf),
             work_left: (1 << 16) + count * WORK_PER_TYPE,
             inline_anonymous: true,
@@ -178,6 +178,9 @@ impl<'a> Declarations<'a> {
     pub fn declare(&mut self, id: TypeId, out: &mut impl Write) -> Result {
         if !self.states[0].referenced {
             self.mark_referenced();
+        }
+        if self.types.kind(id) == Some(Kind::Func) {
+            return Ok(());
         }
         self.queue.clear();
         self.order(id, false, 0)?;
@@ -230,6 +233,10 @@ impl<'a> Declarations<'a> {
     fn mark_referenced(&mut self) {
         self.states[0].referenced = true;
         for id in (1..self.btf.next_id().0).map(TypeId) {
+            // A function refers to its prototype, and there are many of them.
+            if self.types.kind(id) == Some(Kind::Func) {
+                continue;
+            }
             let Some(record) = self.types.record(id) else { continue };
             record.for_each_type(|to| {
                 if let Some(state) = self.states.get_mut(to.0 as usize) {

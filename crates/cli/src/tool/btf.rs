@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bombus_btf::{Btf, TypeId, c_dump, json};
+use bombus_btf::{Btf, TypeId, c_dump, json as types_json};
 use bombus_inspect::btf::{self, Users};
 use bombus_kernel::inspect::{BtfInfo, Inspect, ObjectKind, Which};
+use serde_json::{Value, json};
 
 use super::Tool;
 use super::objects::Known;
@@ -223,10 +224,12 @@ fn print(tool: &Tool, btf: &Btf, wanted: &Wanted) -> Result<Output, Failed> {
             false => c_dump::dump(btf, roots, &mut text),
         }
         .map_err(|error| error.to_string())
+    } else if tool.options.json && roots.contains(&TypeId::VOID) {
+        return roots_as_json(btf, roots);
     } else if tool.options.json {
         let written = match roots.is_empty() {
-            true => json::dump(btf, &mut text),
-            false => json::dump_types(btf, roots, &mut text),
+            true => types_json::dump(btf, &mut text),
+            false => types_json::dump_types(btf, roots, &mut text),
         };
         text.push('\n');
         written.map_err(|error| error.to_string())
@@ -248,4 +251,19 @@ fn print(tool: &Tool, btf: &Btf, wanted: &Wanted) -> Result<Output, Failed> {
         return Ok(Output::Json(value));
     }
     Ok(Output::Text(text))
+}
+
+/// Types of which one is none: that of the key of a map without keys.
+fn roots_as_json(btf: &Btf, roots: Vec<TypeId>) -> Result<Output, Failed> {
+    let each = |id: TypeId| {
+        let mut text = String::new();
+        let dumped = types_json::dump_types(btf, [id], &mut text).ok();
+        let value: Option<Value> = dumped.and_then(|()| serde_json::from_str(&text).ok());
+        match id {
+            TypeId::VOID => json!({ "id": 0, "kind": "UNKNOWN", "name": "(anon)" }),
+            _ => value.map_or(Value::Null, |value| value["types"][0].clone()),
+        }
+    };
+    let types: Vec<Value> = roots.into_iter().map(each).collect();
+    Ok(Output::Json(json!({ "types": types })))
 }

@@ -65,19 +65,25 @@ fn programs(tool: &Tool, path: &Path, effective: bool) -> Result<Option<Vec<Atta
         }
     }
     let types = if any { tool.kernel_types() } else { None };
+    // bpftool takes the kernel's types for number 0 until a program tells their number.
+    let mut kernel_types = 0;
     let attached = |(id, attach_type, flags)| {
         let info = tool.linux.program_info(&Which::Id(id)).ok()?;
-        let of_kernel = || {
-            let btf = tool.linux.btf_info(info.attach_btf_obj_id).ok()?;
-            (btf.kernel && btf.name == "vmlinux").then_some(types.as_ref()?)
-        };
+        if kernel_types == 0
+            && let Ok(btf) = tool.linux.btf_info(info.attach_btf_obj_id)
+            && btf.kernel
+            && btf.name == "vmlinux"
+        {
+            kernel_types = btf.id;
+        }
+        let known = types.as_ref().filter(|_| info.attach_btf_obj_id == kernel_types);
         let name = |btf: &Btf| btf.name(TypeId(info.attach_btf_id)).to_owned();
         Some(Attached {
             id,
             attach_type,
             flags: (!effective).then_some(flags),
             name: tool.full_name(&info),
-            btf_name: of_kernel().map(name),
+            btf_name: known.map(name),
             btf_obj_id: info.attach_btf_obj_id,
             btf_id: info.attach_btf_id,
         })
