@@ -20,7 +20,7 @@ mod relocation_kind;
 mod types;
 
 pub use btf::{Btf, ParseError};
-pub use builder::{Builder, IdMap};
+pub use builder::{Builder, IdMap, Support, sanitize};
 pub use ext::{BtfExt, ExtBuilder, ExtError};
 pub use info::{FuncInfo, LineInfo};
 pub use kind::Kind;

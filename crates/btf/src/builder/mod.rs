@@ -1,6 +1,8 @@
 //! Makes a blob of types.
 
 mod copy;
+mod dedup;
+mod sanitize;
 mod strings;
 
 use std::collections::HashMap;
@@ -10,6 +12,7 @@ use crate::btf::Record;
 use crate::{Btf, HEADER_SIZE, Int, Kind, Linkage, MAGIC, Member, SectionVar, TypeId, VERSION};
 
 pub use copy::IdMap;
+pub use sanitize::{Support, sanitize};
 use strings::Strings;
 
 /// A blob under construction.

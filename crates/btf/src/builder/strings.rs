@@ -52,6 +52,12 @@ impl Strings {
         offset
     }
 
+    /// The string at `offset`, if it is one of its own.
+    pub(super) fn get(&self, offset: u32) -> Option<&[u8]> {
+        let bytes = self.bytes.get(offset.checked_sub(self.first)? as usize..)?;
+        bytes.split(|&byte| byte == 0).next()
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
