@@ -1,40 +1,15 @@
 //! CO-RE: the relocations of `core/program.c` against the types of `core/target.c`, both compiled
 //! here. What is expected was compared with libbpf 1.7, which says the same of every instruction.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod common;
+
 use std::sync::Arc;
 
 use bombus_btf::relocate::{Resolver, Targets, Width};
 use bombus_btf::{Btf, BtfExt};
 use bombus_isa::Insn;
+use common::{compile, section};
 use expect_test::expect_file;
-use object::{Object, ObjectSection};
-
-/// Compiles one of the tests' sources; `None` when there is no clang.
-fn compile(source: &str) -> Option<Vec<u8>> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(source);
-    let stem = source.file_stem().unwrap().to_string_lossy().into_owned();
-    let object: PathBuf =
-        std::env::temp_dir().join(format!("bombus-{stem}-{}.o", std::process::id()));
-    let mut clang = Command::new("clang-19");
-    clang.args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-c", "-o"]);
-    let output = match clang.arg(&object).arg(&source).output() {
-        Ok(output) => output,
-        Err(error) => {
-            println!("skipped: clang-19: {error}");
-            return None;
-        }
-    };
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let bytes = std::fs::read(&object).unwrap();
-    std::fs::remove_file(&object).unwrap();
-    Some(bytes)
-}
-
-fn section(file: &object::File<'_>, name: &str) -> Vec<u8> {
-    file.section_by_name(name).unwrap().data().unwrap().to_vec()
-}
 
 fn insns(code: &[u8]) -> Vec<Insn> {
     code.chunks_exact(8).map(|slot| Insn::from_bytes(slot.try_into().unwrap())).collect()
@@ -42,15 +17,14 @@ fn insns(code: &[u8]) -> Vec<Insn> {
 
 /// Each relocation in a line: what it asks, what comes of it, what the instruction becomes.
 fn relocate(program: &[u8], targets: &Targets) -> String {
-    let file = object::File::parse(program).unwrap();
-    let btf = Btf::parse(section(&file, ".BTF")).unwrap();
-    let ext = section(&file, ".BTF.ext");
+    let btf = Btf::parse(section(program, ".BTF")).unwrap();
+    let ext = section(program, ".BTF.ext");
     let ext = BtfExt::parse(&ext, &btf).unwrap();
     let mut resolver = Resolver::new(&btf, targets);
     let mut text = String::new();
     for name in ext.sections() {
         text += &format!("{name}\n");
-        let mut code = insns(&section(&file, name));
+        let mut code = insns(&section(program, name));
         for relocation in ext.relocations(name) {
             let slot = relocation.insn_offset as usize / 8;
             let local = format!(
@@ -95,7 +69,7 @@ fn program_against_target() {
     else {
         return;
     };
-    let target = section(&object::File::parse(&*target).unwrap(), ".BTF");
+    let target = section(&target, ".BTF");
     let targets = Targets::new("test", Arc::new(Btf::parse(target).unwrap()));
     expect_file!["core/program.txt"].assert_eq(&relocate(&program, &targets));
 }
