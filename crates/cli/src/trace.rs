@@ -72,6 +72,9 @@ fn work(trace: &Trace, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, Failu
         warnings: trace.warnings,
         notify: std::env::var_os(NOTIFY).is_some(),
         dry_run: trace.dry_run,
+        // There it is the tracer, without which what is traced cannot go on.
+        survives: chosen.kernel == KernelChoice::Embedded
+            && (trace.command.is_some() || trace.pid.is_some()),
     };
     let out: Box<dyn Write> = match &trace.output {
         None => Box::new(stdout()),

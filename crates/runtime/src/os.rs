@@ -63,6 +63,39 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// As [`Signals::release`], but these signals only throw away what is still to be written: the
+    /// standard output and error lead nowhere from then on, and a write that waits for its reader
+    /// is tried again there.
+    pub fn release_to_silence(&self, signals: &[i32]) {
+        extern "C" fn silence(_signal: i32) {
+            // SAFETY: `open`, `dup2` and `close` may be called in a handler (signal-safety(7)); the
+            // name ends with a zero, and `errno` is put back for whoever was interrupted.
+            unsafe {
+                let errno = *libc::__errno_location();
+                let null = libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+                if null >= 0 {
+                    libc::dup2(null, libc::STDOUT_FILENO);
+                    libc::dup2(null, libc::STDERR_FILENO);
+                    libc::close(null);
+                }
+                *libc::__errno_location() = errno;
+            }
+        }
+        let set = signal_set(signals);
+        // SAFETY: a zeroed `sigaction` is valid: no flags, so that a write does not go on where it
+        // waits; the handler does what a handler may.
+        unsafe {
+            let mut action: libc::sigaction = mem::zeroed();
+            action.sa_sigaction = silence as extern "C" fn(i32) as *const () as usize;
+            signals.iter().for_each(|&signal| {
+                libc::sigaction(signal, &action, std::ptr::null_mut());
+            });
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+        }
+    }
+}
+
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()

@@ -7,7 +7,7 @@ use bombus_report::{Format, Message, Stream};
 /// When output leaves the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Buffering {
-    /// After each batch of records that ends a line.
+    /// After each batch of records, as far as lines are whole.
     #[default]
     Line,
     /// When there is a lot of it, and at the end.
@@ -69,10 +69,14 @@ impl<'a> Output<'a> {
         self.err.write_all(format!("{line}\n").as_bytes()).unwrap_or_default();
     }
 
-    /// The end of a batch: line-buffered output leaves if it ends a line.
+    /// The end of a batch: line-buffered output leaves up to the end of its last line.
     pub fn settle(&mut self) {
-        if self.buffering == Buffering::Line && self.pending.ends_with(b"\n") {
+        if self.buffering == Buffering::Line
+            && let Some(end) = self.pending.iter().rposition(|&byte| byte == b'\n')
+        {
+            let begun = self.pending.split_off(end + 1);
             self.flush();
+            self.pending = begun;
         }
     }
 

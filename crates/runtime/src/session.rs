@@ -29,6 +29,9 @@ pub struct Options {
     pub notify: bool,
     /// Attach everything, then stop (`--dry-run`). A command is not run.
     pub dry_run: bool,
+    /// A second signal to end does not end this process, which others depend on: it only makes it
+    /// silent, so that no reader can hold it up.
+    pub survives: bool,
 }
 
 /// How a session ended.
@@ -131,8 +134,19 @@ impl Session<'_> {
         };
 
         self.tracer.detach_all();
+        // Ctrl-C at a terminal is for the command as well, and its end may be seen first: the
+        // signal is still to be read then, and asks for nothing more.
+        let pending = self.signals.take().into_iter().find(|signal| ENDING.contains(signal));
+        let ended = match (ended, pending) {
+            (Ended::Target(_), Some(signal)) => Ended::Signal(signal),
+            _ => ended,
+        };
         // Whoever asks a second time does not want to wait for END and the maps.
-        self.signals.release(&ENDING);
+        if options.survives {
+            self.signals.release_to_silence(&ENDING);
+        } else {
+            self.signals.release(&ENDING);
+        }
         self.consume(output)?;
         for probe in &self.plan.probes {
             if probe.trigger == Trigger::End {

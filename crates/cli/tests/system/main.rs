@@ -5,6 +5,8 @@ mod agree;
 mod counts;
 mod mistakes;
 mod released;
+mod signals;
+mod terminal;
 mod workload;
 
 use std::process::Command;
@@ -20,6 +22,8 @@ fn main() {
     trials.extend(agree::trials());
     trials.extend(mistakes::trials());
     trials.extend(released::trials());
+    trials.extend(signals::trials());
+    trials.extend(terminal::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }
 
