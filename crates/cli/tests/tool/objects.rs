@@ -1,5 +1,6 @@
 //! What the kernel can do, what its devices run, and objects that are loaded only to try.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::Test;
@@ -84,23 +85,27 @@ const SOURCE: &str = r#"
     #define SEC(name) __attribute__((section(name), used))
     SEC("socket") int good(void *ctx) { return 1; }
     SEC("socket") int bad(unsigned char *ctx) { return *(volatile int *)(ctx + 4096); }
-    char license[] SEC("license") = "GPL";
+    char _license[] SEC("license") = "GPL";
 "#;
+
+fn compile(source: &Path, object: &Path) -> std::io::Result<bool> {
+    let mut clang = Command::new("clang-19");
+    let clang = clang.args(["-O2", "-g", "-target", "bpf", "-c"]).arg(source);
+    Ok(clang.arg("-o").arg(object).status()?.success())
+}
 
 fn load() -> Result<(), String> {
     let directory = std::env::temp_dir().join(format!("bombus-tool-load-{}", std::process::id()));
     std::fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
     let (source, object) = (directory.join("p.bpf.c"), directory.join("p.bpf.o"));
     std::fs::write(&source, SOURCE).map_err(|error| error.to_string())?;
-    let compiled = Command::new("clang-19")
-        .args(["-O2", "-g", "-target", "bpf", "-c"])
-        .arg(&source)
-        .arg("-o")
-        .arg(&object)
-        .status();
-    if !compiled.is_ok_and(|status| status.success()) {
-        println!("prog::load skipped: clang-19 is not installed");
-        return Ok(());
+    match compile(&source, &object) {
+        Ok(true) => {}
+        Ok(false) => return Err("clang-19 does not compile it".into()),
+        Err(_) => {
+            println!("prog::load skipped: clang-19 is not installed");
+            return Ok(());
+        }
     }
     let object = object.to_string_lossy().into_owned();
     let checked = bombus().args(["prog", "load", "--check", &object]).output();
@@ -122,12 +127,7 @@ fn load() -> Result<(), String> {
         return Err("an object with a refused program was loaded".into());
     }
     std::fs::write(&source, SOURCE.replace("ctx + 4096", "ctx")).map_err(|e| e.to_string())?;
-    let recompiled = Command::new("clang-19")
-        .args(["-O2", "-g", "-target", "bpf", "-c"])
-        .arg(&source)
-        .args(["-o", &object])
-        .status();
-    recompiled.map_err(|error| error.to_string())?;
+    compile(&source, Path::new(&object)).map_err(|error| error.to_string())?;
     run(&["prog", "load", &object, &pins.path("one")])?;
     run(&["prog", "loadall", &object, &pins.path("all"), "pinmaps", &pins.path("maps")])?;
     same(&["prog", "show", "pinned", &pins.path("one")])?;

@@ -100,12 +100,14 @@ fn pinned() -> Result<(), String> {
         same(&["prog", "show", "pinned", &path, "-f"])?;
         same(&["map", "show", "pinned", &path])?;
         same(&["link", "show", "pinned", &path])?;
-        same(&["prog", "pin", "id", id, &path])
+        // Older ones let the kernel say it.
+        if since(7, 3) { same(&["prog", "pin", "id", id, &path]) } else { Ok(()) }
     })?;
     each(&running.ids("link_id"), 4, |id| {
         let path = pins.path(&format!("link{id}"));
         run(&["link", "pin", "id", id, &path])?;
-        same(&["link", "show", "pinned", &path, "-f"])
+        // Older ones do not know where perf events are.
+        if since(7, 8) { same(&["link", "show", "pinned", &path, "-f"]) } else { Ok(()) }
     })
 }
 
@@ -119,9 +121,9 @@ fn maps() -> Result<(), String> {
 
 fn links() -> Result<(), String> {
     let running = running()?;
-    each(&running.ids("link_id"), 4, |id| match since(7, 8) {
-        true => same(&["link", "show", "id", id]),
-        // It does not know where perf events are.
-        false => same(&["prog", "show", "id", id]).or(Ok(())),
-    })
+    if !since(7, 8) {
+        println!("link::show skipped: this bpftool does not know where perf events are");
+        return Ok(());
+    }
+    each(&running.ids("link_id"), 4, |id| same(&["link", "show", "id", id]))
 }
