@@ -18,6 +18,7 @@ pub mod raw;
 pub mod relocate;
 mod relocation_kind;
 mod types;
+pub mod value;
 
 pub use btf::{Btf, ParseError};
 pub use builder::{Builder, IdMap, Support, sanitize};
