@@ -52,7 +52,11 @@ impl Pins {
 
 impl Drop for Pins {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).stderr(Stdio::null()).status();
+        // The directory is mounted on itself first, then the BPF file system on it. Lazily: a tool
+        // that was just stopped may still be on its way out.
+        for _ in 0..2 {
+            let _ = Command::new("umount").arg("-l").arg(&self.0).stderr(Stdio::null()).status();
+        }
         let _ = fs::remove_dir_all(&self.0);
     }
 }
