@@ -64,7 +64,7 @@ pub use object::Object;
 pub use bombus_embedded::Embedded;
 pub use bombus_kernel::{
     AttachPoint, Command, IterTarget, Kernel, Order, PerfPeriod, PerfRecord, TestRun, Tracer,
-    UprobePlace, Wake,
+    UprobePlace, Usdt, Wake,
 };
 pub use bombus_linux::{Linux, can_load_programs};
 pub use bombus_platform::{AttachType, MapType, ProgType};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bombus_kernel::{AttachPoint, Kernel, Object, Places, ProgFd, TestRun};
+use bombus_kernel::{AttachPoint, Kernel, Object, Places, ProgFd, TestRun, Usdt};
 use bombus_symbols::Files;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -155,6 +155,13 @@ impl<'l> Program<'l> {
     /// Attaches it to this; `cookie` is what `bpf_get_attach_cookie` gives it there.
     pub fn attach_with_cookie(&self, at: &AttachPoint, cookie: u64) -> Result<Link<'l>> {
         let link = self.kernel.attach(self.fd, at, cookie)?;
+        Ok(Link::new(self.kernel, vec![link]))
+    }
+
+    /// Attaches it to a static probe of a user program or library, whose arguments it reads with
+    /// `<bpf/usdt.bpf.h>`: for `SEC("usdt")`, which does not say which.
+    pub fn attach_usdt(&self, probe: &Usdt<'_>) -> Result<Link<'l>> {
+        let link = self.loaded.attach_usdt(self.kernel, &Files::new(), self.name, probe)?;
         Ok(Link::new(self.kernel, vec![link]))
     }
 

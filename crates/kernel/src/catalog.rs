@@ -70,6 +70,8 @@ pub struct StaticProbe {
     pub offset: u64,
     /// The address of its instruction as the linker gave it.
     pub address: u64,
+    /// Whether it may run at other addresses: that of a library, or a position-independent program.
+    pub relocatable: bool,
     /// Offset in the file of its semaphore; 0: none.
     pub semaphore: u64,
     /// Where its arguments are, in the note's own form: `-4@%edi 8@-8(%rbp)`.

@@ -186,3 +186,12 @@ impl BtfSupport {
         enum64: true,
     };
 }
+
+impl Features {
+    /// `bpf_get_current_comm` fills the whole buffer, with zeroes behind the name. Linux 6.12 does
+    /// (`strscpy_pad` in kernel/bpf/helpers.c), 6.1 stops after the name.
+    pub fn pads_comm(&self) -> bool {
+        let since = KernelVersion { major: 6, minor: 12, patch: 0 };
+        self.name != "linux" || self.version >= since
+    }
+}

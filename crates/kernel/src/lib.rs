@@ -18,7 +18,7 @@ pub use attach::{AttachPoint, IterTarget, Order, PerfPeriod, Period, UprobePlace
 pub use error::{Error, Result};
 pub use features::{BtfSupport, Feature, Features, KernelVersion};
 pub use loader::{
-    Loaded, LoadedProgram, Loader, Module, PIN_ROOT, Places, Target, load, resolve_offline,
+    Loaded, LoadedProgram, Loader, Module, PIN_ROOT, Places, Target, Usdt, load, resolve_offline,
 };
 pub use tracer::{Command, Scope, Tracer, Wake};
 pub use traits::{

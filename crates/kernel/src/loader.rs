@@ -35,7 +35,7 @@ use bombus_isa::Insn;
 use bombus_platform::ProgType;
 use bombus_spec::{MapSpec, ObjectSpec, ProgramSpec};
 
-pub use self::attach::Places;
+pub use self::attach::{Places, Usdt};
 pub use self::loaded::{Loaded, LoadedProgram};
 pub use self::target::{Module, Target};
 

@@ -55,22 +55,22 @@ pub(crate) fn code_offset(path: &Path, address: u64) -> Option<u64> {
 }
 
 /// A part of the file that is loaded into memory.
-struct Segment {
+pub(crate) struct Segment {
     address: u64,
     offset: u64,
     size: u64,
-    is_code: bool,
+    pub(crate) is_code: bool,
 }
 
 impl Segment {
     /// Where in the file this address lies, if it is one of the segment's.
-    fn offset_of(&self, address: u64) -> Option<u64> {
+    pub(crate) fn offset_of(&self, address: u64) -> Option<u64> {
         let distance = address.checked_sub(self.address).filter(|&at| at < self.size)?;
         self.offset.checked_add(distance)
     }
 }
 
-fn segments<'data, Elf, R>(data: R) -> object::read::Result<Vec<Segment>>
+pub(crate) fn segments<'data, Elf, R>(data: R) -> object::read::Result<Vec<Segment>>
 where
     Elf: FileHeader<Endian = Endianness>,
     R: ReadRef<'data>,

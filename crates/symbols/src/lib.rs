@@ -1,4 +1,5 @@
-//! User programs and libraries: which file a name means, and where its functions are.
+//! User programs and libraries: which file a name means, and where its functions and static probes
+//! are.
 //!
 //! Nothing is read before it is asked for, and of a file only the headers and symbol tables.
 #![forbid(unsafe_code)]
@@ -7,13 +8,14 @@ mod elf;
 mod ldcache;
 mod process;
 mod resolve;
+mod static_probes;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use bombus_kernel::catalog::{Binaries, Symbol};
+use bombus_kernel::catalog::{Binaries, StaticProbe, Symbol};
 
 /// The files of this machine, as [`Binaries`].
 #[derive(Default)]
@@ -53,5 +55,15 @@ impl Binaries for Files {
     /// By the file's program headers: only what is loaded to be run is code.
     fn file_offset(&self, path: &Path, address: u64) -> Option<u64> {
         elf::code_offset(path, address)
+    }
+
+    /// By the notes that `<sys/sdt.h>` leaves in the file.
+    fn static_probes(
+        &self,
+        path: &Path,
+        provider: &str,
+        name: &str,
+    ) -> Result<Vec<StaticProbe>, String> {
+        static_probes::find(path, provider, name)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bombus_kernel::catalog::{Binaries, Symbol};
+use bombus_kernel::catalog::{Binaries, StaticProbe, Symbol};
 use bombus_symbols::Files;
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -13,7 +13,7 @@ type Test = (&'static str, fn() -> Result<(), Failed>);
 
 fn main() {
     let arguments = Arguments::from_args();
-    let tests: [Test; 9] = [
+    let tests: [Test; 12] = [
         ("own_function_is_where_it_runs", own_function_is_where_it_runs),
         ("functions_are_sorted_and_unique", functions_are_sorted_and_unique),
         ("library_functions_as_readelf_has_them", library_functions_as_readelf_has_them),
@@ -23,6 +23,9 @@ fn main() {
         ("broken_programs", broken_programs),
         ("code_is_where_its_segment_says", code_is_where_its_segment_says),
         ("code_of_a_program_as_its_functions_have_it", code_of_a_program_as_its_functions_have_it),
+        ("static_probes_as_readelf_has_them", static_probes_as_readelf_has_them),
+        ("static_probes_of_a_program_that_was_moved", static_probes_of_a_program_that_was_moved),
+        ("static_probes_of_broken_programs", static_probes_of_broken_programs),
     ];
     let trials = tests.into_iter().map(|(name, test)| Trial::test(name, test));
     libtest_mimic::run(&arguments, trials.collect()).exit();
@@ -255,4 +258,138 @@ fn code_of_a_program_as_its_functions_have_it() -> Result<(), Failed> {
     std::fs::remove_dir_all(&directory)?;
     ensure(address >= 0x7654_abc0, || format!("linked to {address:x}"))?;
     ensure(found == Some(symbol.offset), || format!("{found:x?}, {symbol:x?}"))
+}
+
+/// A program with static probes, linked with these options, in a directory of its own; `None`
+/// where there is no compiler.
+fn with_static_probes(name: &str, options: &[&str]) -> Result<Option<PathBuf>, Failed> {
+    let directory = std::env::temp_dir().join(format!("bombus-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)?;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/static_probes/probes.c");
+    let program = directory.join("probes");
+    let compiled =
+        Command::new("cc").arg("-O1").args(options).arg(source).arg("-o").arg(&program).output();
+    let Ok(compiled) = compiled else {
+        println!("skipped: there is no cc");
+        return Ok(None);
+    };
+    ensure(compiled.status.success(), || String::from_utf8_lossy(&compiled.stderr).into_owned())?;
+    Ok(Some(program))
+}
+
+fn remove(program: &Path) -> Result<(), Failed> {
+    Ok(program.parent().map_or(Ok(()), std::fs::remove_dir_all)?)
+}
+
+/// All static probes of the program above.
+fn static_probes(program: &Path) -> Result<Vec<(String, StaticProbe)>, Failed> {
+    let mut all = Vec::new();
+    let names = ["demo:plain", "demo:watched", "demo:sizes", "demo:indexed", "other:watched"];
+    for (provider, name) in names.iter().filter_map(|name| name.split_once(':')) {
+        let found = Files::new().static_probes(program, provider, name)?;
+        all.extend(found.into_iter().map(|probe| (format!("{provider}:{name}"), probe)));
+    }
+    Ok(all)
+}
+
+/// What `readelf --notes` says, one after the other.
+fn static_probes_as_readelf_has_them() -> Result<(), Failed> {
+    for (name, options) in [("pie", &["-pie", "-fPIE"][..]), ("fixed", &["-no-pie", "-fno-pie"])] {
+        let Some(program) = with_static_probes(name, options)? else { return Ok(()) };
+        let notes = Command::new("readelf").args(["-W", "-n"]).arg(&program).output();
+        let Ok(notes) = notes else {
+            println!("skipped: there is no readelf");
+            return remove(&program);
+        };
+        let notes = String::from_utf8(notes.stdout)?;
+        let after = |line: &str, key: &str| {
+            let (_, value) = line.split_once(key)?;
+            Some(value.split(',').next().unwrap_or_default().trim().to_owned())
+        };
+        let hex = |text: String| u64::from_str_radix(text.trim_start_matches("0x"), 16);
+        let (mut provider, mut wanted) = (String::new(), Vec::new());
+        let mut place = (0, 0);
+        for line in notes.lines() {
+            if let Some(text) = after(line, "Provider: ") {
+                provider = text;
+            } else if let Some(text) = after(line, "Name: ") {
+                provider = format!("{provider}:{text}");
+            } else if let Some(text) = after(line, "Location: ") {
+                let semaphore = after(line, "Semaphore: ").ok_or("no semaphore")?;
+                place = (hex(text)?, hex(semaphore)?);
+            } else if let Some((_, arguments)) = line.split_once("Arguments:") {
+                wanted.push((provider.clone(), place, arguments.trim().to_owned()));
+            }
+        }
+        let found = static_probes(&program)?;
+        let relocatable = name == "pie";
+        let code = std::fs::read(&program)?;
+        for (_, probe) in &found {
+            let at = Files::new().file_offset(&program, probe.address);
+            ensure(at == Some(probe.offset), || format!("{probe:x?}"))?;
+            ensure(code.get(probe.offset as usize) == Some(&0x90), || "no nop".into())?;
+            ensure(probe.relocatable == relocatable, || format!("{probe:?}"))?;
+        }
+        let has_semaphore: Vec<_> = found.iter().map(|(_, probe)| probe.semaphore != 0).collect();
+        ensure(has_semaphore == [false, true, true, false, false, false], || {
+            format!("{found:x?}")
+        })?;
+        let found: Vec<_> =
+            found.into_iter().map(|(name, probe)| (name, probe.address, probe.arguments)).collect();
+        let wanted: Vec<_> =
+            wanted.into_iter().map(|(name, (address, _), text)| (name, address, text)).collect();
+        ensure(found == wanted, || format!("{found:x?}\n{wanted:x?}"))?;
+        remove(&program)?;
+    }
+    Ok(())
+}
+
+/// As `prelink` leaves it: the notes know old addresses, `.stapsdt.base` the new ones.
+fn static_probes_of_a_program_that_was_moved() -> Result<(), Failed> {
+    use object::{Object, ObjectSection};
+    const MOVED: u64 = 0x0120_0000;
+    let Some(program) = with_static_probes("moved", &["-pie", "-fPIE"])? else { return Ok(()) };
+    let expected = static_probes(&program)?;
+    let mut bytes = std::fs::read(&program)?;
+    let file = object::File::parse(&*bytes)?;
+    let section = file.section_by_name(".note.stapsdt").ok_or("no notes")?;
+    let (mut at, size) = section.file_range().ok_or("no notes")?;
+    let end = at + size;
+    while at < end {
+        // Three words of header, the owner (8 bytes), three addresses.
+        let word = |at: u64| u32::from_le_bytes(bytes[at as usize..][..4].try_into().unwrap());
+        let next = at + 20 + u64::from(word(at + 4)).next_multiple_of(4);
+        for address in [at + 20, at + 28, at + 36] {
+            let place: &mut [u8] = &mut bytes[address as usize..][..8];
+            let old = u64::from_le_bytes((&*place).try_into()?);
+            if old != 0 {
+                place.copy_from_slice(&(old + MOVED).to_le_bytes());
+            }
+        }
+        at = next;
+    }
+    std::fs::write(&program, bytes)?;
+    let found = static_probes(&program)?;
+    remove(&program)?;
+    ensure(found == expected && found.len() == 6, || format!("{found:x?}\n{expected:x?}"))
+}
+
+/// Cut or damaged anywhere, they give an error or fewer probes, never a panic.
+fn static_probes_of_broken_programs() -> Result<(), Failed> {
+    let Some(program) = with_static_probes("broken", &[])? else { return Ok(()) };
+    let whole = std::fs::read(&program)?;
+    let missing = Files::new().static_probes(Path::new("/no/such/file"), "demo", "plain");
+    ensure(missing.is_err(), || format!("{missing:?}"))?;
+    let notes = whole.windows(7).position(|bytes| bytes == b"stapsdt").ok_or("no notes")?;
+    for round in 0..200_usize {
+        let mut bytes = whole.clone();
+        match round % 3 {
+            0 => bytes.truncate(whole.len() * round / 200),
+            1 => bytes[notes - 12 + round] ^= 0xff,
+            _ => bytes[16 + round / 3] = 0xff,
+        }
+        std::fs::write(&program, &bytes)?;
+        let _ = static_probes(&program);
+    }
+    remove(&program)
 }

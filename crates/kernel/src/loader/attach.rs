@@ -1,14 +1,17 @@
 //! Attaching programs by what their sections say: `SEC("kprobe/do_unlinkat")`.
 
 mod points;
+mod static_probes;
 mod usdt;
 
 use bombus_platform::{AttachType, AutoAttach, Section, find_section};
 use bombus_spec::MapRole;
 
+pub use self::static_probes::Usdt;
+
 use super::loaded::{Loaded, LoadedProgram};
 use crate::catalog::{Binaries, Catalog};
-use crate::{AttachPoint, Error, Kernel, LinkFd, MapFd, ProgFd, Result, UpdateFlag, UprobePlace};
+use crate::{AttachPoint, Error, Kernel, LinkFd, MapFd, ProgFd, Result, UpdateFlag};
 
 /// Where names in sections are looked up.
 #[derive(Clone, Copy)]
@@ -25,14 +28,7 @@ impl Loaded {
     /// Fails with [`Error::Invalid`] when the section does not say all: a device, a cgroup, a
     /// socket, an element has to be given, by [`Kernel::attach`].
     pub fn attach(&self, kernel: &dyn Kernel, places: Places<'_>, program: &str) -> Result<LinkFd> {
-        let program = self
-            .all_programs()
-            .iter()
-            .find(|each| each.name == program)
-            .ok_or_else(|| Error::invalid(format!("the object has no program {program}")))?;
-        let fd = program
-            .fd
-            .ok_or_else(|| Error::invalid(format!("program {} is not loaded", program.name)))?;
+        let (program, fd) = self.ready(program)?;
         let Some((section, target)) = section_of(program) else {
             return Err(Error::invalid(format!(
                 "section {} of program {} is not one that can be attached",
@@ -41,7 +37,10 @@ impl Loaded {
         };
         let wanted = Wanted { kernel, places, program, section, target };
         let at = match section.auto_attach {
-            AutoAttach::Usdt => points::at_static_probes(&wanted, self.static_probes(&wanted)?)?,
+            AutoAttach::Usdt => {
+                let probe = Usdt::of(&wanted)?;
+                self.static_probe(kernel, places.binaries, &probe, &|why| wanted.wrong(why))?
+            }
             _ => points::of(&wanted)?,
         };
         kernel.attach(fd, &at, 0)
@@ -109,36 +108,14 @@ impl Loaded {
         .ok_or_else(|| Error::invalid(format!("there is no structure of callbacks {name}")))
     }
 
-    /// The places of a static probe, each with the number of the description of its arguments,
-    /// which programs find by their cookie (`bpf/usdt.bpf.h`).
-    fn static_probes(&self, wanted: &Wanted<'_>) -> Result<Vec<UprobePlace>> {
-        let descriptions = self.map_with_spec("__bpf_usdt_specs");
-        let mut places = Vec::new();
-        for probe in points::static_probes(wanted)? {
-            let mut number = 0;
-            if let Some((map, spec)) = descriptions {
-                number = self.next_description(spec.max_entries)?;
-                let description = usdt::description(&probe.arguments, spec.value_size, 0)
-                    .map_err(|why| wanted.wrong(&why))?;
-                let key = number.to_ne_bytes();
-                wanted.kernel.map_update(map, &key, &description, UpdateFlag::Any)?;
-            }
-            let (offset, semaphore) = (probe.offset, probe.semaphore);
-            places.push(UprobePlace { offset, semaphore, cookie: number.into() });
-        }
-        Ok(places)
-    }
-
-    fn next_description(&self, entries: u32) -> Result<u32> {
-        let number = self.descriptions.get();
-        if number >= entries {
-            return Err(Error::Invalid {
-                what: format!("there is no room for more than {entries} static probes"),
-                help: Some("define BPF_USDT_MAX_SPEC_CNT before <bpf/usdt.bpf.h>".into()),
-            });
-        }
-        self.descriptions.set(number + 1);
-        Ok(number)
+    /// A program that can be attached.
+    fn ready(&self, name: &str) -> Result<(&LoadedProgram, ProgFd)> {
+        let program = self.all_programs().iter().find(|each| each.name == name);
+        let program =
+            program.ok_or_else(|| Error::invalid(format!("the object has no program {name}")))?;
+        let fd = program.fd;
+        let fd = fd.ok_or_else(|| Error::invalid(format!("program {name} is not loaded")))?;
+        Ok((program, fd))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a load gives: handles, by index and by name, and the global variables behind them.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use bombus_platform::{AttachType, ProgType};
@@ -20,8 +20,9 @@ pub struct Loaded {
     pub(super) about: Vec<LoadedProgram>,
     pub(super) variables: Vec<Variable>,
     pub(super) structures: HashMap<u32, Structure>,
-    /// How many descriptions of static probes' arguments there are.
-    pub(super) descriptions: Cell<u32>,
+    /// Which descriptions of static probes there are: their number by what they say, which is
+    /// where the arguments are and the cookie.
+    pub(super) descriptions: RefCell<HashMap<(String, u64), u32>>,
 }
 
 /// What there is to know of a program once it is loaded.
@@ -66,7 +67,7 @@ impl Loaded {
             about,
             variables: object.variables.clone(),
             structures,
-            descriptions: Cell::new(0),
+            descriptions: RefCell::default(),
         }
     }
 

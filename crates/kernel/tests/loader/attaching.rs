@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bombus_isa::asm;
 use bombus_kernel::catalog::{Binaries, Catalog, StaticProbe, Symbol, TracepointFormat};
-use bombus_kernel::{Feature, Loader, Places};
+use bombus_kernel::{Feature, Loader, Places, Usdt};
 use bombus_platform::{MapType, find_section};
 use bombus_spec::{MapSpec, ObjectSpec, ProgramSpec, SpecInsn};
 use expect_test::{Expect, expect};
@@ -25,12 +25,14 @@ impl Binaries for Host {
     fn static_probes(&self, _: &Path, _: &str, name: &str) -> Result<Vec<StaticProbe>, String> {
         let probe = |offset, arguments: &str| StaticProbe {
             offset,
-            address: offset,
+            address: 0x400000 + offset,
+            relocatable: false,
             semaphore: 0x1000,
             arguments: arguments.into(),
         };
         Ok(match name {
             "setjmp" => vec![probe(0x10, "8@%rdi -4@%esi"), probe(0x20, "8@%rbx -4@$1")],
+            "again" => vec![probe(0x30, "8@%rdi"), probe(0x40, "8@%rsi"), probe(0x50, "8@%rdi")],
             "odd" => vec![probe(0x10, "8@%xmm0")],
             _ => vec![],
         })
@@ -274,6 +276,91 @@ fn static_probes() {
         by itself: true
     "#]],
     );
+}
+
+/// Places whose arguments are alike share a description, unless the cookie is another.
+#[test]
+fn descriptions_of_static_probes() {
+    let map = |name: &str, sizes: [u32; 2], max_entries| MapSpec {
+        name: name.into(),
+        map_type: if sizes[0] == 4 { MapType::Array } else { MapType::Hash },
+        key_size: sizes[0],
+        value_size: sizes[1],
+        max_entries,
+        ..MapSpec::default()
+    };
+    let insns = asm("r0 = 0\n exit").unwrap().into_iter().map(SpecInsn::from).collect();
+    let program = ProgramSpec {
+        name: "prog".into(),
+        section: "usdt".into(),
+        prog_type: find_section("usdt").unwrap().0.prog_type,
+        insns,
+        ..ProgramSpec::default()
+    };
+    let object = ObjectSpec {
+        programs: vec![program],
+        maps: vec![
+            map("__bpf_usdt_specs", [4, 304], 8),
+            map("__bpf_usdt_ip_to_spec_id", [8, 4], 8),
+        ],
+        ..ObjectSpec::default()
+    };
+    let probe = Usdt { file: "libc", provider: "libc", name: "again", pid: None, cookie: 0 };
+    let mut text = String::new();
+    for lacks in [vec![], vec![Feature::AttachCookie]] {
+        let kernel = Recorder { lacks: lacks.into_iter().collect(), ..Recorder::default() };
+        let loaded = Loader::new(&object).load(&kernel).unwrap();
+        kernel.calls();
+        for cookie in [0, 7, 0] {
+            let probe = Usdt { cookie, pid: Some(42), ..probe };
+            loaded.attach_usdt(&kernel, &Host, "prog", &probe).unwrap();
+        }
+        for line in kernel.calls().lines() {
+            // A description is long, and mostly zeros.
+            let values = line.split_once("] [").filter(|(_, value)| value.len() > 300);
+            match values {
+                Some((key, value)) => {
+                    let words: Vec<&str> = value.split(", ").collect();
+                    text += &format!("{key}] [{}, cookie {}\n", words[..18].join(", "), words[288]);
+                }
+                None => text += &format!("{line}\n"),
+            }
+        }
+    }
+    let kernel = Recorder::default();
+    let loaded = Loader::new(&object).load(&kernel).unwrap();
+    for (file, name) in [("libz", "again"), ("libc", "none")] {
+        let probe = Usdt { file, name, ..probe };
+        let error = loaded.attach_usdt(&kernel, &Host, "prog", &probe).unwrap_err();
+        text += &format!("{error}\n");
+    }
+    expect![[r#"
+        map_update 10 [0, 0, 0, 0] [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 112, 0, 0, 0, cookie 0
+        map_update 10 [1, 0, 0, 0] [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 104, 0, 0, 0, cookie 0
+        attach 12 UprobeMulti { path: "/lib/libc.so.6", places: [UprobePlace { offset: 48, semaphore: 4096, cookie: 0 }, UprobePlace { offset: 64, semaphore: 4096, cookie: 1 }, UprobePlace { offset: 80, semaphore: 4096, cookie: 0 }], on_return: false, session: false, pid: Some(42) } cookie 0x0 -> 13
+        map_update 10 [2, 0, 0, 0] [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 112, 0, 0, 0, cookie 7
+        map_update 10 [3, 0, 0, 0] [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 104, 0, 0, 0, cookie 7
+        attach 12 UprobeMulti { path: "/lib/libc.so.6", places: [UprobePlace { offset: 48, semaphore: 4096, cookie: 2 }, UprobePlace { offset: 64, semaphore: 4096, cookie: 3 }, UprobePlace { offset: 80, semaphore: 4096, cookie: 2 }], on_return: false, session: false, pid: Some(42) } cookie 0x0 -> 14
+        attach 12 UprobeMulti { path: "/lib/libc.so.6", places: [UprobePlace { offset: 48, semaphore: 4096, cookie: 0 }, UprobePlace { offset: 64, semaphore: 4096, cookie: 1 }, UprobePlace { offset: 80, semaphore: 4096, cookie: 0 }], on_return: false, session: false, pid: Some(42) } cookie 0x0 -> 15
+        map_update 10 [0, 0, 0, 0] [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 112, 0, 0, 0, cookie 0
+        map_update 11 [48, 0, 64, 0, 0, 0, 0, 0] [0, 0, 0, 0] Any
+        map_update 10 [1, 0, 0, 0] [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 104, 0, 0, 0, cookie 0
+        map_update 11 [64, 0, 64, 0, 0, 0, 0, 0] [1, 0, 0, 0] Any
+        map_update 11 [80, 0, 64, 0, 0, 0, 0, 0] [0, 0, 0, 0] Any
+        attach 12 UprobeMulti { path: "/lib/libc.so.6", places: [UprobePlace { offset: 48, semaphore: 4096, cookie: 0 }, UprobePlace { offset: 64, semaphore: 4096, cookie: 1 }, UprobePlace { offset: 80, semaphore: 4096, cookie: 0 }], on_return: false, session: false, pid: Some(42) } cookie 0x0 -> 13
+        map_update 10 [2, 0, 0, 0] [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 112, 0, 0, 0, cookie 7
+        map_update 11 [48, 0, 64, 0, 0, 0, 0, 0] [2, 0, 0, 0] Any
+        map_update 10 [3, 0, 0, 0] [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 104, 0, 0, 0, cookie 7
+        map_update 11 [64, 0, 64, 0, 0, 0, 0, 0] [3, 0, 0, 0] Any
+        map_update 11 [80, 0, 64, 0, 0, 0, 0, 0] [2, 0, 0, 0] Any
+        attach 12 UprobeMulti { path: "/lib/libc.so.6", places: [UprobePlace { offset: 48, semaphore: 4096, cookie: 2 }, UprobePlace { offset: 64, semaphore: 4096, cookie: 3 }, UprobePlace { offset: 80, semaphore: 4096, cookie: 2 }], on_return: false, session: false, pid: Some(42) } cookie 0x0 -> 14
+        map_update 11 [48, 0, 64, 0, 0, 0, 0, 0] [0, 0, 0, 0] Any
+        map_update 11 [64, 0, 64, 0, 0, 0, 0, 0] [1, 0, 0, 0] Any
+        map_update 11 [80, 0, 64, 0, 0, 0, 0, 0] [0, 0, 0, 0] Any
+        attach 12 UprobeMulti { path: "/lib/libc.so.6", places: [UprobePlace { offset: 48, semaphore: 4096, cookie: 0 }, UprobePlace { offset: 64, semaphore: 4096, cookie: 1 }, UprobePlace { offset: 80, semaphore: 4096, cookie: 0 }], on_return: false, session: false, pid: Some(42) } cookie 0x0 -> 15
+        static probe libz:libc:again: there is no program or library libz
+        static probe libc:libc:none: /lib/libc.so.6 has no such static probe
+    "#]].assert_eq(&text);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bombus_platform::AutoAttach;
 
 use super::Wanted;
-use crate::catalog::{StaticProbe, Symbol};
+use crate::catalog::Symbol;
 use crate::{AttachPoint, Error, Feature, IterTarget, Result, UprobePlace};
 
 /// The point of a program, unless it is a static probe.
@@ -119,30 +119,6 @@ fn uprobe_multi(wanted: &Wanted<'_>) -> Result<AttachPoint> {
         session: wanted.is_session(),
         pid: None,
     })
-}
-
-const STATIC_PROBE: &str = "a static probe is path:provider:name";
-
-/// The places of a static probe.
-pub(super) fn static_probes(wanted: &Wanted<'_>) -> Result<Vec<StaticProbe>> {
-    let (path, rest) = file_and_rest(wanted, STATIC_PROBE)?;
-    let (provider, name) = rest.split_once(':').ok_or_else(|| wanted.wrong(STATIC_PROBE))?;
-    let probes = wanted.places.binaries.static_probes(&path, provider, name);
-    let probes = probes.map_err(|why| wanted.wrong(&why))?;
-    if probes.is_empty() {
-        return Err(wanted.wrong(&format!("{} has no such static probe", path.display())));
-    }
-    Ok(probes)
-}
-
-/// The point that these places of a static probe are. A kernel makes one link of them, or where it
-/// has no such thing one for each.
-pub(super) fn at_static_probes(
-    wanted: &Wanted<'_>,
-    places: Vec<UprobePlace>,
-) -> Result<AttachPoint> {
-    let (path, _) = file_and_rest(wanted, STATIC_PROBE)?;
-    Ok(AttachPoint::UprobeMulti { path, places, on_return: false, session: false, pid: None })
 }
 
 /// The file before the first colon, and what follows it.

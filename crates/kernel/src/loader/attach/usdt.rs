@@ -1,5 +1,6 @@
 //! Where the arguments of a static probe are, as programs that include `bpf/usdt.bpf.h` read it:
-//! `struct __bpf_usdt_spec`, whose layout libbpf keeps from version to version.
+//! `struct __bpf_usdt_spec`. Its layout changed with libbpf 1.7, which knows arguments with an index
+//! register; its size tells which it is.
 //!
 //! The note of a probe has one text for all arguments, in the words of the assembler:
 //! `-4@%edi 8@-8(%rbp) 4@$71`.
@@ -8,8 +9,51 @@ use bombus_platform::pt_regs;
 
 /// Most arguments (`BPF_USDT_MAX_ARG_CNT`).
 const MAX_ARGUMENTS: usize = 12;
-/// Bytes of `struct __bpf_usdt_arg_spec`.
-const ARGUMENT_SIZE: usize = 16;
+
+/// `struct __bpf_usdt_arg_spec` of one version of libbpf: where its members are, in bytes. The
+/// constant or distance comes first, then the kind, and after the register whether the argument is
+/// signed and how far to shift.
+struct Layout {
+    size: usize,
+    register: usize,
+    /// 12 bits for the index register, 4 for the shift of what it holds.
+    index: Option<usize>,
+}
+
+const LAYOUTS: [Layout; 2] = [
+    Layout { size: 16, register: 12, index: None },
+    // libbpf 1.7.
+    Layout { size: 24, register: 14, index: Some(10) },
+];
+
+impl Layout {
+    /// Bytes of `struct __bpf_usdt_spec`: the arguments, the cookie, how many there are.
+    const fn total(&self) -> usize {
+        MAX_ARGUMENTS * self.size + 16
+    }
+
+    fn encode(&self, argument: &Argument) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; self.size];
+        let kind = match argument.place {
+            Place::Constant => 0,
+            Place::Register => 1,
+            Place::Memory => 2,
+            Place::Indexed { index, shift } => {
+                let at = self.index?;
+                bytes[at..at + 2].copy_from_slice(&(index | (shift << 12)).to_le_bytes());
+                3
+            }
+        };
+        bytes[..8].copy_from_slice(&argument.offset.to_le_bytes());
+        bytes[8] = kind;
+        let at = self.register;
+        bytes[at..at + 2].copy_from_slice(&argument.register.to_le_bytes());
+        bytes[at + 2] = u8::from(argument.size < 0);
+        // How far to shift left and right again, to cut the value to its size.
+        bytes[at + 3] = 64 - argument.size.unsigned_abs() * 8;
+        Some(bytes)
+    }
+}
 
 /// Where an argument is (`enum __bpf_usdt_arg_type`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,44 +88,26 @@ pub(super) fn description(
     value_size: u32,
     cookie: u64,
 ) -> std::result::Result<Vec<u8>, String> {
+    let layout = LAYOUTS.iter().rev().find(|layout| value_size as usize >= layout.total());
+    let layout = layout.ok_or("the object's __bpf_usdt_specs is too small")?;
     let mut bytes = Vec::new();
     let mut count: u16 = 0;
     for text in split(arguments) {
         let argument =
             parse(&text).ok_or_else(|| format!("argument {text} is of no known form"))?;
-        bytes.extend(encode(&argument));
+        bytes.extend(layout.encode(&argument).ok_or_else(|| {
+            format!("argument {text} has an index, which <bpf/usdt.bpf.h> knows since libbpf 1.7")
+        })?);
         count += 1;
     }
     if usize::from(count) > MAX_ARGUMENTS {
         return Err(format!("it has {count} arguments, more than {MAX_ARGUMENTS}"));
     }
-    bytes.resize(MAX_ARGUMENTS * ARGUMENT_SIZE, 0);
+    bytes.resize(MAX_ARGUMENTS * layout.size, 0);
     bytes.extend(cookie.to_le_bytes());
     bytes.extend(count.to_le_bytes());
-    if bytes.len() > value_size as usize {
-        return Err("the object's __bpf_usdt_specs is too small".into());
-    }
     bytes.resize(value_size as usize, 0);
     Ok(bytes)
-}
-
-fn encode(argument: &Argument) -> [u8; ARGUMENT_SIZE] {
-    let (kind, index) = match argument.place {
-        Place::Constant => (0, 0),
-        Place::Register => (1, 0),
-        Place::Memory => (2, 0),
-        // 12 bits of offset, 4 of shift.
-        Place::Indexed { index, shift } => (3_u8, index | (shift << 12)),
-    };
-    let mut bytes = [0; ARGUMENT_SIZE];
-    bytes[..8].copy_from_slice(&argument.offset.to_le_bytes());
-    bytes[8] = kind;
-    bytes[9..11].copy_from_slice(&index.to_le_bytes());
-    bytes[12..14].copy_from_slice(&argument.register.to_le_bytes());
-    bytes[14] = u8::from(argument.size < 0);
-    // How far to shift left and right again, to cut the value to its size.
-    bytes[15] = 64 - argument.size.unsigned_abs() * 8;
-    bytes
 }
 
 /// The arguments one by one; spaces inside of parentheses do not separate them.
@@ -196,13 +222,22 @@ mod tests {
     }
 
     #[test]
-    fn layout() {
-        let bytes = description("-4@8(%rbp,%rax,4) 8@$7", 208, 5).unwrap();
+    fn layouts() {
+        let bytes = description("-4@8(%rbp) 8@$7", 208, 5).unwrap();
         assert_eq!(bytes.len(), 208);
-        assert_eq!(bytes[..16], [8, 0, 0, 0, 0, 0, 0, 0, 3, 80, 0x20, 0, 32, 0, 1, 32]);
+        assert_eq!(bytes[..16], [8, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 32, 0, 1, 32]);
         assert_eq!(bytes[16..32], [7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(bytes[192..], [5, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
+
+        let bytes = description("-4@8(%rbp,%rax,4) 8@$7", 304, 5).unwrap();
+        assert_eq!(bytes.len(), 304);
+        let indexed = [8, 0, 0, 0, 0, 0, 0, 0, 3, 0, 80, 0x20, 0, 0, 32, 0, 1, 32];
+        assert_eq!(bytes[..18], indexed);
+        assert_eq!(bytes[24..33], [7, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[288..], [5, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
+
         assert!(description("8@%rax", 100, 0).is_err());
+        assert!(description("8@(%rax,%rbx)", 208, 0).is_err());
         assert!(description(&"8@%rax ".repeat(13), 208, 0).is_err());
     }
 }
