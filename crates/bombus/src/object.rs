@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bombus_btf::Btf;
 use bombus_kernel::{Loader, MapFd, ProgFd};
+use bombus_platform::{AttachType, ProgType};
 use bombus_spec::ObjectSpec;
 use zerocopy::{Immutable, IntoBytes};
 
@@ -109,6 +110,20 @@ impl Object {
     pub fn autoload(&mut self, program: &str, load: bool) -> Result<&mut Object> {
         self.check_program(program)?;
         Ok(self.with(Setting::Autoload(program.into(), load)))
+    }
+
+    /// What kind of program this is, whatever its section says.
+    pub fn program_type(
+        &mut self,
+        program: &str,
+        prog_type: ProgType,
+        attach_type: AttachType,
+    ) -> Result<&mut Object> {
+        self.check_program(program)?;
+        for each in self.spec.programs.iter_mut().filter(|each| each.name == program) {
+            (each.prog_type, each.attach_type) = (prog_type, attach_type);
+        }
+        Ok(self)
     }
 
     /// Another size for a map.

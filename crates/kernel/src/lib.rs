@@ -11,6 +11,7 @@ mod features;
 pub mod glob;
 pub mod inspect;
 mod loader;
+mod nearest;
 mod tracer;
 mod traits;
 
@@ -20,6 +21,7 @@ pub use features::{BtfSupport, Feature, Features, KernelVersion};
 pub use loader::{
     Loaded, LoadedProgram, Loader, Module, PIN_ROOT, Places, Target, Usdt, load, resolve_offline,
 };
+pub use nearest::nearest;
 pub use tracer::{Command, Scope, Tracer, Wake};
 pub use traits::{
     AttachTo, BtfFd, Kernel, LinkFd, MapFd, MapMemory, MapTypes, ModuleBtf, Object, PerfRecord,

@@ -181,6 +181,11 @@ impl<'a> Loader<'a> {
         let callbacks = struct_ops::callbacks(self.object, &structures)?;
         let specs = self.map_specs(kernel, &externs)?;
         let wanted = |index: usize| self.is_wanted(index, &callbacks);
+        for (index, program) in self.object.programs.iter().enumerate() {
+            if program.prog_type == ProgType::Unspecified && wanted(index) {
+                return Err(programs::of_no_type(program));
+            }
+        }
         let programs = self.object.programs.iter().enumerate();
         let core_types = core_relocations::Types::new(types, &target);
         let mut relocator = Relocator::new(&core_types);

@@ -73,7 +73,7 @@ impl Programs {
             }
             let section = source.elf.section_name(function.section);
             let at = |error: Error| error.in_section(section).at(function.name);
-            let spec = declared(source, function.name, section).map_err(at)?;
+            let spec = declared(source, function.name, section);
             let mut assembly = Assembly::new(source, &info, spec, left);
             assembly.assemble(index).map_err(at)?;
             if let Some(&Some(callback)) = callbacks.get(function.name)
@@ -94,7 +94,7 @@ impl Programs {
 }
 
 /// What is known of a program without its code.
-fn declared(source: &Source<'_, '_>, name: &str, section: &str) -> Result<ProgramSpec> {
+fn declared(source: &Source<'_, '_>, name: &str, section: &str) -> ProgramSpec {
     let (autoload, section) = match section.strip_prefix('?') {
         Some(section) => (false, section),
         None => (true, section),
@@ -116,12 +116,10 @@ fn declared(source: &Source<'_, '_>, name: &str, section: &str) -> Result<Progra
             spec.flags = row.prog_flags();
             spec.attach_to = target.filter(|_| row.attaches_by_btf()).map(str::to_owned);
         }
-        (None, None) => {
-            return Err(Error::new("the section's name does not say what kind of program this is")
-                .help("name it for example SEC(\"xdp\") or SEC(\"kprobe/do_unlinkat\"), or say the type"));
-        }
+        // As libbpf does: whoever loads it may know better.
+        (None, None) => spec.prog_type = ProgType::Unspecified,
     }
-    Ok(spec)
+    spec
 }
 
 /// Subprograms that programs name as their handlers of exceptions, by the programs' names

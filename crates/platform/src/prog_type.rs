@@ -1,12 +1,15 @@
 //! Program and attach types (`include/uapi/linux/bpf.h`).
 
 macro_rules! numbered {
-    ($(#[$top:meta])* $type:ident { $($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal;)* }) => {
+    (
+        $(#[$top:meta])* $type:ident $(($(#[$zero_doc:meta])* $zero:ident = $zero_name:literal))?
+        { $($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal;)* }
+    ) => {
         $(#[$top])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u32)]
         #[non_exhaustive]
-        pub enum $type { $($(#[$doc])* $variant = $number,)* }
+        pub enum $type { $($(#[$zero_doc])* $zero = 0,)? $($(#[$doc])* $variant = $number,)* }
 
         impl $type {
             /// Every one of this kernel-wide table, in the kernel's order.
@@ -19,7 +22,7 @@ macro_rules! numbered {
 
             /// The name as bpftool prints it.
             pub const fn name(self) -> &'static str {
-                match self { $($type::$variant => $name,)* }
+                match self { $($type::$zero => $zero_name,)? $($type::$variant => $name,)* }
             }
         }
     };
@@ -27,7 +30,10 @@ macro_rules! numbered {
 
 numbered! {
     /// What a program is for; decides its context and the helpers it may call.
-    ProgType {
+    ProgType (
+        /// Nobody said: no kernel takes it. (It is not in [`ProgType::ALL`].)
+        Unspecified = "unspec"
+    ) {
         /// Socket filter.
         SocketFilter = 1, "socket_filter";
         /// Kernel and user function entry and return.

@@ -65,6 +65,11 @@ impl Section {
         self.pattern.strip_suffix('+').unwrap_or(self.pattern)
     }
 
+    /// Whether what they attach to may follow the name, after a slash.
+    pub fn takes_target(&self) -> bool {
+        self.pattern.ends_with('+')
+    }
+
     /// `prog_flags` of `BPF_PROG_LOAD` (`include/uapi/linux/bpf.h`): `BPF_F_SLEEPABLE`,
     /// `BPF_F_XDP_HAS_FRAGS`.
     pub fn prog_flags(&self) -> u32 {
@@ -91,7 +96,7 @@ impl Section {
     fn target<'a>(&self, section: &'a str) -> Option<Option<&'a str>> {
         match section.strip_prefix(self.name())? {
             "" => Some(None),
-            rest if self.pattern.ends_with('+') => rest.strip_prefix('/').map(Some),
+            rest if self.takes_target() => rest.strip_prefix('/').map(Some),
             _ => None,
         }
     }

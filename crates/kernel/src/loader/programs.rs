@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bombus_platform::{AttachType, AutoAttach, ProgType, Section, find_section};
+use bombus_platform::{AttachType, AutoAttach, ProgType, SECTIONS, Section, find_section};
 use bombus_spec::{MapSpec, ProgramSpec};
 
 use super::code::Fitted;
@@ -11,7 +11,7 @@ use super::explain::explained;
 use super::name;
 use super::struct_ops::CallbackOf;
 use super::target::Target;
-use crate::{AttachTo, BtfFd, Error, Feature, Kernel, MapFd, ProgFd, ProgLoad, Result};
+use crate::{AttachTo, BtfFd, Error, Feature, Kernel, MapFd, ProgFd, ProgLoad, Result, nearest};
 
 /// What all programs of an object are loaded with.
 pub(super) struct Loading<'a> {
@@ -121,6 +121,28 @@ impl Loading<'_> {
             }),
             (None, None) => Ok(AttachTo::Nothing),
         }
+    }
+}
+
+/// The error of a program whose section does not say what kind it is.
+pub(super) fn of_no_type(program: &ProgramSpec) -> Error {
+    let ProgramSpec { name, section, .. } = program;
+    let target = section.split_once('/').map_or("", |(_, target)| target);
+    let names: Vec<String> = SECTIONS
+        .iter()
+        .map(|row| match row.takes_target() && !target.is_empty() {
+            true => format!("{}/{target}", row.name()),
+            false => row.name().to_owned(),
+        })
+        .collect();
+    let help = match nearest(section, names.iter().map(String::as_str)) {
+        Some(meant) => format!("did you mean SEC(\"{meant}\")?"),
+        None => "name it for example SEC(\"xdp\") or SEC(\"kprobe/do_unlinkat\"), or say the type"
+            .into(),
+    };
+    Error::Invalid {
+        what: format!("section {section} of {name} does not say what kind of program this is"),
+        help: Some(help),
     }
 }
 

@@ -2,5 +2,6 @@
 
 mod attaching;
 mod objects;
+mod programs;
 mod recorder;
 mod scripts;
