@@ -3,12 +3,21 @@
 use bombus_kernel::Loader;
 use bombus_linux::Linux;
 use bombus_spec::ObjectSpec;
+use serde_json::json;
 
 use super::sent::{Program, Sent};
 use super::{Table, loads, verdict_by};
 
+/// Loads an object, if there is one.
+pub(super) fn load_or_refuse(opened: Result<ObjectSpec, String>) -> Result<Sent, String> {
+    match opened {
+        Ok(object) => load(&object),
+        Err(reason) => Ok(Sent { refused: Some(reason), ..Sent::default() }),
+    }
+}
+
 /// Loads an object and lets go of it: all programs at once, or else each by itself.
-pub(super) fn load(object: &ObjectSpec) -> Result<Sent, String> {
+fn load(object: &ObjectSpec) -> Result<Sent, String> {
     let linux = Linux::new().map_err(|error| error.to_string())?;
     let attempt = |wanted: &dyn Fn(usize) -> bool| {
         let mut loader = Loader::new(object);
@@ -24,6 +33,23 @@ pub(super) fn load(object: &ObjectSpec) -> Result<Sent, String> {
         sent.programs.insert(program.name.clone(), outcome.map(|()| Program::default()));
     }
     Ok(sent)
+}
+
+/// What was loaded in the form of `libbpf-oracle`, for whoever started this in another machine.
+pub(super) fn print(sent: &Sent) {
+    let result = |loads: bool| if loads { 0 } else { -1 };
+    let (opened, log) = (sent.refused.is_none(), sent.refused.clone().unwrap_or_default());
+    let loads = result(sent.loads);
+    println!("{}", json!({"kind": "object", "opened": opened, "result": loads, "log": log}));
+    for (name, outcome) in &sent.programs {
+        let log = outcome.as_ref().err().cloned().unwrap_or_default();
+        let loads = result(outcome.is_ok());
+        let functions: [u32; 0] = [];
+        let line = json!({
+            "kind": "program", "name": name, "result": loads, "log": log, "functions": functions
+        });
+        println!("{line}");
+    }
 }
 
 /// Compares who loads what.

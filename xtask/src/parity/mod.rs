@@ -5,9 +5,11 @@
 //! before, by `libbpf-oracle` (`xtask/oracle`). The comparison is at the boundary, so that it holds
 //! whatever the insides look like: code after every relocation, attributes, maps.
 //!
-//! With `--live` both load into the running kernel, and what is compared is which programs it takes.
+//! With `--live` both load into the running kernel, and what is compared is which programs it takes;
+//! with `--vm` both do in a virtual machine, where libbpf's records are made, too.
 
 mod live;
+mod machine;
 mod oracle;
 mod recorder;
 mod sent;
@@ -27,7 +29,8 @@ use sent::{Difference, Sent};
 
 const USAGE: &str = "usage: cargo xtask parity DIRECTORY [--oracle DIRECTORY] [--btf FILE] \
                      [--release X.Y.Z] [--config FILE] [--kallsyms FILE] [--live] \
-                     [--socket-filters] [--verbose]";
+                     [--vm KERNEL [--libbpf PROGRAM] [--skip FILE]] [--socket-filters] \
+                     [--verbose]";
 
 struct Options {
     objects: PathBuf,
@@ -37,6 +40,12 @@ struct Options {
     config: Option<PathBuf>,
     kallsyms: PathBuf,
     live: bool,
+    /// The virtual machine to load in.
+    vm: Option<String>,
+    /// `libbpf-oracle`, to be run in the machine.
+    libbpf: Option<PathBuf>,
+    /// Objects that a machine does not survive.
+    skip: Option<PathBuf>,
     /// Takes all programs for socket filters: their sections do not say what they are.
     socket_filters: bool,
     /// Shows every difference, not only the first of an object.
@@ -56,6 +65,9 @@ enum Verdict {
 /// Compares every object; fails when they do not agree.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let options = parse(args)?;
+    if let Some(kernel) = &options.vm {
+        return run_in_machine(kernel, &options);
+    }
     // The kernel that only listens; none when the running one is asked.
     let target = if options.live { None } else { Some(target(&options)?) };
     let mut table = Table::default();
@@ -64,15 +76,19 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         let name = stem(&path);
         let opened = open(&bytes, options.socket_filters);
         let Some(oracle) = &options.oracle else {
+            if options.live {
+                live::print(&live::load_or_refuse(opened)?);
+                continue;
+            }
             let verdict = opened.map_or_else(|why| (Verdict::OnlyTheirs, why), |_| equal());
             table.add("opened", &name, None, verdict);
             continue;
         };
         let theirs = oracle::read(&oracle.join(format!("{name}.jsonl")))?;
         let ours = match (opened, &target) {
+            (opened, None) => live::load_or_refuse(opened)?,
             (Err(reason), _) => Sent { refused: Some(reason), ..Sent::default() },
             (Ok(object), Some(target)) => load(&object, target),
-            (Ok(object), None) => live::load(&object)?,
         };
         if options.live {
             live::compare(&mut table, &name, &ours, &theirs);
@@ -80,12 +96,37 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
             compare(&mut table, &name, &ours, &theirs);
         }
     }
-    print!("{table}");
-    table.print_differences(options.verbose);
-    match table.disagreements() {
-        0 => Ok(()),
-        count => Err(format!("{count} disagreements")),
+    if options.live && options.oracle.is_none() {
+        return Ok(());
     }
+    table.conclude(options.verbose)
+}
+
+/// Compares every object in a virtual machine.
+fn run_in_machine(kernel: &str, options: &Options) -> Result<(), String> {
+    let machine = machine::Machine {
+        kernel,
+        libbpf: options.libbpf.as_deref(),
+        records: options.oracle.as_deref().ok_or(USAGE)?,
+        skip: options.skip.as_deref(),
+    };
+    let mut outcome = machine.load(&objects(&options.objects)?)?;
+    let mut table = Table::default();
+    for (name, ours) in &outcome.ours {
+        if outcome.not_compared.contains_key(name) {
+            continue;
+        }
+        let record = machine::record(machine.records, name);
+        if record.is_file() {
+            live::compare(&mut table, name, ours, &oracle::read(&record)?);
+        } else {
+            outcome.not_compared.insert(name.clone(), "libbpf: no record".into());
+        }
+    }
+    for (name, reason) in &outcome.not_compared {
+        println!("{name} not compared: {reason}");
+    }
+    table.conclude(options.verbose)
 }
 
 fn parse(args: &[String]) -> Result<Options, String> {
@@ -97,6 +138,9 @@ fn parse(args: &[String]) -> Result<Options, String> {
         config: None,
         kallsyms: "/proc/kallsyms".into(),
         live: false,
+        vm: None,
+        libbpf: None,
+        skip: None,
         socket_filters: false,
         verbose: false,
     };
@@ -110,6 +154,9 @@ fn parse(args: &[String]) -> Result<Options, String> {
             "--config" => options.config = Some(value()?.into()),
             "--kallsyms" => options.kallsyms = value()?.into(),
             "--live" => options.live = true,
+            "--vm" => options.vm = Some(value()?.clone()),
+            "--libbpf" => options.libbpf = Some(value()?.into()),
+            "--skip" => options.skip = Some(value()?.into()),
             "--socket-filters" => options.socket_filters = true,
             "--verbose" => options.verbose = true,
             _ if options.objects.as_os_str().is_empty() => options.objects = arg.into(),
@@ -151,8 +198,11 @@ fn target(options: &Options) -> Result<Target, String> {
     Ok(Target { btf, types: Arc::new(types), version, config: Arc::new(config.collect()), symbols })
 }
 
-/// The objects in a directory, by name.
+/// The objects in a directory, by name; or one object.
 fn objects(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    if directory.is_file() {
+        return Ok(vec![directory.to_owned()]);
+    }
     let entries =
         std::fs::read_dir(directory).map_err(|error| format!("{directory:?}: {error}"))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -304,6 +354,16 @@ impl Table {
         self.differences.iter().filter(|(.., verdict, _)| *verdict != Verdict::OnlyOurs).count()
     }
 
+    /// Prints everything; fails when there are disagreements.
+    fn conclude(&self, all: bool) -> Result<(), String> {
+        print!("{self}");
+        self.print_differences(all);
+        match self.disagreements() {
+            0 => Ok(()),
+            count => Err(format!("{count} disagreements")),
+        }
+    }
+
     /// The first difference of each object, or all.
     fn print_differences(&self, all: bool) {
         let mut last = None;
@@ -321,6 +381,9 @@ impl fmt::Display for Table {
         writeln!(f, "| | equal | different | refused by both | only bombus | only libbpf |")?;
         writeln!(f, "|---|---:|---:|---:|---:|---:|")?;
         for row in ["opened", "loaded", "programs", "maps"] {
+            if !self.counts.keys().any(|(counted, _)| *counted == row) {
+                continue;
+            }
             write!(f, "| {row} |")?;
             for verdict in [
                 Verdict::Equal,

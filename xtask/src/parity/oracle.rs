@@ -15,10 +15,15 @@ const NOT_NATIVE: i32 = -4003;
 /// The oracle's word on one object.
 pub(super) fn read(path: &Path) -> Result<Sent, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path:?}: {error}"))?;
+    parse(&text).map_err(|error| format!("{path:?}:{error}"))
+}
+
+/// What such lines say.
+pub(super) fn parse(text: &str) -> Result<Sent, String> {
     let mut sent = Sent::default();
     for (number, line) in text.lines().enumerate() {
-        let value: Value = serde_json::from_str(line)
-            .map_err(|error| format!("{path:?}:{}: {error}", number + 1))?;
+        let value: Value =
+            serde_json::from_str(line).map_err(|error| format!("{}: {error}", number + 1))?;
         let line = Line(&value);
         match line.text("kind") {
             "object" if value["opened"] == false || value["result"] == NOT_NATIVE => {
@@ -27,7 +32,7 @@ pub(super) fn read(path: &Path) -> Result<Sent, String> {
             "object" => sent.loads = value["result"] == 0,
             "program" => {
                 let program = if value["result"] == 0 {
-                    Ok(line.program().ok_or(format!("{path:?}:{}", number + 1))?)
+                    Ok(line.program().ok_or(format!("{}: no program", number + 1))?)
                 } else {
                     Err(line.reason())
                 };

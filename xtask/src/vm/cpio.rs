@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// An archive under construction. Names have no slash at the start; directories come by
 /// themselves.
-pub(super) struct Archive {
+pub(crate) struct Archive {
     bytes: Vec<u8>,
     directories: BTreeSet<String>,
 }
@@ -17,7 +17,7 @@ const CHARACTER_DEVICE: u32 = 0o020_000;
 
 impl Archive {
     /// An archive with the console, which the kernel opens before there is a `/dev`.
-    pub(super) fn new() -> Archive {
+    pub(crate) fn new() -> Archive {
         let mut archive = Archive { bytes: Vec::new(), directories: BTreeSet::new() };
         archive.parents("dev/console");
         archive.entry("dev/console", CHARACTER_DEVICE | 0o600, (5, 1), &[]);
@@ -25,14 +25,14 @@ impl Archive {
     }
 
     /// Takes a file of the host along.
-    pub(super) fn file(&mut self, name: &str, host: &Path, mode: u32) -> Result<(), String> {
+    pub(crate) fn file(&mut self, name: &str, host: &Path, mode: u32) -> Result<(), String> {
         let data = std::fs::read(host).map_err(|error| super::at(host, error))?;
         self.bytes(name, &data, mode);
         Ok(())
     }
 
     /// Takes all files of a directory of the host along, at the place that they have there.
-    pub(super) fn tree(&mut self, host: &Path) -> Result<(), String> {
+    pub(crate) fn tree(&mut self, host: &Path) -> Result<(), String> {
         for entry in std::fs::read_dir(host).map_err(|error| super::at(host, error))? {
             let path = entry.map_err(|error| super::at(host, error))?.path();
             if path.is_dir() {
@@ -46,13 +46,13 @@ impl Archive {
     }
 
     /// A file with these contents.
-    pub(super) fn bytes(&mut self, name: &str, data: &[u8], mode: u32) {
+    pub(crate) fn bytes(&mut self, name: &str, data: &[u8], mode: u32) {
         self.parents(name);
         self.entry(name, REGULAR | mode, (0, 0), data);
     }
 
     /// The archive.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.entry("TRAILER!!!", 0, (0, 0), &[]);
         self.bytes
     }

@@ -3,6 +3,8 @@
 //! The kernels are Debian's own (see [`packages`]). Each boots in QEMU with nothing but an
 //! initramfs: busybox, `bombus`, and what the command needs. QEMU emulates the processor, so
 //! nothing is asked of the host but the programs `apt-get`, `dpkg-deb` and `qemu-system-x86_64`.
+//!
+//! Other commands of xtask use such a machine by [`watch`].
 
 mod build;
 mod cpio;
@@ -12,7 +14,7 @@ mod qemu;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cpio::Archive;
+pub(crate) use cpio::Archive;
 
 /// What to do in which virtual machine.
 struct Options {
@@ -22,7 +24,7 @@ struct Options {
     timeout: Duration,
 }
 
-const USAGE: &str = "usage: cargo xtask vm [6.1 | 6.12]... [--test PACKAGE]... [--timeout SECONDS] \
+const USAGE: &str = "usage: cargo xtask vm [6.1 | 6.12 | 7.2]... [--test PACKAGE]... [--timeout SECONDS] \
                      [-- COMMAND [ARGUMENT...]]";
 
 /// Boots every kernel in turn; fails when one of the commands does.
@@ -46,6 +48,33 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let outcome = boot_all(&options, &cache, &base.finish(), &initramfs);
     let _ = std::fs::remove_file(&initramfs);
     outcome
+}
+
+/// Boots a kernel to run a shell script in it, with these files beside busybox. What the script
+/// prints goes to `heard` line by line; a machine that says nothing for so long is switched off.
+/// Gives the last lines of the console.
+pub(crate) fn watch(
+    version: &str,
+    mut files: Archive,
+    script: &str,
+    silence: Duration,
+    heard: &mut dyn FnMut(&str),
+) -> Result<String, String> {
+    let kernel = packages::KERNELS.iter().find(|kernel| kernel.version == version);
+    let kernel = kernel.ok_or_else(|| format!("there is no kernel {version}"))?;
+    let cache = target_directory().join("vm");
+    files.file("bin/busybox", &packages::busybox(&cache)?, 0o755)?;
+    files.bytes("command", script.as_bytes(), 0o755);
+    files.bytes("init", INIT.as_bytes(), 0o755);
+    let image = packages::kernel(&cache, kernel)?;
+    for (name, file) in packages::companions(&cache, kernel) {
+        files.file(&name, &file, 0o644)?;
+    }
+    let initramfs = cache.join(format!("initramfs-{}", std::process::id()));
+    std::fs::write(&initramfs, files.finish()).map_err(|error| at(&initramfs, error))?;
+    let console = qemu::watch(&image, &initramfs, silence, heard);
+    let _ = std::fs::remove_file(&initramfs);
+    console
 }
 
 fn boot_all(options: &Options, cache: &Path, base: &[u8], initramfs: &Path) -> Result<(), String> {

@@ -21,10 +21,13 @@ pub(super) struct Kernel {
 pub(super) const KERNELS: &[Kernel] = &[
     Kernel { version: "6.1", suite: "bookworm" },
     Kernel { version: "6.12", suite: "bookworm-backports" },
+    Kernel { version: "7.2", suite: "forky" },
 ];
 
 /// The package that depends on a release's newest kernel for virtual machines.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
+/// How the packages with a kernel are called, before its release.
+const IMAGE: &str = "linux-image-";
 const MIRROR: &str = "http://deb.debian.org/debian";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -37,29 +40,31 @@ pub(super) fn kernel(cache: &Path, kernel: &Kernel) -> Result<PathBuf, String> {
     let apt = Apt::new(cache)?;
     let meta = apt.download(&format!("{KERNEL_PACKAGE}/{}", kernel.suite))?;
     let depends = output(Command::new("dpkg-deb").arg("--field").arg(&meta).arg("Depends"))?;
-    let name = depends.split([' ', ',']).next().unwrap_or_default().trim();
-    unpack(&apt.download(&format!("{name}/{}", kernel.suite))?, &directory)?;
-    image(&directory).ok_or_else(|| format!("{name} has no boot/vmlinuz"))
+    let mut names = depends.split([' ', ',']);
+    let name = names.find(|name| name.starts_with(IMAGE)).ok_or("no image in the dependencies")?;
+    let mut packages = vec![apt.download(&format!("{name}/{}", kernel.suite))?];
+    // Since Linux 7 it is in parts, and the package of the image is but their sum.
+    let depends = output(Command::new("dpkg-deb").arg("--field").arg(&packages[0]).arg("Depends"))?;
+    for part in ["linux-base-", "linux-binary-", "linux-modules-"] {
+        let part = name.replace(IMAGE, part);
+        if depends.split([' ', ',']).any(|name| name == part) {
+            packages.push(apt.download(&format!("{part}/{}", kernel.suite))?);
+        }
+    }
+    unpack(&packages, &directory)?;
+    image(&directory).ok_or_else(|| format!("{name} has no vmlinuz"))
 }
 
 fn image(directory: &Path) -> Option<PathBuf> {
-    let mut boot = std::fs::read_dir(directory.join("boot")).ok()?;
-    boot.find_map(|entry| {
-        let entry = entry.ok()?;
-        entry.file_name().to_string_lossy().starts_with("vmlinuz").then(|| entry.path())
-    })
+    let files = files(directory);
+    files.into_iter().find_map(|(name, path)| name.starts_with("vmlinuz").then_some(path))
 }
 
-/// What the tests need beyond what is built into the kernels, in the order of loading: virtual
-/// cables, traffic control.
-const MODULES: &[&str] = &["veth", "sch_ingress", "cls_bpf"];
-
-/// Files of a kernel's package for its initramfs, by their names there: those modules, packed as
-/// they are, and the configuration.
-pub(super) fn companions(cache: &Path, kernel: &Kernel) -> Vec<(String, PathBuf)> {
-    let package = cache.join(kernel.version);
+/// All files of an unpacked kernel: names with paths.
+fn files(directory: &Path) -> Vec<(String, PathBuf)> {
     let mut files = Vec::new();
-    let mut directories = vec![package.join("lib/modules"), package.join("boot")];
+    let parts = ["boot", "lib/modules", "usr/lib/modules"];
+    let mut directories: Vec<PathBuf> = parts.iter().map(|part| directory.join(part)).collect();
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -69,13 +74,27 @@ pub(super) fn companions(cache: &Path, kernel: &Kernel) -> Vec<(String, PathBuf)
             }
         }
     }
+    files
+}
+
+/// What the tests need beyond what is built into the kernels, in the order of loading: virtual
+/// cables, traffic control.
+const MODULES: &[&str] = &["veth", "sch_ingress", "cls_bpf"];
+
+/// Files of a kernel's package for its initramfs, by their names there: those modules, packed as
+/// they are, and the configuration.
+pub(super) fn companions(cache: &Path, kernel: &Kernel) -> Vec<(String, PathBuf)> {
     let mut companions = Vec::new();
-    for (name, path) in files {
+    for (name, path) in files(&cache.join(kernel.version)) {
         let module = MODULES.iter().position(|module| name.starts_with(&format!("{module}.ko")));
         if let Some(number) = module {
             companions.push((format!("modules/{number}-{name}"), path));
         } else if name.starts_with("config-") {
             companions.push((format!("boot/{name}"), path));
+        } else if name == "config"
+            && let Some(release) = path.parent().and_then(Path::file_name)
+        {
+            companions.push((format!("boot/config-{}", release.to_string_lossy()), path));
         }
     }
     companions
@@ -86,16 +105,18 @@ pub(super) fn busybox(cache: &Path) -> Result<PathBuf, String> {
     let directory = cache.join("busybox");
     let program = directory.join("bin/busybox");
     if !program.is_file() {
-        unpack(&Apt::new(cache)?.download("busybox-static/bookworm")?, &directory)?;
+        unpack(&[Apt::new(cache)?.download("busybox-static/bookworm")?], &directory)?;
     }
     Ok(program)
 }
 
 /// Unpacks beside the directory first: what has the final name is whole.
-fn unpack(package: &Path, directory: &Path) -> Result<(), String> {
+fn unpack(packages: &[PathBuf], directory: &Path) -> Result<(), String> {
     let partial = directory.with_extension("partial");
     let _ = std::fs::remove_dir_all(&partial);
-    output(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&partial))?;
+    for package in packages {
+        output(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&partial))?;
+    }
     let _ = std::fs::remove_dir_all(directory);
     std::fs::rename(&partial, directory).map_err(|error| at(directory, error))
 }
@@ -110,24 +131,25 @@ impl Apt {
     fn new(cache: &Path) -> Result<Apt, String> {
         let apt = Apt { directory: cache.join("apt") };
         let complete = apt.directory.join("complete");
-        if complete.is_file() {
+        let mut suites: Vec<&str> = KERNELS.iter().map(|kernel| kernel.suite).collect();
+        suites.dedup();
+        let source = |suite| format!("deb [signed-by={KEYRING}] {MIRROR} {suite} main\n");
+        let sources: String = suites.into_iter().map(source).collect();
+        // What is written there says of which sources the lists are complete.
+        if std::fs::read_to_string(&complete).is_ok_and(|of| of == sources) {
             return Ok(apt);
         }
         for part in ["lists/partial", "cache/archives/partial", "packages"] {
             let path = apt.directory.join(part);
             std::fs::create_dir_all(&path).map_err(|error| at(&path, error))?;
         }
-        let mut suites: Vec<&str> = KERNELS.iter().map(|kernel| kernel.suite).collect();
-        suites.dedup();
-        let source = |suite| format!("deb [signed-by={KEYRING}] {MIRROR} {suite} main\n");
-        let sources: String = suites.into_iter().map(source).collect();
         for (name, text) in [("sources.list", sources.as_str()), ("status", "")] {
             let path = apt.directory.join(name);
             std::fs::write(&path, text).map_err(|error| at(&path, error))?;
         }
         eprintln!("fetching the lists of Debian's packages");
         output(apt.get().arg("update"))?;
-        std::fs::write(&complete, "").map_err(|error| at(&complete, error))?;
+        std::fs::write(&complete, &sources).map_err(|error| at(&complete, error))?;
         Ok(apt)
     }
 

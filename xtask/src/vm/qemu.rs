@@ -1,8 +1,9 @@
 //! Boots a kernel and gives the status that the command inside ended with.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::at;
@@ -35,20 +36,38 @@ pub(super) fn boot(image: &Path, initramfs: &Path, timeout: Duration) -> Result<
     status.map_or_else(|| fail("the machine stopped without a status"), Ok)
 }
 
+/// As [`boot`], with the command's output going to `heard` line by line; a machine that says
+/// nothing for so long is switched off. Gives the last lines of the console.
+pub(super) fn watch(
+    image: &Path,
+    initramfs: &Path,
+    silence: Duration,
+    heard: &mut dyn FnMut(&str),
+) -> Result<String, String> {
+    let console = initramfs.with_extension("console");
+    let child = command(image, initramfs, &console).stdout(Stdio::piped()).spawn();
+    let mut machine = Machine(child.map_err(|error| format!("qemu-system-x86_64: {error}"))?);
+    let output = machine.0.stdout.take().ok_or("qemu-system-x86_64 has no output")?;
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    while let Ok(line) = lines.recv_timeout(silence) {
+        heard(String::from_utf8_lossy(&line).trim_end());
+    }
+    drop(machine);
+    let log = read_lossy(&console);
+    let _ = std::fs::remove_file(&console);
+    Ok(last_lines(&log, 40))
+}
+
 /// Whether the machine came to its end in time.
 fn run(image: &Path, initramfs: &Path, console: &Path, timeout: Duration) -> Result<bool, String> {
-    let mut command = Command::new("qemu-system-x86_64");
-    // KVM would be faster, but is broken on many nested hosts; emulation works everywhere.
-    // QEMU 7.2 returns wrong flags from cmpxchg16b when it emulates several processors: more than
-    // half of Linux 6.12's boots died in their first allocations.
-    command.args(["-accel", "tcg,thread=multi", "-cpu", "max,-cx16", "-smp", "2", "-m", "1G"]);
-    command.args(["-display", "none", "-no-reboot", "-nodefaults"]);
-    command.arg("-serial").arg(format!("file:{}", console.display()));
-    command.args(["-serial", "stdio"]);
-    command.arg("-kernel").arg(image).arg("-initrd").arg(initramfs);
-    // On a busy host the timer's check at boot takes too long, and fails.
-    command.args(["-append", "console=ttyS0 quiet panic=-1 no_timer_check rdinit=/init"]);
-    let child = command.stdin(Stdio::null()).spawn();
+    let child = command(image, initramfs, console).spawn();
     let mut machine = Machine(child.map_err(|error| format!("qemu-system-x86_64: {error}"))?);
     let deadline = Instant::now() + timeout;
     loop {
@@ -58,6 +77,23 @@ fn run(image: &Path, initramfs: &Path, console: &Path, timeout: Duration) -> Res
             None => std::thread::sleep(Duration::from_millis(50)),
         }
     }
+}
+
+fn command(image: &Path, initramfs: &Path, console: &Path) -> Command {
+    let mut command = Command::new("qemu-system-x86_64");
+    // KVM would be faster, but is broken on many nested hosts; emulation works everywhere.
+    // QEMU 7.2 returns wrong flags from cmpxchg16b when it emulates several processors: more than
+    // half of Linux 6.12's boots died in their first allocations.
+    command.args(["-accel", "tcg,thread=multi", "-cpu", "max,-cx16", "-smp", "2", "-m", "2G"]);
+    command.args(["-display", "none", "-no-reboot", "-nodefaults"]);
+    command.arg("-serial").arg(format!("file:{}", console.display()));
+    command.args(["-serial", "stdio"]);
+    command.arg("-kernel").arg(image).arg("-initrd").arg(initramfs);
+    // On a busy host the timer's check at boot takes too long, and fails. A kernel that has stumbled
+    // must not go on as if nothing were.
+    let parameters = "console=ttyS0 quiet panic=-1 oops=panic no_timer_check rdinit=/init";
+    command.args(["-append", parameters]).stdin(Stdio::null());
+    command
 }
 
 fn read_lossy(path: &Path) -> String {
