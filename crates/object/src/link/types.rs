@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bombus_btf::{
-    Btf, Builder, ExtBuilder, FuncInfo, Kind, LineInfo, Linkage, SectionVar, Type, TypeId,
+    Btf, Builder, ExtBuilder, FuncInfo, IdMap, Kind, LineInfo, Linkage, SectionVar, Type, TypeId,
 };
 use object::elf;
 
@@ -19,15 +19,25 @@ pub(super) fn unite(image: &mut Image, inputs: &[Input<'_>], symbols: &Symbols<'
     if inputs.iter().all(|input| input.btf.is_none()) {
         return Ok(());
     }
-    let numbers: Vec<Numbers> = number(inputs, symbols);
+    let mut numbers: Vec<Numbers> = number(inputs, symbols);
     let mut builder = Builder::new();
-    for (input, numbers) in inputs.iter().zip(&numbers) {
+    for (input, own) in inputs.iter().zip(&numbers) {
         let Some(btf) = &input.btf else { continue };
-        for id in btf.ids().filter(|&id| numbers.is_own(id)) {
+        for (id, entry) in btf.ids().zip(&own.types).filter(|(_, entry)| entry.is_here) {
+            // What the first object only declares is as the one that defines it has it.
+            let (btf, id, numbers) = match entry.defined {
+                Some((from, defined)) => match &inputs[from].btf {
+                    Some(other) => (other, defined, &numbers[from]),
+                    None => (btf, id, own),
+                },
+                None => (btf, id, own),
+            };
             builder.add_type(btf, id, |old| numbers.get(old));
         }
     }
     sections(image, inputs, &numbers, &mut builder)?;
+    let united = builder.dedup();
+    numbers.iter_mut().for_each(|numbers| numbers.follow(&united));
     let ext = instructions(image, inputs, &numbers, &mut builder)?;
     for (name, data) in [(".BTF", builder.finish()), (".BTF.ext", ext)] {
         image.sections.push(Section {
@@ -43,23 +53,35 @@ pub(super) fn unite(image: &mut Image, inputs: &[Input<'_>], symbols: &Symbols<'
     Ok(())
 }
 
-/// What the types of one object are called in the result.
+/// What the types of one object are called in the result, by number from 1.
 struct Numbers {
-    /// By number, from 1: the new number, and whether the type is taken from this object.
-    types: Vec<(TypeId, bool)>,
+    types: Vec<Entry>,
+}
+
+/// One type of an object.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// What it is called in the result.
+    new: TypeId,
+    /// Whether it takes its place in the result from this object.
+    is_here: bool,
+    /// For a global function or variable: the object and type that define it, or the first that
+    /// declare it.
+    defined: Option<(usize, TypeId)>,
 }
 
 impl Numbers {
     fn get(&self, old: TypeId) -> TypeId {
-        self.entry(old).map_or(TypeId::VOID, |(new, _)| new)
+        self.entry(old).map_or(TypeId::VOID, |entry| entry.new)
     }
 
-    fn is_own(&self, old: TypeId) -> bool {
-        self.entry(old).is_some_and(|(_, own)| own)
+    /// Types have other numbers now.
+    fn follow(&mut self, map: &IdMap) {
+        self.types.iter_mut().for_each(|entry| entry.new = map.get(entry.new));
     }
 
-    fn entry(&self, old: TypeId) -> Option<(TypeId, bool)> {
-        self.types.get((old.0 as usize).checked_sub(1)?).copied()
+    fn entry(&self, old: TypeId) -> Option<&Entry> {
+        self.types.get((old.0 as usize).checked_sub(1)?)
     }
 }
 
@@ -76,51 +98,63 @@ fn global(btf: &Btf, id: TypeId) -> Option<Global<'_>> {
 }
 
 /// Numbers all types of the result: those of the objects in order, but sections, which are made
-/// anew, and global functions and variables only once, from the object that defines them.
+/// anew, and global functions and variables only once, where the first object has them.
 fn number(inputs: &[Input<'_>], symbols: &Symbols<'_>) -> Vec<Numbers> {
-    let mut chosen: HashMap<Global<'_>, (usize, TypeId)> = HashMap::new();
+    let mut globals: HashMap<Global<'_>, GlobalTypes> = HashMap::new();
     for (index, input) in inputs.iter().enumerate() {
         let Some(btf) = &input.btf else { continue };
         for id in btf.ids() {
             let Some(global) = global(btf, id) else { continue };
-            let defines = symbols.definer.get(global.1) == Some(&index);
-            match chosen.get_mut(&global) {
-                Some(known) if defines && known.0 != index => *known = (index, id),
-                Some(_) => {}
-                None => {
-                    chosen.insert(global, (index, id));
-                }
+            let place = (index, id);
+            let known =
+                globals.entry(global).or_insert(GlobalTypes { first: place, defined: place });
+            if symbols.definer.get(global.1) == Some(&index) && known.defined.0 != index {
+                known.defined = place;
             }
         }
     }
     let mut next = 1;
-    let mut numbers = Vec::with_capacity(inputs.len());
+    let mut numbers: Vec<Numbers> = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.iter().enumerate() {
         let mut types = Vec::new();
-        for id in input.btf.iter().flat_map(Btf::ids) {
-            let btf = input.btf.as_ref();
-            let own = btf.is_some_and(|btf| {
-                let global = global(btf, id).and_then(|global| chosen.get(&global));
-                btf.kind(id) != Some(Kind::Datasec)
-                    && global.is_none_or(|chosen| *chosen == (index, id))
-            });
-            types.push((if own { TypeId(next) } else { TypeId::VOID }, own));
-            next += u32::from(own);
+        for (btf, id) in input.btf.iter().flat_map(|btf| btf.ids().map(move |id| (btf, id))) {
+            let global = global(btf, id).and_then(|global| globals.get(&global));
+            let is_here = btf.kind(id) != Some(Kind::Datasec)
+                && global.is_none_or(|global| global.first == (index, id));
+            let new = match global.map(|global| global.first) {
+                _ if is_here => TypeId(next),
+                // An object before this one, or this one before.
+                Some((from, id)) if from == index => {
+                    types.get(id.0 as usize - 1).map_or(TypeId::VOID, |entry: &Entry| entry.new)
+                }
+                Some((from, id)) => numbers.get(from).map_or(TypeId::VOID, |other| other.get(id)),
+                None => TypeId::VOID,
+            };
+            next += u32::from(is_here);
+            types.push(Entry { new, is_here, defined: global.map(|global| global.defined) });
         }
         numbers.push(Numbers { types });
     }
-    // Those that are not taken are the chosen ones of other objects.
-    for (index, input) in inputs.iter().enumerate() {
-        let Some(btf) = &input.btf else { continue };
-        for (place, id) in btf.ids().enumerate() {
-            let global = global(btf, id).and_then(|global| chosen.get(&global));
-            if let Some(&(from, id)) = global {
-                let new = numbers[from].get(id);
-                numbers[index].types[place].0 = new;
-            }
+    // Declarations leave out the names of arguments.
+    let proto = |(from, id): (usize, TypeId)| match inputs[from].btf.as_ref()?.ty(id)? {
+        Type::Func { proto, .. } => Some((from, proto)),
+        _ => None,
+    };
+    for global in globals.values().filter(|global| global.first != global.defined) {
+        if let (Some((from, first)), Some(defined)) = (proto(global.first), proto(global.defined))
+            && let Some(entry) = numbers[from].types.get_mut((first.0 as usize).wrapping_sub(1))
+        {
+            entry.defined = Some(defined);
         }
     }
     numbers
+}
+
+/// The types of a global function or variable, by object and number.
+struct GlobalTypes {
+    first: (usize, TypeId),
+    /// In the object that defines it, or the first.
+    defined: (usize, TypeId),
 }
 
 /// Makes the sections' types: the variables of all objects at their places in the result.
@@ -132,7 +166,7 @@ fn sections(
 ) -> Result<()> {
     let mut order: Vec<&str> = Vec::new();
     let mut members: HashMap<&str, Vec<SectionVar>> = HashMap::new();
-    for (input, numbers) in inputs.iter().zip(numbers) {
+    for (index, (input, numbers)) in inputs.iter().zip(numbers).enumerate() {
         let Some(btf) = &input.btf else { continue };
         let values: HashMap<&str, u64> = input
             .elf
@@ -141,10 +175,15 @@ fn sections(
             .filter(|symbol| symbol.global && symbol.kind == elf::STT_OBJECT)
             .map(|symbol| (symbol.name, symbol.value))
             .collect();
-        for id in btf.ids() {
+        // In the order of the file's sections; those of externs are none.
+        let mut ids: Vec<TypeId> =
+            btf.ids().filter(|&id| btf.kind(id) == Some(Kind::Datasec)).collect();
+        let section = |id| input.elf.named(btf.name(id)).map(|(section, _)| section);
+        ids.sort_by_key(|&id| section(id).unwrap_or(usize::MAX));
+        for id in ids {
             let Some(Type::Datasec { name, size, vars }) = btf.ty(id) else { continue };
             let externs = name == KCONFIG || name == KSYMS;
-            let place = input.elf.named(name).and_then(|(index, _)| input.places[index]);
+            let place = section(id).and_then(|section| input.places[section]);
             // A licence that is in another object already.
             if place.is_none() && !externs {
                 continue;
@@ -154,7 +193,9 @@ fn sections(
             }
             let members = members.entry(name).or_default();
             for mut var in vars {
-                if !numbers.is_own(var.ty) {
+                let Some(entry) = numbers.entry(var.ty) else { continue };
+                // Another object's definition goes before this one.
+                if entry.defined.is_some_and(|defined| defined != (index, var.ty)) {
                     continue;
                 }
                 let within = match btf.ty(var.ty) {
