@@ -148,45 +148,6 @@ probed! {
     Token = "BPF token", (6, 9);
 }
 
-/// Which type information a kernel accepts from programs. What it does not has to be left out or
-/// replaced before it is loaded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct BtfSupport {
-    /// Any at all.
-    pub base: bool,
-    /// [`Feature::BtfFunc`].
-    pub func: bool,
-    /// [`Feature::BtfFuncGlobal`].
-    pub func_global: bool,
-    /// [`Feature::BtfDatasec`].
-    pub datasec: bool,
-    /// [`Feature::BtfQuestionMark`].
-    pub question_mark: bool,
-    /// [`Feature::BtfFloat`].
-    pub float: bool,
-    /// [`Feature::BtfDeclTag`].
-    pub decl_tag: bool,
-    /// [`Feature::BtfTypeTag`].
-    pub type_tag: bool,
-    /// [`Feature::BtfEnum64`].
-    pub enum64: bool,
-}
-
-impl BtfSupport {
-    /// Everything there is.
-    pub const FULL: BtfSupport = BtfSupport {
-        base: true,
-        func: true,
-        func_global: true,
-        datasec: true,
-        question_mark: true,
-        float: true,
-        decl_tag: true,
-        type_tag: true,
-        enum64: true,
-    };
-}
-
 impl Features {
     /// `bpf_get_current_comm` fills the whole buffer, with zeroes behind the name. Linux 6.12 does
     /// (`strscpy_pad` in kernel/bpf/helpers.c), 6.1 stops after the name.

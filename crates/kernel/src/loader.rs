@@ -22,7 +22,6 @@ mod name;
 mod opened;
 mod pins;
 mod programs;
-mod sanitize;
 mod struct_ops;
 mod target;
 
@@ -30,10 +29,10 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bombus_btf::Btf;
+use bombus_btf::{Btf, Support, sanitize};
 use bombus_isa::Insn;
-use bombus_platform::ProgType;
-use bombus_spec::{MapSpec, ObjectSpec, ProgramSpec};
+use bombus_platform::{MapType, ProgType};
+use bombus_spec::{MapRole, MapSpec, ObjectSpec, ProgramSpec};
 
 pub use self::attach::{Places, Usdt};
 pub use self::loaded::{Loaded, LoadedProgram};
@@ -179,7 +178,7 @@ impl<'a> Loader<'a> {
         let structures =
             struct_ops::translate(self.object, types, &target, |map| self.is_created(map))?;
         let callbacks = struct_ops::callbacks(self.object, &structures)?;
-        let specs = self.map_specs(kernel, &externs)?;
+        let mut specs = self.map_specs(kernel, &externs)?;
         let wanted = |index: usize| self.is_wanted(index, &callbacks);
         for (index, program) in self.object.programs.iter().enumerate() {
             if program.prog_type == ProgType::Unspecified && wanted(index) {
@@ -194,6 +193,12 @@ impl<'a> Loader<'a> {
             Ok((index, program, code))
         });
         let code = code.collect::<Result<Vec<_>>>()?;
+        for (index, spec) in specs.iter_mut().enumerate() {
+            // The table of a program that is left out; and not every kernel has such maps.
+            if spec.map_type == MapType::InsnArray && matches!(spec.role, MapRole::Data { .. }) {
+                spec.autocreate &= code.iter().any(|(.., code)| code.uses_map(index));
+            }
+        }
 
         let debug_info = DebugInfo::new(types, &self.object.programs);
         let btf = load_types(kernel, &debug_info);
@@ -254,7 +259,7 @@ impl<'a> Loader<'a> {
     /// Whether a structure of the object has the program.
     fn is_callback(&self, index: usize) -> bool {
         self.object.maps.iter().any(|map| match &map.role {
-            bombus_spec::MapRole::StructOps { functions, .. } => {
+            MapRole::StructOps { functions, .. } => {
                 functions.iter().any(|&(_, program)| program as usize == index)
             }
             _ => false,
@@ -322,10 +327,12 @@ fn types_of(object: &ObjectSpec) -> Result<Option<Btf>> {
 
 /// The types as far as the kernel takes them; without, everything else still works.
 fn load_types(kernel: &dyn Kernel, debug_info: &DebugInfo) -> Option<BtfFd> {
-    let support = kernel.btf_support();
-    let mut blob = debug_info.blob().filter(|_| support.base)?.to_vec();
-    sanitize::sanitize(&mut blob, &support);
-    kernel.btf_load(&blob).ok()
+    let (support, blob) = (kernel.btf_support()?, debug_info.blob()?);
+    if support == Support::ALL {
+        return kernel.btf_load(blob).ok();
+    }
+    let types = Btf::parse(blob.to_vec()).ok()?;
+    kernel.btf_load(&sanitize(&types, support)).ok()
 }
 
 /// The code of every program, fitted to a target that need not be there: all that depends on the

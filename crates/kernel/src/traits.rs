@@ -5,11 +5,12 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use bombus_btf::Support as BtfSupport;
 use bombus_isa::Insn;
 use bombus_platform::{AttachType, ProgType};
 use bombus_spec::MapSpec;
 
-use crate::{AttachPoint, BtfSupport, Error, Feature, Features, Result};
+use crate::{AttachPoint, Error, Feature, Features, Result};
 
 macro_rules! handle {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -223,19 +224,18 @@ pub trait Kernel {
     fn supports(&self, feature: Feature) -> bool {
         self.features().version >= feature.since()
     }
-    /// Which type information it accepts.
-    fn btf_support(&self) -> BtfSupport {
-        BtfSupport {
-            base: self.supports(Feature::Btf),
+    /// Which type information it accepts; `None`: none at all.
+    fn btf_support(&self) -> Option<BtfSupport> {
+        self.supports(Feature::Btf).then(|| BtfSupport {
             func: self.supports(Feature::BtfFunc),
             func_global: self.supports(Feature::BtfFuncGlobal),
             datasec: self.supports(Feature::BtfDatasec),
-            question_mark: self.supports(Feature::BtfQuestionMark),
+            qmark_datasec: self.supports(Feature::BtfQuestionMark),
             float: self.supports(Feature::BtfFloat),
             decl_tag: self.supports(Feature::BtfDeclTag),
             type_tag: self.supports(Feature::BtfTypeTag),
             enum64: self.supports(Feature::BtfEnum64),
-        }
+        })
     }
 
     /// `BPF_MAP_CREATE`. (The loader stores `spec.contents` afterwards.)

@@ -22,7 +22,7 @@ pub struct Support {
     pub type_tag: bool,
     /// Enumerations of 64 bits and signed ones (Linux 6.0).
     pub enum64: bool,
-    /// Names of sections that start with a question mark (Linux 6.12).
+    /// Names of sections that start with a question mark (Linux 6.9).
     pub qmark_datasec: bool,
 }
 

@@ -347,17 +347,17 @@ fn descriptions_of_static_probes() {
         map_update 10 [1, 0, 0, 0] [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 104, 0, 0, 0, cookie 0
         map_update 11 [64, 0, 64, 0, 0, 0, 0, 0] [1, 0, 0, 0] Any
         map_update 11 [80, 0, 64, 0, 0, 0, 0, 0] [0, 0, 0, 0] Any
-        attach 12 UprobeMulti { path: "/lib/libc.so.6", places: [UprobePlace { offset: 48, semaphore: 4096, cookie: 0 }, UprobePlace { offset: 64, semaphore: 4096, cookie: 1 }, UprobePlace { offset: 80, semaphore: 4096, cookie: 0 }], on_return: false, session: false, pid: Some(42) } cookie 0x0 -> 13
+        attach 12 UprobeMulti { path: "/lib/libc.so.6", places: [UprobePlace { offset: 48, semaphore: 4096, cookie: 0 }, UprobePlace { offset: 64, semaphore: 4096, cookie: 0 }, UprobePlace { offset: 80, semaphore: 4096, cookie: 0 }], on_return: false, session: false, pid: Some(42) } cookie 0x0 -> 13
         map_update 10 [2, 0, 0, 0] [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 112, 0, 0, 0, cookie 7
         map_update 11 [48, 0, 64, 0, 0, 0, 0, 0] [2, 0, 0, 0] Any
         map_update 10 [3, 0, 0, 0] [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 104, 0, 0, 0, cookie 7
         map_update 11 [64, 0, 64, 0, 0, 0, 0, 0] [3, 0, 0, 0] Any
         map_update 11 [80, 0, 64, 0, 0, 0, 0, 0] [2, 0, 0, 0] Any
-        attach 12 UprobeMulti { path: "/lib/libc.so.6", places: [UprobePlace { offset: 48, semaphore: 4096, cookie: 2 }, UprobePlace { offset: 64, semaphore: 4096, cookie: 3 }, UprobePlace { offset: 80, semaphore: 4096, cookie: 2 }], on_return: false, session: false, pid: Some(42) } cookie 0x0 -> 14
+        attach 12 UprobeMulti { path: "/lib/libc.so.6", places: [UprobePlace { offset: 48, semaphore: 4096, cookie: 0 }, UprobePlace { offset: 64, semaphore: 4096, cookie: 0 }, UprobePlace { offset: 80, semaphore: 4096, cookie: 0 }], on_return: false, session: false, pid: Some(42) } cookie 0x0 -> 14
         map_update 11 [48, 0, 64, 0, 0, 0, 0, 0] [0, 0, 0, 0] Any
         map_update 11 [64, 0, 64, 0, 0, 0, 0, 0] [1, 0, 0, 0] Any
         map_update 11 [80, 0, 64, 0, 0, 0, 0, 0] [0, 0, 0, 0] Any
-        attach 12 UprobeMulti { path: "/lib/libc.so.6", places: [UprobePlace { offset: 48, semaphore: 4096, cookie: 0 }, UprobePlace { offset: 64, semaphore: 4096, cookie: 1 }, UprobePlace { offset: 80, semaphore: 4096, cookie: 0 }], on_return: false, session: false, pid: Some(42) } cookie 0x0 -> 15
+        attach 12 UprobeMulti { path: "/lib/libc.so.6", places: [UprobePlace { offset: 48, semaphore: 4096, cookie: 0 }, UprobePlace { offset: 64, semaphore: 4096, cookie: 0 }, UprobePlace { offset: 80, semaphore: 4096, cookie: 0 }], on_return: false, session: false, pid: Some(42) } cookie 0x0 -> 15
         static probe libz:libc:again: there is no program or library libz
         static probe libc:libc:none: /lib/libc.so.6 has no such static probe
     "#]].assert_eq(&text);

@@ -1,7 +1,8 @@
 //! What becomes of programs that a kernel does not take as they are.
 
+use bombus_btf::{Builder, Linkage, SectionVar};
 use bombus_isa::asm;
-use bombus_kernel::Loader;
+use bombus_kernel::{Feature, Loader};
 use bombus_platform::ProgType;
 use bombus_spec::{ObjectSpec, ProgramSpec, SpecInsn};
 use expect_test::expect;
@@ -42,4 +43,46 @@ fn sections_that_say_nothing() {
         section tracepoints/a/b of prog does not say what kind of program this is (did you mean SEC("tracepoint/a/b")?)
         section my_section of prog does not say what kind of program this is (name it for example SEC("xdp") or SEC("kprobe/do_unlinkat"), or say the type)
     "#]].assert_eq(&text);
+}
+
+/// Kinds of types that a kernel does not know are replaced, and types keep their numbers.
+#[test]
+fn types_that_a_kernel_does_not_know() {
+    let mut types = Builder::new();
+    let int = types.int("int", 4, true);
+    let var = types.var("v", int, Linkage::Global);
+    types.datasec("?.data", 4, &[SectionVar { ty: var, offset: 0, size: 4 }]);
+    types.float("double", 8);
+    let object = ObjectSpec { btf: Some(types.finish().into()), ..ObjectSpec::default() };
+    let load = |lacks: &[Feature]| {
+        let lacks = lacks.iter().copied().collect();
+        let kernel = Recorder { lacks, ..Recorder::default() };
+        Loader::new(&object).load(&kernel).unwrap();
+        kernel.calls()
+    };
+    expect![[r#"
+        btf_load -> 10
+          [1] INT 'int' 4
+          [2] VAR 'v' 0
+          [3] DATASEC '?.data' 0
+          [4] FLOAT 'double' 0
+    "#]]
+    .assert_eq(&load(&[]));
+    expect![[r#"
+        btf_load -> 10
+          [1] INT 'int' 4
+          [2] VAR 'v' 0
+          [3] DATASEC '_.data' 0
+          [4] FLOAT 'double' 0
+    "#]]
+    .assert_eq(&load(&[Feature::BtfQuestionMark]));
+    expect![[r#"
+        btf_load -> 10
+          [1] INT 'int' 4
+          [2] INT 'v' 1
+          [3] STRUCT '__data' 0
+          [4] STRUCT '' 0
+    "#]]
+    .assert_eq(&load(&[Feature::BtfDatasec, Feature::BtfFloat]));
+    assert_eq!(load(&[Feature::Btf]), "");
 }

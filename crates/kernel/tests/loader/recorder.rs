@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bombus_btf::{Btf, Type, TypeId};
 use bombus_isa::disasm;
 use bombus_kernel::{
-    AttachPoint, AttachTo, BtfFd, BtfSupport, Error, Feature, Features, Kernel, KernelVersion,
-    LinkFd, MapFd, MapTypes, ModuleBtf, Object, ProgFd, ProgLoad, Result, UpdateFlag,
+    AttachPoint, AttachTo, BtfFd, Error, Feature, Features, Kernel, KernelVersion, LinkFd, MapFd,
+    MapTypes, ModuleBtf, Object, ProgFd, ProgLoad, Result, UpdateFlag,
 };
 use bombus_spec::MapSpec;
 
@@ -90,9 +90,6 @@ impl Kernel for Recorder {
     }
     fn supports(&self, feature: Feature) -> bool {
         !self.lacks.contains(&feature)
-    }
-    fn btf_support(&self) -> BtfSupport {
-        BtfSupport::FULL
     }
     fn map_create(&self, spec: &MapSpec) -> Result<MapFd> {
         self.map_create_typed(spec, MapTypes::default())
