@@ -11,10 +11,12 @@
 
 mod attach;
 mod code;
+mod context_arguments;
 mod core_relocations;
 mod debug_info;
 mod explain;
 mod externs;
+mod helpers;
 mod kconfig;
 mod loaded;
 mod maps;
@@ -38,12 +40,13 @@ pub use self::attach::{Places, Usdt};
 pub use self::loaded::{Loaded, LoadedProgram};
 pub use self::target::{Module, Target};
 
+use self::context_arguments::ContextArguments;
 use self::core_relocations::Relocator;
 use self::debug_info::DebugInfo;
 use self::externs::Externs;
 use self::opened::Opened;
 use self::struct_ops::CallbackOf;
-use crate::{BtfFd, Error, Kernel, MapFd, ProgFd, Result};
+use crate::{BtfFd, Error, Feature, Kernel, MapFd, ProgFd, Result};
 
 /// Where pins by name are, unless something else is said (`LIBBPF_PIN_BY_NAME`).
 pub const PIN_ROOT: &str = "/sys/fs/bpf";
@@ -200,7 +203,9 @@ impl<'a> Loader<'a> {
             }
         }
 
-        let debug_info = DebugInfo::new(types, &self.object.programs);
+        let contexts = types.and_then(ContextArguments::of);
+        let contexts = contexts.filter(|_| !kernel.supports(Feature::ArgCtxTag));
+        let debug_info = DebugInfo::new(types, contexts.as_ref(), &self.object.programs);
         let btf = load_types(kernel, &debug_info);
         let mut opened = Opened::new(kernel);
         maps::Making {

@@ -1,6 +1,7 @@
 //! The tables of eBPF as data: one row a thing. Everything that asks "is X allowed in Y" asks here.
 #![forbid(unsafe_code)]
 
+mod context;
 mod helper;
 mod helper_names;
 mod map_type;
@@ -10,6 +11,7 @@ mod sections;
 mod syscall;
 mod syscall_table;
 
+pub use context::context_struct;
 pub use helper::{HELPERS, Helper, HelperInfo, HelperNames};
 pub use helper_names::HELPER_NAMES;
 pub use map_type::MapType;

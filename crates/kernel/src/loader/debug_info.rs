@@ -8,7 +8,10 @@
 //! instruction, and one at the start of each function.
 
 use bombus_btf::{Btf, Builder, FuncInfo, LineInfo, Linkage, TypeId};
+use bombus_platform::ProgType;
 use bombus_spec::{Function, ProgramSpec, SourceLine};
+
+use super::context_arguments::ContextArguments;
 
 /// One blob of types for all programs, and the records of each that has lines.
 pub(super) struct DebugInfo {
@@ -25,11 +28,17 @@ pub(super) struct Records {
 }
 
 impl DebugInfo {
-    /// For an object with these types, or without any.
-    pub(super) fn new(types: Option<&Btf>, programs: &[ProgramSpec]) -> DebugInfo {
+    /// For an object with these types, or without any. `contexts`: arguments that have to be
+    /// described otherwise, for this kernel.
+    pub(super) fn new(
+        types: Option<&Btf>,
+        contexts: Option<&ContextArguments<'_>>,
+        programs: &[ProgramSpec],
+    ) -> DebugInfo {
         let mut all = Types {
             blob: types.map_or_else(Builder::new, Builder::from_btf),
             made_up: types.is_none(),
+            contexts,
         };
         let programs: Vec<_> = programs.iter().map(|program| records(&mut all, program)).collect();
         let wanted = !all.made_up || programs.iter().any(Option::is_some);
@@ -47,19 +56,28 @@ impl DebugInfo {
 }
 
 /// Types that functions and lines are described by.
-struct Types {
+struct Types<'c> {
     blob: Builder,
     made_up: bool,
+    contexts: Option<&'c ContextArguments<'c>>,
 }
 
-impl Types {
-    /// The function's type, if it has one.
-    fn function(&mut self, function: &Function, entry: bool) -> Option<TypeId> {
-        match function.type_id {
-            0 if self.made_up => Some(self.make_up(function, entry)),
-            0 => None,
-            id => Some(TypeId(id)),
-        }
+impl Types<'_> {
+    /// The function's type in a program of this type, if it has one.
+    fn function(
+        &mut self,
+        function: &Function,
+        prog_type: ProgType,
+        entry: bool,
+    ) -> Option<TypeId> {
+        let id = match function.type_id {
+            0 if self.made_up => return Some(self.make_up(function, entry)),
+            0 => return None,
+            id => TypeId(id),
+        };
+        let described =
+            self.contexts.and_then(|contexts| contexts.described(id, prog_type, &mut self.blob));
+        Some(described.unwrap_or(id))
     }
 
     /// A type for a function that has none. The entry takes the context. The others are static: the
@@ -82,11 +100,11 @@ impl Types {
 }
 
 /// Nothing when a function has no type, or when the first does not start at slot 0.
-fn records(types: &mut Types, program: &ProgramSpec) -> Option<Records> {
+fn records(types: &mut Types<'_>, program: &ProgramSpec) -> Option<Records> {
     let lines = lines(types, program)?;
     let mut funcs = Vec::new();
     for (index, function) in program.functions.iter().enumerate() {
-        let func = types.function(function, index == 0)?;
+        let func = types.function(function, program.prog_type, index == 0)?;
         funcs.extend(FuncInfo { insn: function.start, func }.to_bytes());
     }
     Some(Records { funcs, lines })
@@ -94,7 +112,7 @@ fn records(types: &mut Types, program: &ProgramSpec) -> Option<Records> {
 
 /// A record wherever the line changes and wherever a function starts; `None` when there are no
 /// lines or no functions.
-fn lines(types: &mut Types, program: &ProgramSpec) -> Option<Vec<u8>> {
+fn lines(types: &mut Types<'_>, program: &ProgramSpec) -> Option<Vec<u8>> {
     let line_of = |slot: &bombus_spec::SpecInsn| program.lines.get(slot.line? as usize);
     let mut current = program.insns.iter().find_map(line_of)?;
     let mut starts = program.functions.iter().map(|function| function.start as usize).peekable();
@@ -124,7 +142,7 @@ fn lines(types: &mut Types, program: &ProgramSpec) -> Option<Vec<u8>> {
     Some(records)
 }
 
-fn record(types: &mut Types, slot: usize, line: &SourceLine) -> [u8; 16] {
+fn record(types: &mut Types<'_>, slot: usize, line: &SourceLine) -> [u8; 16] {
     LineInfo {
         insn: slot as u32,
         file: types.blob.string(&line.file),

@@ -8,9 +8,9 @@ use bombus_spec::{MapSpec, ProgramSpec};
 use super::code::Fitted;
 use super::debug_info::Records;
 use super::explain::explained;
-use super::name;
 use super::struct_ops::CallbackOf;
 use super::target::Target;
+use super::{helpers, name};
 use crate::{AttachTo, BtfFd, Error, Feature, Kernel, MapFd, ProgFd, ProgLoad, Result, nearest};
 
 /// What all programs of an object are loaded with.
@@ -40,6 +40,7 @@ impl Loading<'_> {
         info: Option<&Records>,
     ) -> Result<ProgFd> {
         code.name_maps(self.maps, self.map_specs);
+        helpers::replace_missing(&mut code.insns, self.kernel);
         let info = info.filter(|_| self.btf.is_some());
         let mut load = ProgLoad {
             name: &name::sanitized(&program.name),
