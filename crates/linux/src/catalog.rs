@@ -7,7 +7,7 @@ use bombus_kernel::catalog::{Catalog, TracepointFormat};
 use crate::btf;
 use crate::tracefs::Tracefs;
 
-/// Tracepoints from tracefs and, where that is not to be had, raw tracepoints from the kernel's
+/// Tracepoints and functions from tracefs and, where that is not to be had, raw tracepoints from the kernel's
 /// types. Nothing is read before it is asked for.
 #[derive(Default)]
 pub struct LinuxCatalog {
@@ -50,5 +50,10 @@ impl Catalog for LinuxCatalog {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// What ftrace can trace; nothing where tracefs is not to be had or the kernel has no ftrace.
+    fn kernel_functions(&self) -> Vec<String> {
+        self.tracefs().map(Tracefs::functions).unwrap_or_default()
     }
 }

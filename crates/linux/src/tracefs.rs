@@ -46,6 +46,13 @@ impl Tracefs {
         events
     }
 
+    /// The functions that ftrace knows, those of modules among them, sorted. Several can have one
+    /// name.
+    pub(crate) fn functions(&self) -> Vec<String> {
+        let list = std::fs::read_to_string(self.root.join("available_filter_functions"));
+        parse_functions(&list.unwrap_or_default())
+    }
+
     fn walk(&self) -> Vec<(String, String)> {
         let directories = |path: &Path| {
             let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
@@ -90,6 +97,19 @@ fn parse_format(text: &str) -> TracepointFormat {
 }
 
 /// Fields of `struct trace_entry` (`include/linux/trace_events.h`).
+/// What ftrace cannot name any more, for example because it was code for the start only.
+const NAMELESS: &str = "__ftrace_invalid_address__";
+
+/// The names of a list of functions, one a line, some with their module: `name [module]`.
+fn parse_functions(text: &str) -> Vec<String> {
+    let names = text.lines().filter_map(|line| line.split_whitespace().next());
+    let named = names.filter(|name| !name.starts_with(NAMELESS));
+    let mut names: Vec<String> = named.map(str::to_owned).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 fn is_common(name: &str) -> bool {
     matches!(
         name,
@@ -143,6 +163,14 @@ mod tests {
 
     fn field(line: &str) -> Field {
         parse_field(line).unwrap_or_else(|| panic!("not a field: {line}"))
+    }
+
+    #[test]
+    fn functions() {
+        let list = "vfs_read\n__ftrace_invalid_address___512\ncleanup_module [veth]\nvfs_read\n\
+                    acct_exit.isra.0\n";
+        assert_eq!(parse_functions(list), ["acct_exit.isra.0", "cleanup_module", "vfs_read"]);
+        assert!(parse_functions("").is_empty());
     }
 
     #[test]

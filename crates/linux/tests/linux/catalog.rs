@@ -8,8 +8,11 @@ use crate::{Test, ensure, same};
 
 pub(crate) const ANYBODY: &[Test] = &[("catalog::raw_tracepoints", raw_tracepoints)];
 
-pub(crate) const TESTS: &[Test] =
-    &[("catalog::tracepoints", tracepoints), ("catalog::formats", formats)];
+pub(crate) const TESTS: &[Test] = &[
+    ("catalog::tracepoints", tracepoints),
+    ("catalog::formats", formats),
+    ("catalog::functions", functions),
+];
 
 fn raw_tracepoints() -> Result<(), Failed> {
     if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
@@ -32,6 +35,25 @@ fn tracepoints() -> Result<(), Failed> {
     {
         let known = events.iter().any(|event| event.0 == category && event.1 == name);
         ensure(known, || format!("{category}:{name} is missing"))?;
+    }
+    Ok(())
+}
+
+fn functions() -> Result<(), Failed> {
+    let list = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
+        .map(|root| format!("{root}/available_filter_functions"))
+        .into_iter()
+        .find_map(|path| std::fs::read_to_string(path).ok());
+    let Some(list) = list else {
+        println!("skipped: this kernel does not list the functions that can be traced");
+        return same(LinuxCatalog::new().kernel_functions(), vec![]);
+    };
+    let functions = LinuxCatalog::new().kernel_functions();
+    ensure(functions.is_sorted_by(|a, b| a < b), || "not sorted, or twice".into())?;
+    ensure(functions.len() > 1000, || format!("only {} functions", functions.len()))?;
+    for name in ["vfs_read", "__x64_sys_getppid"] {
+        let wanted = list.lines().any(|line| line.split_whitespace().next() == Some(name));
+        same(functions.iter().any(|known| known == name), wanted)?;
     }
     Ok(())
 }

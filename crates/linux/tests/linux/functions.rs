@@ -1,8 +1,12 @@
 //! Programs on functions of the kernel. The kernels of the virtual machines have all of it.
 
-use bombus_kernel::{AttachPoint, AttachTo, Kernel};
-use bombus_linux::Linux;
+use std::path::{Path, PathBuf};
+
+use bombus_kernel::catalog::{Binaries, Symbol};
+use bombus_kernel::{AttachPoint, AttachTo, Kernel, Loader, Places};
+use bombus_linux::{Linux, LinuxCatalog};
 use bombus_platform::{AttachType, ProgType};
+use bombus_spec::{ObjectSpec, ProgramSpec, SpecInsn};
 use libtest_mimic::Failed;
 
 use crate::workload::Held;
@@ -14,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("functions::kprobe_multi", kprobe_multi),
     ("functions::kretprobe_multi", kretprobe_multi),
     ("functions::kprobe_multi_one_by_one", kprobe_multi_one_by_one),
+    ("functions::kprobe_multi_by_pattern", kprobe_multi_by_pattern),
     ("functions::kprobe_session", kprobe_session),
     ("functions::fentry", fentry),
     ("functions::fexit", fexit),
@@ -105,6 +110,43 @@ fn kretprobe_multi() -> Result<(), Failed> {
 fn kprobe_multi_one_by_one() -> Result<(), Failed> {
     let sum = measure(PROBE, AttachTo::Nothing, &many(false, false), "getppid", code::add_cookie)?;
     check(sum, CALLS.wrapping_mul(COOKIE))
+}
+
+/// A section with a pattern, which the catalog answers.
+fn kprobe_multi_by_pattern() -> Result<(), Failed> {
+    struct NoFiles;
+    impl Binaries for NoFiles {
+        fn resolve(&self, _: &str, _: Option<u32>) -> Option<PathBuf> {
+            None
+        }
+        fn functions(&self, _: &Path) -> Result<Vec<Symbol>, String> {
+            Ok(vec![])
+        }
+    }
+    let linux = Linux::new()?;
+    let cell = cell(&linux)?;
+    let held = Held::start("getppid", CALLS)?;
+    let code = code::for_process(held.pid(), &code::count(cell));
+    let program = ProgramSpec {
+        name: "bombus_test".into(),
+        section: "kprobe.multi/__x64_sys_getppi?".into(),
+        prog_type: ProgType::Kprobe,
+        attach_type: AttachType::TraceKprobeMulti,
+        insns: code.into_iter().map(SpecInsn::from).collect(),
+        license: "GPL".into(),
+        ..ProgramSpec::default()
+    };
+    let object = ObjectSpec { programs: vec![program], ..ObjectSpec::default() };
+    let loaded = Loader::new(&object).load(&linux)?;
+    let catalog = LinuxCatalog::new();
+    let places = Places { binaries: &NoFiles, catalog: &catalog };
+    let link = loaded.attach(&linux, places, "bombus_test");
+    if lacking(&link) {
+        return Ok(());
+    }
+    held.go()?;
+    linux.detach(link?)?;
+    same(read_cell(&linux, cell)?, CALLS)
 }
 
 fn kprobe_session() -> Result<(), Failed> {

@@ -50,13 +50,21 @@ pub(super) fn of(wanted: &Wanted<'_>) -> Result<AttachPoint> {
                 ),
             });
         }
-        AutoAttach::Usdt | AutoAttach::TracingMulti => {
-            return Err(Error::Unsupported {
-                what: format!("SEC(\"{}\") cannot be attached", wanted.program.section),
-                help: None,
-            });
+        // Its places are in a file, see `static_probes`.
+        AutoAttach::Usdt => return Err(wrong_kind(wanted, None)),
+        AutoAttach::TracingMulti => {
+            let help = "one link for many functions by BTF is not supported yet; SEC(\"fentry/...\") \
+                        attaches to one, SEC(\"kprobe.multi/...\") to many";
+            return Err(wrong_kind(wanted, Some(help)));
         }
     })
+}
+
+fn wrong_kind(wanted: &Wanted<'_>, help: Option<&str>) -> Error {
+    Error::Unsupported {
+        what: format!("SEC(\"{}\") cannot be attached", wanted.program.section),
+        help: help.map(str::to_owned),
+    }
 }
 
 fn kprobe(wanted: &Wanted<'_>) -> Result<AttachPoint> {
@@ -75,6 +83,15 @@ fn kernel_functions(wanted: &Wanted<'_>) -> Result<Vec<String>> {
         return Ok(vec![pattern.to_owned()]);
     }
     let mut names = wanted.places.catalog.kernel_functions();
+    if names.is_empty() {
+        return Err(Error::Unsupported {
+            what: format!("the functions that {pattern} could match cannot be listed"),
+            help: Some(
+                "available_filter_functions in tracefs has them, where the kernel has ftrace"
+                    .into(),
+            ),
+        });
+    }
     names.retain(|name| matches(pattern, name));
     if names.is_empty() {
         return Err(wanted.wrong("no kernel function matches"));
