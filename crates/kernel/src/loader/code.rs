@@ -81,6 +81,14 @@ pub(super) fn fit(
 }
 
 impl Fitted {
+    /// Whether the code loads the address of this map.
+    pub(super) fn uses_map(&self, map: usize) -> bool {
+        let loads = self.insns.iter().filter(|insn| insn.is_wide());
+        let mut maps =
+            loads.filter(|insn| matches!(insn.src.0, pseudo::MAP_IDX | pseudo::MAP_IDX_VALUE));
+        maps.any(|insn| insn.imm as u32 as usize == map)
+    }
+
     /// Puts the handles of maps into code that names them by index. The load of one that does not
     /// exist is refused where it can be reached.
     pub(super) fn name_maps(&mut self, maps: &[Option<MapFd>], specs: &[MapSpec]) {

@@ -169,11 +169,13 @@ impl Making<'_> {
         if matches!(spec.role, MapRole::StructOps { .. }) {
             return Ok(());
         }
+        if spec.map_type == MapType::Arena {
+            // The verifier wants to know where user space has it, also when nothing is in there.
+            let memory = self.kernel.map_mmap(map)?;
+            return spec.contents.iter().try_for_each(|(_, value)| memory.write(0, value));
+        }
         for (key, value) in &spec.contents {
-            match spec.map_type {
-                MapType::Arena => self.kernel.map_mmap(map)?.write(0, value)?,
-                _ => self.kernel.map_update(map, key, value, UpdateFlag::Any)?,
-            }
+            self.kernel.map_update(map, key, value, UpdateFlag::Any)?;
         }
         let frozen = match &spec.role {
             MapRole::Data { read_only, .. } => *read_only,

@@ -222,6 +222,25 @@ fn pins() {
     );
 }
 
+/// A table of places in the code of a program goes where the program goes.
+#[test]
+fn jump_tables() {
+    let table = MapSpec { map_type: MapType::InsnArray, ..data(".jumptables", true, &[0; 16]) };
+    let jumps = program("jumps", "r1 = 0x0\n r0 = 0\n exit", &[(0, Reference::Map(0))]);
+    let object = ObjectSpec {
+        maps: vec![table],
+        programs: vec![jumps, nothing("plain")],
+        ..ObjectSpec::default()
+    };
+    let kernel = Recorder::default();
+    for wanted in ["plain", "jumps"] {
+        let loader = Loader::new(&object).autoload("jumps", wanted == "jumps");
+        loader.autoload("plain", wanted == "plain").load(&kernel).unwrap();
+        let created = kernel.calls().contains("map_create .jumptables");
+        assert_eq!(created, wanted == "jumps");
+    }
+}
+
 #[test]
 fn what_is_not_wanted() {
     let uses = |map| program("uses", "r1 = 0x0\n r0 = 0\n exit", &[(0, Reference::Map(map))]);

@@ -3,6 +3,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use bombus_kernel::{Error, MapMemory, PerfRecord, Result};
 use bombus_platform::MapType;
@@ -23,6 +24,7 @@ pub(super) struct Shared {
     ring: OnceCell<RingBuffer>,
     user_ring: OnceCell<RefCell<UserRing>>,
     perf: OnceCell<PerfBuffer>,
+    arena: OnceCell<Rc<Memory>>,
 }
 
 /// The perf events whose descriptors a map of them holds, with their buffers.
@@ -148,7 +150,7 @@ impl OpenMap {
             MapType::Array if facts.flags & MMAPABLE != 0 => {
                 (facts.value_size as usize).next_multiple_of(8).checked_mul(entries)
             }
-            MapType::Arena => entries.checked_mul(4096),
+            MapType::Arena => return self.arena(facts.extra as usize, entries),
             _ => {
                 return Err(Error::Unsupported {
                     what: format!("map {} has no values that can be mapped", self.name),
@@ -164,14 +166,33 @@ impl OpenMap {
             memory => memory,
         };
         let memory = memory.map_err(|errno| self.error("map the memory of", errno))?;
-        Ok(Box::new(MappedValues { name: self.name.clone(), memory }))
+        Ok(Box::new(MappedValues { name: self.name.clone(), memory: Rc::new(memory) }))
+    }
+
+    /// An arena. Pointers in it are addresses of user space, so that it has one address, which the
+    /// map says or the first mapping makes (`arena_map_mmap` in `kernel/bpf/arena.c`). It is kept
+    /// as long as the map.
+    fn arena(&self, address: usize, pages: usize) -> Result<Box<dyn MapMemory>> {
+        let memory = get_or_try(&self.shared.arena, || {
+            let len = pages.checked_mul(4096).ok_or(libc::E2BIG)?;
+            Memory::at(address, self.map.fd(), len, true).map(Rc::new)
+        });
+        let memory = memory.map_err(|errno: Errno| match errno {
+            libc::EEXIST => Error::Os {
+                doing: format!("map the memory of map {}", self.name),
+                errno,
+                help: Some(format!("something else is at {address:#x}, where it has to be")),
+            },
+            errno => self.error("map the memory of", errno),
+        })?;
+        Ok(Box::new(MappedValues { name: self.name.clone(), memory: memory.clone() }))
     }
 }
 
 /// [`MapMemory`] with the map's name for errors.
 struct MappedValues {
     name: String,
-    memory: Memory,
+    memory: Rc<Memory>,
 }
 
 impl MappedValues {

@@ -25,11 +25,24 @@ impl Mapping {
         write: bool,
         fd: Option<(BorrowedFd<'_>, i64)>,
     ) -> Result<Mapping, Errno> {
+        Mapping::at(0, len, write, fd)
+    }
+
+    /// The same at an address where nothing is yet; at any when it is 0.
+    pub(super) fn at(
+        address: usize,
+        len: usize,
+        write: bool,
+        fd: Option<(BorrowedFd<'_>, i64)>,
+    ) -> Result<Mapping, Errno> {
         let protection = libc::PROT_READ | if write { libc::PROT_WRITE } else { 0 };
         let flags = libc::MAP_SHARED | if fd.is_none() { libc::MAP_ANONYMOUS } else { 0 };
+        let flags = flags | if address == 0 { 0 } else { libc::MAP_FIXED_NOREPLACE };
         let (fd, offset) = fd.map_or((-1, 0), |(fd, offset)| (fd.as_raw_fd(), offset));
-        // SAFETY: the kernel picks an unused address, so nobody else's memory changes.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, fd, offset) };
+        let address = std::ptr::without_provenance_mut(address);
+        // SAFETY: the kernel picks an unused address or refuses one that is used (before 4.17 it
+        // picks another), so nobody else's memory changes.
+        let start = unsafe { libc::mmap(address, len, protection, flags, fd, offset) };
         if start == libc::MAP_FAILED {
             return Err(errno());
         }

@@ -18,8 +18,18 @@ pub(crate) struct Memory {
 impl Memory {
     /// Maps at least `len` bytes of the map's values.
     pub(crate) fn new(map: BorrowedFd<'_>, len: usize, writable: bool) -> Result<Memory, Errno> {
+        Memory::at(0, map, len, writable)
+    }
+
+    /// The same at an address where nothing is yet; at any when it is 0.
+    pub(crate) fn at(
+        address: usize,
+        map: BorrowedFd<'_>,
+        len: usize,
+        writable: bool,
+    ) -> Result<Memory, Errno> {
         let len = len.checked_next_multiple_of(page_size()).ok_or(libc::EINVAL)?;
-        let mapping = Mapping::new(len, writable, Some((map, 0)))?;
+        let mapping = Mapping::at(address, len, writable, Some((map, 0)))?;
         mapping.keep_from_children();
         Ok(Memory { mapping, writable })
     }

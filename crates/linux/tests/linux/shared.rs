@@ -18,6 +18,7 @@ use crate::{Test, cell, code, ensure, load_for, map_spec, read_cell, same};
 
 pub(crate) const TESTS: &[Test] = &[
     ("shared::mapped_values", mapped_values),
+    ("shared::arenas", arenas),
     ("shared::frozen", frozen),
     ("shared::perf_buffer", perf_buffer),
     ("shared::user_ring_buffer", user_ring_buffer),
@@ -56,6 +57,28 @@ fn mapped_values() -> Result<(), Failed> {
     let linux = Linux::new()?;
     let plain = cell(&linux)?;
     ensure(linux.map_mmap(plain).is_err(), || "mapped what cannot be".into())
+}
+
+/// An arena has one address, whoever chose it.
+fn arenas() -> Result<(), Failed> {
+    let linux = Linux::new()?;
+    for extra in [1 << 44, 0] {
+        let spec = map_spec(MapType::Arena, 0, 0, 4);
+        let map = match linux.map_create(&MapSpec { flags: MMAPABLE, extra, ..spec }) {
+            Ok(map) => map,
+            Err(error) if error.errno() == Some(libc::EINVAL) => {
+                println!("skipped: this kernel has no arenas");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        linux.map_mmap(map)?.write(4096, b"hello world!")?;
+        let memory = linux.map_mmap(map)?;
+        let mut text = [0; 5];
+        memory.read(4102, &mut text)?;
+        same((memory.size(), &text), (4 * 4096, b"world"))?;
+    }
+    Ok(())
 }
 
 fn frozen() -> Result<(), Failed> {
