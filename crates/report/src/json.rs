@@ -15,12 +15,14 @@ pub(crate) fn render(message: &Message<'_>, out: &mut Vec<u8>) -> Stream {
         Message::Join(text) => object("join", out, |out| string(text, out)),
         Message::Value(shown) => object("value", out, |out| value(shown, out)),
         Message::Map(shown) => map(shown, out),
-        Message::Report { severity, text, place } => report(*severity, text, *place, out),
-        Message::HelperError { helper, code, meaning, place } => {
+        Message::Report { severity, text, place, times } => {
+            report(*severity, text, *place, *times, out);
+        }
+        Message::HelperError { helper, code, meaning, place, times } => {
             out.extend_from_slice(br#"{"type": "helper_error", "msg": "#);
             string(meaning.as_bytes(), out);
             let _ = write!(out, r#", "helper": "{helper}", "retcode": {code}"#);
-            located(*place, out);
+            located(*place, *times, out);
         }
         Message::End => {}
     }
@@ -38,7 +40,7 @@ fn counted(kind: &str, what: &str, count: u64, out: &mut Vec<u8>) {
         writeln!(out, r#"{{"type": "{kind}", "count": {count}, "data": {{"{what}": {count}}}}}"#);
 }
 
-fn report(severity: Severity, text: &[u8], place: Option<&Place>, out: &mut Vec<u8>) {
+fn report(severity: Severity, text: &[u8], place: Option<&Place>, times: u64, out: &mut Vec<u8>) {
     let kind = match severity {
         Severity::Error => "errorf",
         Severity::Warning => "warnf",
@@ -46,11 +48,14 @@ fn report(severity: Severity, text: &[u8], place: Option<&Place>, out: &mut Vec<
     };
     let _ = write!(out, r#"{{"type": "{kind}", "msg": "#);
     string(text, out);
-    located(place, out);
+    located(place, times, out);
 }
 
-/// The place, which closes a message about it.
-fn located(place: Option<&Place>, out: &mut Vec<u8>) {
+/// How often, if more than once, and the place, which closes a message about it.
+fn located(place: Option<&Place>, times: u64, out: &mut Vec<u8>) {
+    if times > 1 {
+        let _ = write!(out, r#", "count": {times}"#);
+    }
     if let Some(Place { file, line, column, .. }) = place {
         out.extend_from_slice(br#", "filename": "#);
         string(file.as_bytes(), out);

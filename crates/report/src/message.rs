@@ -36,6 +36,8 @@ pub enum Message<'a> {
         text: &'a [u8],
         /// Where in the script, when known.
         place: Option<&'a Place>,
+        /// How often, since it was last told.
+        times: u64,
     },
     /// A helper failed.
     HelperError {
@@ -47,6 +49,8 @@ pub enum Message<'a> {
         meaning: &'a str,
         /// Where in the script, when known.
         place: Option<&'a Place>,
+        /// How often, since it was last told.
+        times: u64,
     },
     /// `print()` of a value.
     Value(&'a Value),

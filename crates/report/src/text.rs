@@ -16,12 +16,13 @@ pub(crate) fn render(message: &Message<'_>, out: &mut Vec<u8>) -> Stream {
             line(out, format_args!("Lost {count} events"));
             return Stream::Err;
         }
-        Message::Report { severity, text, place } => {
-            report(*severity, text, *place, out);
+        Message::Report { severity, text, place, times } => {
+            report(*severity, text, *place, *times, out);
             return Stream::Err;
         }
-        Message::HelperError { helper, code, meaning, place } => {
-            helper_error(helper, *code, meaning, *place, out);
+        Message::HelperError { helper, code, meaning, place, times } => {
+            let text = helper_error(helper, *code, meaning);
+            report(Severity::Runtime, text.as_bytes(), *place, *times, out);
             return Stream::Err;
         }
         Message::Printf(text) | Message::Time(text) => out.extend_from_slice(text),
@@ -44,13 +45,16 @@ fn line(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _ = writeln!(out, "{text}");
 }
 
-fn report(severity: Severity, text: &[u8], place: Option<&Place>, out: &mut Vec<u8>) {
+fn report(severity: Severity, text: &[u8], place: Option<&Place>, times: u64, out: &mut Vec<u8>) {
     place.into_iter().for_each(|place| extent(place, out));
     out.extend_from_slice(match severity {
         Severity::Error => b"ERROR: ",
         Severity::Warning | Severity::Runtime => b"WARNING: ",
     });
     out.extend_from_slice(text.strip_suffix(b"\n").unwrap_or(text));
+    if times > 1 {
+        let _ = write!(out, " ({times} times)");
+    }
     out.push(b'\n');
     if severity == Severity::Runtime {
         place.into_iter().for_each(|place| underline(place, out));
@@ -61,7 +65,7 @@ fn report(severity: Severity, text: &[u8], place: Option<&Place>, out: &mut Vec<
 const TOO_BIG: i32 = 7;
 
 /// A failed helper; for a full map with what to do about it.
-fn helper_error(helper: &str, code: i32, meaning: &str, place: Option<&Place>, out: &mut Vec<u8>) {
+fn helper_error(helper: &str, code: i32, meaning: &str) -> String {
     let reason = match (helper, -code) {
         ("map_update_elem", TOO_BIG) => {
             "Map full; can't update element. Try increasing max_map_keys config or manually \
@@ -69,8 +73,7 @@ fn helper_error(helper: &str, code: i32, meaning: &str, place: Option<&Place>, o
         }
         _ => meaning,
     };
-    let text = format!("{reason}\nAdditional Info - helper: {helper}, retcode: {code}");
-    report(Severity::Runtime, text.as_bytes(), place, out);
+    format!("{reason}\nAdditional Info - helper: {helper}, retcode: {code}")
 }
 
 /// `stdin:1:9-27: `, or only the lines when there are several.

@@ -2,7 +2,7 @@
 
 use bombus_kernel::Result;
 use bombus_report::{Message, Place, Severity, printf};
-use bombus_script::plan::{Action, Plan, PrintfKind, Slot};
+use bombus_script::plan::{self, Action, Plan, PrintfKind, Slot};
 
 use crate::decode::{Decoder, slice, unsigned};
 use crate::maps::Maps;
@@ -92,21 +92,6 @@ impl<'a> Actions<'a> {
                 }
                 output.show(&Message::Join(&joined));
             }
-            Action::RuntimeError { message } => {
-                self.report(index, Severity::Runtime, message.as_bytes(), output);
-            }
-            Action::HelperError { helper } => {
-                let code = word(1) as i32;
-                let place = self.place(index);
-                if self.warnings {
-                    output.show(&Message::HelperError {
-                        helper: helper.name(),
-                        code,
-                        meaning: &meaning(code.saturating_neg()),
-                        place: place.as_ref(),
-                    });
-                }
-            }
         }
         Ok(())
     }
@@ -128,26 +113,19 @@ impl<'a> Actions<'a> {
         if severity != Severity::Error && !self.warnings {
             return;
         }
-        let place = self.place(action);
-        output.show(&Message::Report { severity, text, place: place.as_ref() });
-    }
-
-    /// Where in the script an action stands.
-    fn place(&self, action: usize) -> Option<Place> {
-        let place = self.plan.places.get(action).filter(|place| place.line > 0)?;
-        Some(Place {
-            file: place.file.clone(),
-            line: place.line,
-            column: place.column,
-            end_line: place.end_line,
-            end_column: place.end_column,
-            source: place.text.clone(),
-        })
+        let place = self.plan.places.get(action).filter(|place| place.line > 0).map(shown);
+        output.show(&Message::Report { severity, text, place: place.as_ref(), times: 1 });
     }
 }
 
-/// What an error number means, in the C library's words.
-fn meaning(errno: i32) -> String {
-    let text = std::io::Error::from_raw_os_error(errno).to_string();
-    text.strip_suffix(&format!(" (os error {errno})")).map(str::to_owned).unwrap_or(text)
+/// A place as messages show it.
+pub(crate) fn shown(place: &plan::Place) -> Place {
+    Place {
+        file: place.file.clone(),
+        line: place.line,
+        column: place.column,
+        end_line: place.end_line,
+        end_column: place.end_column,
+        source: place.text.clone(),
+    }
 }

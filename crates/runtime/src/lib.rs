@@ -7,6 +7,7 @@
 
 mod action;
 mod decode;
+mod failures;
 mod fold;
 mod maps;
 mod os;

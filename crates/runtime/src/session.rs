@@ -1,6 +1,7 @@
 //! The life of a tracing session.
 
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use bombus_kernel::{
     AttachPoint, Command, Error, Loaded, MapFd, Result, Tracer, UpdateFlag, Wake, load,
@@ -9,6 +10,7 @@ use bombus_report::Message;
 use bombus_script::plan::{Plan, Probe, Trigger};
 
 use crate::action::Actions;
+use crate::failures::Failures;
 use crate::maps::Maps;
 use crate::os::{self, Signals};
 use crate::output::Output;
@@ -62,6 +64,9 @@ pub enum Ended {
 /// them to be ignored, as it does for what it starts in the background.
 const ENDING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
+/// How long a failure may wait to be told.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Carries out a plan until it ends. Errors leave nothing attached.
 pub fn run(
     tracer: &dyn Tracer,
@@ -77,7 +82,8 @@ pub fn run(
     let maps = Maps::new(tracer, plan, &loaded);
     let actions = Actions::new(plan, &maps, options.warnings);
     let events = plan.events.map(|map| loaded.map_at(map)).transpose()?.into_iter().collect();
-    let mut session = Session { tracer, plan, loaded: &loaded, actions, events, lost: 0, signals };
+    let failures = Failures::new(plan, options.warnings);
+    let mut session = Session { tracer, plan, loaded: &loaded, actions, failures, events, signals };
     let outcome = session.run(command, options, output);
     tracer.detach_all();
     output.flush();
@@ -89,8 +95,8 @@ struct Session<'a> {
     plan: &'a Plan,
     loaded: &'a Loaded,
     actions: Actions<'a>,
+    failures: Failures<'a>,
     events: Vec<MapFd>,
-    lost: u64,
     signals: Signals,
 }
 
@@ -154,9 +160,10 @@ impl Session<'_> {
             }
         }
         self.consume(output)?;
-        if self.lost > 0 {
+        let lost = self.failures.lost;
+        if lost > 0 {
             output.flush();
-            output.note(&format!("WARNING: Total lost event count: {}", self.lost));
+            output.note(&format!("WARNING: Total lost event count: {lost}"));
         }
         output.show(&Message::End);
         if !self.plan.quiet_maps {
@@ -164,13 +171,14 @@ impl Session<'_> {
         }
         // An `exit()` in END counts too.
         let ended = self.actions.exit.map_or(ended, Ended::Exit);
-        Ok(Outcome { ended, lost: self.lost })
+        Ok(Outcome { ended, lost })
     }
 
     /// Waits and works until something ends the session.
     fn wait(&mut self, output: &mut Output<'_>) -> Result<Ended> {
         loop {
-            let wake = self.tracer.wait(&self.events, None)?;
+            let deadline = self.failures.come_unannounced().then(|| Instant::now() + PATIENCE);
+            let wake = self.tracer.wait(&self.events, deadline)?;
             let mut ended = None;
             match wake {
                 Wake::Records | Wake::Deadline => {}
@@ -222,21 +230,8 @@ impl Session<'_> {
             self.actions.perform(&bytes[start..end], output)?;
             start = end;
         }
-        self.count_lost(output)?;
+        self.failures.tell(self.tracer, self.loaded, output)?;
         output.settle();
-        Ok(())
-    }
-
-    /// Tells how many more records were lost since the last time.
-    fn count_lost(&mut self, output: &mut Output<'_>) -> Result<()> {
-        let Some(map) = self.plan.lost else { return Ok(()) };
-        let value = self.tracer.map_lookup(self.loaded.map_at(map)?, &[0; 4])?;
-        let cpus = value.unwrap_or_default();
-        let lost = cpus.chunks(8).map(|cpu| crate::decode::unsigned(cpu, 8)).sum::<u64>();
-        if lost > self.lost {
-            output.show(&Message::LostEvents(lost - self.lost));
-            self.lost = lost;
-        }
         Ok(())
     }
 

@@ -11,11 +11,12 @@ use bombus_kernel::{
     AttachPoint, BtfFd, Command, Error, Features, Kernel, KernelVersion, LinkFd, MapFd, Period,
     ProgFd, ProgLoad, Result, Tracer, UpdateFlag, Wake,
 };
-use bombus_platform::{AttachType, MapType, ProgType};
+use bombus_platform::{AttachType, Helper, MapType, ProgType};
 use bombus_report::Format;
 use bombus_runtime::{Buffering, Ended, Options, Outcome, Output, run};
 use bombus_script::plan::{
-    Action, Globals, MapPlan, MapValue, Place, Plan, PrintfKind, Probe, Slot, Trigger,
+    Action, FAILURE_BYTES, Failure, FailureKind, Failures, Globals, MapPlan, MapValue, Place, Plan,
+    PrintfKind, Probe, Slot, Trigger,
 };
 use bombus_script::types::Type;
 use bombus_spec::{MapSpec, ObjectSpec, ProgramSpec};
@@ -227,7 +228,7 @@ fn map(name: &str, map_type: MapType, value_size: u32) -> MapSpec {
 
 /// The maps of [`plan`].
 const EVENTS: usize = 0;
-const LOST: usize = 1;
+const FAILURES: usize = 1;
 const GLOBALS: usize = 2;
 const COUNT: usize = 3;
 const KEYED: usize = 4;
@@ -239,11 +240,16 @@ const PRINTF: u64 = 1;
 const PRINT_COUNT: u64 = 2;
 const CLEAR_COUNT: u64 = 3;
 const ZERO_COUNT: u64 = 4;
-const FAILED: u64 = 5;
+const WARN: u64 = 5;
 const PRINT_KEYED: u64 = 6;
 const CLEAR_KEYED: u64 = 7;
 const PRINT_ELEMENT: u64 = 8;
 const JOIN: u64 = 9;
+
+/// A line of the script.
+fn line(line: u32) -> Place {
+    Place { file: "f".into(), line, end_line: line, ..Place::default() }
+}
 
 /// A plan with probes that run these programs.
 fn plan(probes: &[(&str, Trigger)]) -> Plan {
@@ -251,7 +257,7 @@ fn plan(probes: &[(&str, Trigger)]) -> Plan {
         object: ObjectSpec {
             maps: vec![
                 map("events", MapType::Ringbuf, 0),
-                map("lost", MapType::PercpuArray, 8),
+                map("failures", MapType::Array, 3 * FAILURE_BYTES),
                 map("globals", MapType::Array, 16),
                 map("count", MapType::PercpuArray, 16),
                 map("keyed", MapType::Hash, 8),
@@ -297,22 +303,28 @@ fn plan(probes: &[(&str, Trigger)]) -> Plan {
             Action::PrintMap { map: 0 },
             Action::Clear { map: 0 },
             Action::Zero { map: 0 },
-            Action::RuntimeError { message: "no".into() },
+            Action::Printf { format: "hm\n".into(), args: Vec::new(), kind: PrintfKind::Warning },
             Action::PrintMap { map: 1 },
             Action::Clear { map: 1 },
             Action::PrintElement { map: 1 },
             Action::Join { separator: "+".into(), max: 4, size: 8 },
         ],
-        places: (0..=FAILED)
-            .map(|action| Place {
-                file: "f".into(),
-                line: action as u32,
-                end_line: action as u32,
-                ..Place::default()
-            })
-            .collect(),
+        places: (0..=WARN).map(|action| line(action as u32)).collect(),
         events: Some(EVENTS as u32),
-        lost: Some(LOST as u32),
+        failures: Some(Failures {
+            map: FAILURES as u32,
+            counted: vec![
+                Failure { what: FailureKind::LostRecord, place: None },
+                Failure {
+                    what: FailureKind::Runtime { message: "no".into() },
+                    place: Some(line(7)),
+                },
+                Failure {
+                    what: FailureKind::Helper { helper: Helper::MapUpdateElem },
+                    place: Some(line(8)),
+                },
+            ],
+        }),
         globals: Some(Globals { map: GLOBALS as u32, start_ns: Some(0), cpid: Some(8) }),
         ..Plan::default()
     }
@@ -466,7 +478,7 @@ fn clear_and_zero() {
 }
 
 #[test]
-fn quiet_maps_joins_and_runtime_errors() {
+fn quiet_maps_joins_and_warnings() {
     let fake = Fake::new().on("begin", |fake| {
         fake.put(COUNT, &[0; 4], &[3, 1, 4, 1]);
         let word = |text: &[u8; 8]| u64::from_le_bytes(*text);
@@ -477,7 +489,7 @@ fn quiet_maps_joins_and_runtime_errors() {
             word(b"-l\0\0\0\0\0\0"),
             word(b"no\0\0\0\0\0\0"),
         ]);
-        fake.send(&[FAILED, 0]);
+        fake.send(&[WARN]);
         fake.send(&[1 << 40, 0]);
         fake.send(&[]);
     });
@@ -486,15 +498,15 @@ fn quiet_maps_joins_and_runtime_errors() {
     let options = Options { quiet: true, warnings: true, ..Options::default() };
     let done = session(&fake, &plan, &options);
     assert_eq!(done.out, "ls+-l\n\n\n");
-    assert!(done.err.starts_with("f:5:0-0: WARNING: no\n"), "{}", done.err);
+    assert_eq!(done.err, "f:5:0-0: WARNING: hm\n");
 }
 
 #[test]
 fn lost_records_are_counted_and_reported() {
     let fake = Fake::new()
-        .on("tick", |fake| fake.put(LOST, &[0; 4], &[2, 3]))
+        .on("tick", |fake| fake.put(FAILURES, &[0; 4], &[5, 0, 0, 0, 0, 0]))
         .on("stop", |fake| {
-            fake.put(LOST, &[0; 4], &[2, 4]);
+            fake.put(FAILURES, &[0; 4], &[6, 0, 0, 0, 0, 0]);
             fake.send(&[EXIT, 0]);
         })
         .wakes(&[(Wake::Records, Some("tick")), (Wake::Records, Some("stop"))]);
@@ -504,6 +516,32 @@ fn lost_records_are_counted_and_reported() {
         done.err,
         "Attached 1 probe\nLost 5 events\nLost 1 events\nWARNING: Total lost event count: 6\n"
     );
+}
+
+#[test]
+fn failures_are_told_once_with_their_number() {
+    let errors = |warnings| {
+        let fake = Fake::new()
+            .on("begin", |fake| fake.put(FAILURES, &[0; 4], &[0, 0, 1, 0, 0, 0]))
+            .on("tick", |fake| fake.put(FAILURES, &[0; 4], &[0, 0, 1, 0, 2, -16i64 as u64]))
+            .on("end", |fake| fake.put(FAILURES, &[0; 4], &[0, 0, 4, 0, 2, -16i64 as u64]))
+            .wakes(&[
+                (Wake::Deadline, Some("tick")),
+                (Wake::Deadline, None),
+                (Wake::TargetExited { status: None }, None),
+            ]);
+        let probes = [("begin", Trigger::Begin), ("tick", timer()), ("end", Trigger::End)];
+        let options = Options { quiet: true, warnings, ..Options::default() };
+        session(&fake, &plan(&probes), &options).err
+    };
+    assert_eq!(
+        errors(true),
+        "f:7:0-0: WARNING: no\n\n\n\
+         f:8:0-0: WARNING: Device or resource busy\n\
+         Additional Info - helper: map_update_elem, retcode: -16 (2 times)\n\n\n\
+         f:7:0-0: WARNING: no (3 times)\n\n\n"
+    );
+    assert_eq!(errors(false), "");
 }
 
 #[test]

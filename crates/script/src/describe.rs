@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use bombus_platform::AttachType;
 
-use crate::plan::{Action, MapPlan, MapValue, Place, Plan, Slot, Trigger};
+use crate::plan::{Action, FailureKind, MapPlan, MapValue, Place, Plan, Slot, Trigger};
 
 /// The plan, one thing a line, without the programs' code.
 pub fn describe(plan: &Plan) -> String {
@@ -51,10 +51,18 @@ pub fn describe(plan: &Plan) -> String {
     }
     for (index, action) in plan.actions.iter().enumerate() {
         let _ = write!(text, "action {index}: {}", action_text(action));
-        if let Some(place) = plan.places.get(index).filter(|place| place.line > 0) {
-            let Place { line, column, end_line, end_column, .. } = place;
-            let _ = write!(text, ", from {line}:{column} to {end_line}:{end_column}");
-        }
+        let place = plan.places.get(index).filter(|place| place.line > 0);
+        place.into_iter().for_each(|place| extent(place, &mut text));
+        text.push('\n');
+    }
+    let counted = plan.failures.iter().flat_map(|failures| &failures.counted);
+    for (index, failure) in counted.enumerate() {
+        let _ = match &failure.what {
+            FailureKind::LostRecord => write!(text, "failure {index}: lost record"),
+            FailureKind::Runtime { message } => write!(text, "failure {index}: {message}"),
+            FailureKind::Helper { helper } => write!(text, "failure {index}: {}", helper.name()),
+        };
+        failure.place.iter().for_each(|place| extent(place, &mut text));
         text.push('\n');
     }
     for (index, string) in plan.strings.iter().enumerate() {
@@ -63,6 +71,12 @@ pub fn describe(plan: &Plan) -> String {
     let plural = if plan.probe_count == 1 { "" } else { "s" };
     let _ = writeln!(text, "{} probe{plural} for the user", plan.probe_count);
     text
+}
+
+/// Where in the script something stands.
+fn extent(place: &Place, text: &mut String) {
+    let Place { line, column, end_line, end_column, .. } = place;
+    let _ = write!(text, ", from {line}:{column} to {end_line}:{end_column}");
 }
 
 /// What a map of the script holds.
@@ -91,7 +105,7 @@ fn with_sign(name: &str, signed: bool) -> String {
 fn role(plan: &Plan, index: u32) -> &'static str {
     match Some(index) {
         at if at == plan.events => "; records",
-        at if at == plan.lost => "; lost records",
+        at if at == plan.failures.as_ref().map(|failures| failures.map) => "; failures",
         at if at == plan.globals.map(|globals| globals.map) => "; set by user space",
         at if at == plan.tree => "; followed threads",
         _ => "",
@@ -114,8 +128,6 @@ fn action_text(action: &Action) -> String {
         Action::Join { separator, max, size } => {
             format!("join by {separator:?}, up to {max} strings of {size}")
         }
-        Action::RuntimeError { message } => format!("runtime error: {message}"),
-        Action::HelperError { helper } => format!("helper error of {}", helper.name()),
     }
 }
 

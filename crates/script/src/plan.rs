@@ -20,13 +20,13 @@ pub struct Plan {
     pub maps: Vec<MapPlan>,
     /// What records in the ring buffer ask for; a record starts with a `u64` index into this.
     pub actions: Vec<Action>,
-    /// Where in the script each action stands, by the same index. Only `errorf`, `warnf` and runtime
-    /// errors show their place; that of other actions is empty.
+    /// Where in the script each action stands, by the same index. Only `errorf`, `warnf` and `time`
+    /// show their place; that of other actions is empty.
     pub places: Vec<Place>,
     /// Index of the ring buffer in `object.maps`, when any program sends records.
     pub events: Option<u32>,
-    /// Index of a per-CPU array with one `u64`: records that found the ring buffer full.
-    pub lost: Option<u32>,
+    /// What may go wrong while programs run.
+    pub failures: Option<Failures>,
     /// The map of values that user space sets before anything runs.
     pub globals: Option<Globals>,
     /// Index of the hash map of followed threads (`u32` thread id to `u8`), when the script is to
@@ -50,6 +50,46 @@ pub struct Globals {
     pub start_ns: Option<u32>,
     /// Where the command's process id goes, for `cpid`.
     pub cpid: Option<u32>,
+}
+
+/// A single-element array map in which programs count what goes wrong, each kind at each place of
+/// the script on its own. Counting takes few instructions and cannot itself fail, as a record can;
+/// user space looks from time to time and tells how much more there is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failures {
+    /// Index in `object.maps`.
+    pub map: u32,
+    /// What is counted, in the order of the counters.
+    pub counted: Vec<Failure>,
+}
+
+/// Bytes of one counter: a `u64` that only grows, then the last helper's result as an `i64`.
+pub const FAILURE_BYTES: u32 = 16;
+
+/// What one counter counts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// What happened.
+    pub what: FailureKind,
+    /// Where in the script. Records are lost anywhere.
+    pub place: Option<Place>,
+}
+
+/// What can go wrong while a program runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FailureKind {
+    /// A record found the ring buffer full.
+    LostRecord,
+    /// A failure that the script's author should hear of.
+    Runtime {
+        /// The reason.
+        message: String,
+    },
+    /// A helper that failed; its result, a negative error number, stands in the counter.
+    Helper {
+        /// Which.
+        helper: Helper,
+    },
 }
 
 /// When a program runs.
@@ -203,16 +243,6 @@ pub enum Action {
         max: u32,
         /// Bytes of one.
         size: u32,
-    },
-    /// A failure that the script's author should hear of, with the place in the script.
-    RuntimeError {
-        /// The reason.
-        message: String,
-    },
-    /// A helper that failed; its result, a negative error number, is the `i64` at 8.
-    HelperError {
-        /// Which.
-        helper: Helper,
     },
 }
 

@@ -8,8 +8,8 @@ use regalloc2::{
 };
 
 use super::lower::inverse_jump;
-use super::peephole;
 use super::vcode::{Jump, Mach, Place, VCode};
+use super::{peephole, reuse};
 use crate::Target;
 use crate::ir::{FuncRef, Line, StackSlot};
 
@@ -61,6 +61,7 @@ pub(super) fn emit(
     let mut parts: Vec<Part> = (0..code.ranges.len())
         .map(|i| BlockEmitter::new(code, output, frame, target).block(MachBlock::new(i)))
         .collect();
+    parts.iter_mut().for_each(reuse::run);
     peephole::run(&mut parts);
     Layout::new(parts, target).emit()
 }

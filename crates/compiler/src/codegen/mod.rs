@@ -6,6 +6,7 @@ mod frame;
 mod lower;
 mod peephole;
 mod regalloc;
+mod reuse;
 mod scratch;
 mod vcode;
 

@@ -8,7 +8,7 @@ use bombus_spec::SpecInsn;
 use super::emit::{End, Part};
 
 /// A set of registers, one bit each.
-type Regs = u16;
+pub(super) type Regs = u16;
 
 const fn bit(reg: Reg) -> Regs {
     1 << reg.0
@@ -16,9 +16,9 @@ const fn bit(reg: Reg) -> Regs {
 
 /// Registers that an instruction reads and writes, and how it names them.
 #[derive(Clone, Copy)]
-struct Effect {
+pub(super) struct Effect {
     reads: Regs,
-    writes: Regs,
+    pub(super) writes: Regs,
     /// Its `dst` is only read: an address or the left of a comparison.
     dst_is_source: bool,
     /// Reads registers that its fields do not name.
@@ -62,7 +62,7 @@ fn is_inner_jump(insn: Insn) -> bool {
 }
 
 impl Part {
-    fn effect(&self, at: usize) -> Effect {
+    pub(super) fn effect(&self, at: usize) -> Effect {
         let insn = self.insns[at].insn;
         let args = match self.call_args.binary_search_by_key(&(at as u32), |&(at, _)| at) {
             Ok(i) => self.call_args[i].1,
@@ -77,7 +77,7 @@ impl Part {
         effect
     }
 
-    fn is_conditional(&self, at: usize) -> bool {
+    pub(super) fn is_conditional(&self, at: usize) -> bool {
         at > 0 && is_inner_jump(self.insns[at - 1].insn)
     }
 
@@ -101,7 +101,7 @@ impl Part {
         live
     }
 
-    fn remove(&mut self, at: usize) {
+    pub(super) fn remove(&mut self, at: usize) {
         self.insns.remove(at);
         for (slot, _) in self.call_args.iter_mut().filter(|(slot, _)| *slot > at as u32) {
             *slot -= 1;

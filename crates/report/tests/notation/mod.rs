@@ -5,7 +5,7 @@
 //! `value V`, `printf "format" V...`, `map @x V`, `map @x {K: V, ...}`, `stats` like `map`,
 //! `hist @x BITS DIV {bucket: count}`, `lhist @x MIN MAX STEP {bucket: count}`, `hists @x BITS DIV
 //! {K: {bucket: count}}`, `time T`, `join T`, `attached N`, `lost N`, `end`,
-//! `error|warning|runtime T [file line column end [T]]`.
+//! `[times N] error|warning|runtime|helper T [file line column end_line end [T]]`.
 
 use bombus_report::{
     Contents, Entry, Format, Histogram, Map, MapKind, Message, Place, Severity, Value, printf,
@@ -15,7 +15,12 @@ use bombus_report::{
 /// `stderr: ` so that the cases show it.
 pub(crate) fn render(line: &str, format: Format, out: &mut Vec<u8>) -> Result<(), String> {
     let mut reader = Reader { rest: line };
-    let word = reader.word();
+    let mut word = reader.word();
+    let mut times = 1;
+    if word == "times" {
+        times = reader.number()? as u64;
+        word = reader.word();
+    }
     let mut rendered = Vec::new();
     let mut show = |message: &Message<'_>| {
         let stream = format.render(message, &mut rendered);
@@ -108,8 +113,9 @@ pub(crate) fn render(line: &str, format: Format, out: &mut Vec<u8>) -> Result<()
                     code: -7,
                     meaning: "Argument list too long",
                     place,
+                    times,
                 }),
-                _ => show(&Message::Report { severity, text: &text, place }),
+                _ => show(&Message::Report { severity, text: &text, place, times }),
             }
         }
         _ => return Err(format!("unknown word {word}")),

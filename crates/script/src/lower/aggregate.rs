@@ -2,7 +2,6 @@
 //! and stores are enough.
 
 use bombus_compiler::ir::{BinaryOp, Cond, LoadWidth, MapRef, Value};
-use bombus_platform::Helper;
 
 use super::function::Lower;
 use super::map::better;
@@ -240,21 +239,5 @@ impl Lower<'_, '_> {
             return self.b.compare_imm(Cond::Ne, high, 0);
         }
         self.b.compare_imm(Cond::Ugt, number, (1 << place) - 1)
-    }
-
-    /// Counts a record that found no room.
-    pub(super) fn count_lost(&mut self) {
-        let map = self.assembly.lost();
-        let key = self.temp(4);
-        self.b.zero(key.0, key.1, 4);
-        let map = self.b.map_addr(MapRef(map));
-        let key = self.pointer(key);
-        let found = self.b.call_helper(Helper::MapLookupElem, &[map, key]);
-        let there = self.b.compare_imm(Cond::Ne, found, 0);
-        self.when(there, |lower| {
-            let old = lower.b.load(LoadWidth::U64, found, 0);
-            let new = lower.b.binary_imm(BinaryOp::Add, old, 1);
-            lower.b.store(8, new, found, 0);
-        });
     }
 }

@@ -25,8 +25,9 @@ impl Lower<'_, '_> {
             ExprKind::Str(bytes) => self.store_text(bytes, size, to),
             ExprKind::Builtin(Builtin::Comm) => {
                 let to = self.pointer(to);
-                // Older kernels (6.1 does) leave alone what follows the name.
-                self.b.zero(to, 0, size);
+                if !self.assembly.env.features.pads_comm() {
+                    self.b.zero(to, 0, size);
+                }
                 let size = self.b.iconst(i64::from(size));
                 self.b.call_helper(Helper::GetCurrentComm, &[to, size]);
             }

@@ -6,6 +6,7 @@ mod compare;
 mod context;
 mod dispatch;
 mod expr;
+mod failure;
 mod function;
 mod map;
 mod maps;
@@ -66,12 +67,8 @@ pub(crate) fn lower(
     if !errors.is_empty() {
         return Err(errors);
     }
-    assembly.shrink_events();
     Ok((assembly.modules, assembly.plan))
 }
-
-/// Bytes of a ring buffer for failures alone: some thousand of them.
-const FAILURES_BYTES: u32 = 64 << 10;
 
 /// How programs know that an event is not wanted.
 #[derive(Clone, Copy, Debug)]
@@ -153,37 +150,6 @@ impl<'a> Assembly<'a> {
             ..MapSpec::default()
         });
         *self.plan.events.insert(events)
-    }
-
-    /// A small ring buffer will do where nothing but failures is told.
-    fn shrink_events(&mut self) {
-        let is_failure = |action: &plan::Action| {
-            matches!(action, plan::Action::RuntimeError { .. } | plan::Action::HelperError { .. })
-        };
-        if let Some(events) = self.plan.events
-            && self.plan.actions.iter().all(is_failure)
-        {
-            let spec = &mut self.plan.object.maps[events as usize];
-            spec.max_entries = spec.max_entries.min(FAILURES_BYTES);
-        }
-    }
-
-    /// The count of records that found no room.
-    fn lost(&mut self) -> u32 {
-        if let Some(lost) = self.plan.lost {
-            return lost;
-        }
-        let lost = self.add_map(MapSpec {
-            name: "lost".to_string(),
-            map_type: MapType::PercpuArray,
-            key_size: 4,
-            value_size: 8,
-            max_entries: 1,
-            flags: 0,
-            contents: Vec::new(),
-            ..MapSpec::default()
-        });
-        *self.plan.lost.insert(lost)
     }
 
     /// A field of the values that user space sets: the map and the field's offset.

@@ -3,9 +3,8 @@
 use bombus_compiler::ir::{BinaryOp, Cond, LoadWidth, MapRef, Value};
 use bombus_platform::Helper;
 
-use super::expr::is_constant;
 use super::function::{Address, Lower};
-use crate::check::tree::{Arith, Expr, ExprKind, MapId};
+use crate::check::tree::{Expr, ExprKind, MapId};
 use crate::plan::{Action, PrintfKind, Slot};
 use crate::types::Type;
 
@@ -32,7 +31,7 @@ impl Lower<'_, '_> {
         let events = self.assembly.events();
         let shows_place = match action {
             Action::Printf { kind, .. } => kind != PrintfKind::Out,
-            Action::RuntimeError { .. } | Action::HelperError { .. } | Action::Time { .. } => true,
+            Action::Time { .. } => true,
             _ => false,
         };
         let action = self.assembly.action(action, shows_place.then_some(self.span));
@@ -50,7 +49,7 @@ impl Lower<'_, '_> {
                 let flags = lower.b.iconst(0);
                 lower.b.call_helper(Helper::RingbufSubmit, &[record, flags]);
             },
-            |lower| lower.count_lost(),
+            |lower| lower.lost_record(),
         );
     }
 
@@ -179,21 +178,6 @@ impl Lower<'_, '_> {
         self.end_program(None);
     }
 
-    /// Tells of a failure of the script.
-    pub(super) fn runtime_error(&mut self, message: &str) {
-        self.record(Action::RuntimeError { message: message.to_string() }, HEADER, |_, _| {});
-    }
-
-    /// Tells of a helper that failed, if its result is an error.
-    pub(super) fn check_result(&mut self, helper: Helper, result: Value) {
-        let failed = self.b.compare_imm(Cond::Slt, result, 0);
-        self.when(failed, |lower| {
-            lower.record(Action::HelperError { helper }, HEADER + 8, |lower, record| {
-                lower.b.store(8, result, record, 8);
-            });
-        });
-    }
-
     /// The strings that a null-terminated array points to.
     pub(super) fn join(&mut self, array: &Expr, user: bool, separator: &str) {
         let array = self.scalar(array);
@@ -235,8 +219,6 @@ fn is_simple(expr: &Expr) -> bool {
         | ExprKind::Len(_)
         | ExprKind::Block(..)
         | ExprKind::MapTotal(..) => false,
-        // May have to tell of a failure, in a record of its own.
-        ExprKind::Arith(Arith::Div | Arith::Rem, _, divisor) if !is_constant(divisor) => false,
         kind => kind.operands().into_iter().all(is_simple),
     }
 }
