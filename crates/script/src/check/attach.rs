@@ -57,15 +57,20 @@ const SIGNALS: [(&str, i32); 31] = [
 impl Expander<'_> {
     /// The events of one attach point; none when something is wrong with it.
     pub(super) fn expand(&mut self, point: &ast::AttachPoint) -> Vec<Target> {
-        let Some(provider) = Provider::from_name(&point.provider.text) else {
-            let text = &point.provider.text;
+        // A parameter may also be the whole attach point.
+        let start = self.substitute(&point.provider.text);
+        let parts: Vec<String> =
+            point.parts.iter().map(|part| self.substitute(&part.text)).collect();
+        let mut parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let mut given = start.split(':');
+        let text = given.next().unwrap_or_default();
+        parts.splice(0..0, given);
+        let Some(provider) = Provider::from_name(text) else {
             let error = Diagnostic::error(point.span, format!("Invalid probe type: {text}"))
                 .did_you_mean(text, Provider::names());
             self.diagnostics.push(error);
             return Vec::new();
         };
-        let parts: Vec<String> = point.parts.iter().map(|part| self.substitute(part)).collect();
-        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let found = match provider {
             Provider::Begin => self.special(&parts, Event::Begin, "begin"),
             Provider::End => self.special(&parts, Event::End, "end"),
@@ -110,9 +115,8 @@ impl Expander<'_> {
     }
 
     /// Puts the values of positional parameters into a part.
-    fn substitute(&self, part: &ast::AttachPart) -> String {
+    fn substitute(&self, mut rest: &str) -> String {
         let mut out = String::new();
-        let mut rest = part.text.as_str();
         while let Some(dollar) = rest.find('$') {
             let digits = rest[dollar + 1..].bytes().take_while(u8::is_ascii_digit).count();
             out.push_str(&rest[..dollar]);

@@ -327,15 +327,30 @@ impl Checker<'_> {
         }
     }
 
+    /// The number of a positional parameter, and what is added to its address.
+    fn positional_text(&mut self, expr: &ast::Expr) -> Option<(u32, usize)> {
+        match &expr.kind {
+            ast::ExprKind::Positional(number) => Some((*number, 0)),
+            ast::ExprKind::Binary { op: ast::BinaryOp::Add, left, right } => {
+                let ast::ExprKind::Positional(number) = left.kind else { return None };
+                let ast::ExprKind::Int(ref added) = right.kind else { return None };
+                Some((number, usize::try_from(added.value).ok()?))
+            }
+            _ => None,
+        }
+    }
+
     fn str_call(&mut self, args: &[ast::Expr], span: Span) -> Typed {
         if !self.arity("str", args, 1..=2, span) {
             return Typed::unknown(span);
         }
-        // A positional parameter is the text that was given, also when it looks like a number.
-        if let ast::ExprKind::Positional(number) = args[0].kind {
+        // A positional parameter is the text that was given, also when it looks like a number;
+        // what is added to it is left out at the front.
+        if let Some((number, skipped)) = self.positional_text(&args[0]) {
             let at = (number as usize).checked_sub(1);
             let given = at.and_then(|at| self.options.params.get(at)).cloned();
             let mut given = given.unwrap_or_default().into_bytes();
+            given.drain(..skipped.min(given.len()));
             let (size, _) = self.length("str", args.get(1));
             if args.len() == 2 {
                 given.truncate(size as usize - 1);
