@@ -263,6 +263,11 @@ impl<'p, 's, 'a> Assembly<'p, 's, 'a> {
             Error::new("the programs are too large together with the functions that they call")
         })?;
         self.starts.insert(index, (start, self.spec.functions.len() as u32));
+        let (len, more) = (self.spec.insns.len(), function.len as usize);
+        if self.spec.insns.capacity() - len < more {
+            // Twice as much as before, which a vector takes by itself, is a lot for large programs.
+            self.spec.insns.reserve_exact(more.max(len / 4));
+        }
         self.spec.insns.extend(function.insns().map(SpecInsn::from));
         self.lines(index, start);
         let rebased = |slot: u32| slot - function.start + start;

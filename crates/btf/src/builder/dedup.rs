@@ -30,20 +30,19 @@ impl Builder {
         let graph = Graph::new(self);
         let definitions = graph.definitions();
         let classes = graph.classes(|to| Token::Class(definitions[to as usize]));
-        // The first of each class stands for all of it.
-        let mut ids: HashMap<u32, TypeId> = HashMap::new();
+        drop(graph);
+        // The first of each class that is no declaration of something defined stands for all of it.
+        let mut ids = vec![TypeId::VOID; classes.len()];
         let mut kept = Vec::new();
-        for (index, class) in classes.iter().enumerate() {
-            if definitions[index] as usize == index && !ids.contains_key(class) {
-                ids.insert(*class, TypeId(self.first_id + kept.len() as u32));
+        for (index, &class) in classes.iter().enumerate() {
+            if definitions[index] as usize == index && ids[class as usize] == TypeId::VOID {
+                ids[class as usize] = TypeId(self.first_id + kept.len() as u32);
                 kept.push(TypeId(self.first_id + index as u32));
             }
         }
-        let new_id = |&definition: &u32| ids.get(&classes[definition as usize]).copied();
-        let map = IdMap {
-            first: self.first_id,
-            ids: definitions.iter().map(|to| new_id(to).unwrap_or_default()).collect(),
-        };
+        let new_id = |&definition: &u32| ids[classes[definition as usize] as usize];
+        let map = IdMap { first: self.first_id, ids: definitions.iter().map(new_id).collect() };
+        drop((classes, definitions));
         let fresh = match &self.base {
             Some(base) => Builder::split(base.clone()),
             None => Builder::new(),
@@ -55,8 +54,7 @@ impl Builder {
                 None => offset,
             };
             let bytes = remapped(&record, name, |id| map.get(id));
-            let id = self.push(&bytes);
-            self.by_record.insert(bytes.into(), id);
+            self.push_known(&bytes);
         }
         map
     }
@@ -69,9 +67,29 @@ struct Graph {
     /// Kind, name and whether it is a definition, declaration or neither.
     names: Vec<(Role, u32)>,
     /// Everything else: sizes, members' names and places, values.
-    shapes: Vec<Box<[u32]>>,
+    shapes: Lists,
     /// The numbers of the types that each refers to, in order.
-    references: Vec<Box<[u32]>>,
+    references: Lists,
+}
+
+/// Lists of words, one after the other.
+#[derive(Default)]
+struct Lists {
+    words: Vec<u32>,
+    /// Where each list ends.
+    ends: Vec<u32>,
+}
+
+impl Lists {
+    fn get(&self, index: usize) -> &[u32] {
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.words[start as usize..self.ends[index] as usize]
+    }
+
+    /// Ends the list that the last words belong to.
+    fn end(&mut self) {
+        self.ends.push(self.words.len() as u32);
+    }
 }
 
 /// What a type is to others of its name.
@@ -104,8 +122,8 @@ impl Graph {
         let mut graph = Graph {
             first_id: builder.first_id,
             names: Vec::new(),
-            shapes: Vec::new(),
-            references: Vec::new(),
+            shapes: Lists::default(),
+            references: Lists::default(),
         };
         // The same text may stand at several places of the table.
         let mut strings = Strings::default();
@@ -116,8 +134,9 @@ impl Graph {
         };
         for id in (builder.first_id..builder.next_id().0).map(TypeId) {
             let Some(record) = builder.record(id) else { continue };
-            let mut shape = vec![record.info()];
-            let mut references = Vec::new();
+            let (shape, references) = (&mut graph.shapes.words, &mut graph.references.words);
+            let name = shape.len() + 1;
+            shape.push(record.info());
             let words = record.kind.extra_words(record.count.into()).zip(record.words());
             let first = [(Word::Name, record.name), (record.kind.third(), record.size_or_type)];
             for (word, value) in first.into_iter().chain(words) {
@@ -140,9 +159,9 @@ impl Graph {
                 (Kind::Enum | Kind::Enum64, _) => Role::Defines(Tag::Enum),
                 _ => Role::Neither,
             };
-            graph.names.push((role, shape[1]));
-            graph.shapes.push(shape.into());
-            graph.references.push(references.into());
+            graph.names.push((role, shape[name]));
+            graph.shapes.end();
+            graph.references.end();
         }
         graph
     }
@@ -173,15 +192,16 @@ impl Graph {
         self.names.iter().enumerate().map(definition).collect()
     }
 
-    /// The class of each type: types of one class are the same. What a type refers to counts by its
-    /// token.
+    /// The class of each type, which is the place of the first that is the same. What a type refers
+    /// to counts by its token.
     fn classes(&self, token: impl Fn(u32) -> Token) -> Vec<u32> {
         // A key that nobody knows: what has the same hash is the same.
         let keys = [RandomState::new(), RandomState::new()];
-        let mut classes = numbered(self.shapes.iter());
-        let mut count = classes.iter().max().copied();
+        let mut classes = classed(self.names.len(), |index| self.shapes.get(index));
+        let mut count = distinct(&classes);
         for _ in 0..MAX_ROUNDS {
-            let signatures = classes.iter().zip(&self.references).map(|(class, references)| {
+            let signatures = classes.iter().enumerate().map(|(index, class)| {
+                let references = self.references.get(index);
                 let mut hashers = [keys[0].build_hasher(), keys[1].build_hasher()];
                 for &id in references {
                     let words = match id.checked_sub(self.first_id) {
@@ -199,9 +219,9 @@ impl Graph {
                 }
                 (*class, hashers.map(|hasher| hasher.finish()))
             });
-            let finer = numbered(signatures);
-            let finer_count = finer.iter().max().copied();
-            classes = finer;
+            let signatures: Vec<_> = signatures.collect();
+            classes = classed(signatures.len(), |index| signatures[index]);
+            let finer_count = distinct(&classes);
             if finer_count == count {
                 return classes;
             }
@@ -211,13 +231,18 @@ impl Graph {
     }
 }
 
-/// Equal items get equal numbers, in the order in which they first come.
-fn numbered<T: Eq + std::hash::Hash>(items: impl Iterator<Item = T>) -> Vec<u32> {
-    let mut numbers = HashMap::new();
-    items
-        .map(|item| {
-            let next = numbers.len() as u32;
-            *numbers.entry(item).or_insert(next)
-        })
-        .collect()
+/// For each item, the place of the first that is equal to it.
+fn classed<T: Ord>(count: usize, item: impl Fn(usize) -> T) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..count as u32).collect();
+    order.sort_unstable_by_key(|&index| (item(index as usize), index));
+    let mut classes = vec![0; count];
+    for equal in order.chunk_by(|&one, &other| item(one as usize) == item(other as usize)) {
+        equal.iter().for_each(|&index| classes[index as usize] = equal[0]);
+    }
+    classes
+}
+
+/// How many classes there are.
+fn distinct(classes: &[u32]) -> usize {
+    classes.iter().enumerate().filter(|&(index, &class)| index == class as usize).count()
 }

@@ -2,16 +2,17 @@
 
 mod copy;
 mod dedup;
+mod known;
 mod sanitize;
 mod strings;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::btf::Record;
 use crate::{Btf, HEADER_SIZE, Int, Kind, Linkage, MAGIC, Member, SectionVar, TypeId, VERSION};
 
 pub use copy::IdMap;
+use known::Known;
 pub use sanitize::{Support, sanitize};
 use strings::Strings;
 
@@ -25,7 +26,8 @@ pub struct Builder {
     types: Vec<u8>,
     /// Where each type starts.
     starts: Vec<u32>,
-    by_record: HashMap<Box<[u8]>, TypeId>,
+    /// Places in `starts` of those whose definition is to be shared.
+    known: Known,
     strings: Strings,
     first_id: u32,
     base: Option<Arc<Btf>>,
@@ -53,7 +55,7 @@ impl Builder {
         Builder {
             types: Vec::new(),
             starts: Vec::new(),
-            by_record: HashMap::new(),
+            known: Known::default(),
             strings,
             first_id,
             base,
@@ -245,12 +247,24 @@ impl Builder {
     ) -> TypeId {
         let common = [self.string(name), info | ((kind as u32) << 24), size_or_type];
         let words = common.iter().chain(extra);
-        let record: Box<[u8]> = words.flat_map(|word| word.to_le_bytes()).collect();
-        if let Some(&id) = self.by_record.get(&record) {
-            return id;
+        let record: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
+        self.share(&record)
+    }
+
+    /// Adds a record unless there is the same already.
+    fn share(&mut self, record: &[u8]) -> TypeId {
+        let at = |place| record_at(&self.types, &self.starts, place);
+        if let Some(place) = self.known.find(record, at) {
+            return TypeId(self.first_id + place);
         }
-        let id = self.push(&record);
-        self.by_record.insert(record, id);
+        self.push_known(record)
+    }
+
+    /// Adds a record that is to be shared.
+    fn push_known(&mut self, record: &[u8]) -> TypeId {
+        let id = self.push(record);
+        let at = |place| record_at(&self.types, &self.starts, place);
+        self.known.insert(id.0 - self.first_id, at);
         id
     }
 
@@ -268,7 +282,7 @@ impl Builder {
         let start = *self.starts.get(index)? as usize;
         let end = self.starts.get(index + 1).map_or(self.types.len(), |&end| end as usize);
         // What shared this record's number has it no more.
-        self.by_record.clear();
+        self.known = Known::default();
         self.types.get_mut(start..end)
     }
 
@@ -277,6 +291,14 @@ impl Builder {
         let index = id.0.checked_sub(self.first_id)? as usize;
         Record::at(self.types.get(*self.starts.get(index)? as usize..)?)
     }
+}
+
+/// The bytes of the type at this place.
+fn record_at<'t>(types: &'t [u8], starts: &[u32], place: u32) -> &'t [u8] {
+    let place = place as usize;
+    let start = starts.get(place).map_or(types.len(), |&start| start as usize);
+    let end = starts.get(place + 1).map_or(types.len(), |&end| end as usize);
+    types.get(start..end).unwrap_or_default()
 }
 
 /// `info` of a type without its kind.

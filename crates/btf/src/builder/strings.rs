@@ -1,6 +1,6 @@
 //! The table of strings of a blob under construction.
 
-use std::collections::HashMap;
+use super::known::Known;
 
 /// Strings one after the other, each ended by a zero. Offset 0 is the empty string.
 #[derive(Clone, Debug)]
@@ -8,57 +8,65 @@ pub(super) struct Strings {
     bytes: Vec<u8>,
     /// The offset of the first byte.
     first: u32,
-    offsets: HashMap<Box<[u8]>, u32>,
+    /// Where each string is in `bytes`.
+    known: Known,
 }
 
 impl Default for Strings {
     fn default() -> Strings {
-        Strings { bytes: vec![0], first: 0, offsets: HashMap::new() }
+        Strings { bytes: vec![0], first: 0, known: Known::default() }
     }
 }
 
 impl Strings {
     /// Those of a blob that goes on from one whose strings end at `first`.
     pub(super) fn after(first: u32) -> Strings {
-        Strings { bytes: Vec::new(), first, offsets: HashMap::new() }
+        Strings { bytes: Vec::new(), first, known: Known::default() }
     }
 
     /// A table as it stands in a blob.
     pub(super) fn from_table(table: &[u8], first: u32) -> Strings {
-        let mut offsets = HashMap::new();
-        let mut at = 0;
+        let mut known = Known::default();
+        let mut start = 0;
         for string in table.split(|&byte| byte == 0) {
-            if !string.is_empty() {
-                offsets.entry(string.into()).or_insert(first + at);
+            let at = |place| string_at(table, place);
+            if !string.is_empty() && known.find(string, at).is_none() {
+                known.insert(start, at);
             }
-            at += string.len() as u32 + 1;
+            start += string.len() as u32 + 1;
         }
-        Strings { bytes: table.to_vec(), first, offsets }
+        Strings { bytes: table.to_vec(), first, known }
     }
 
     /// Where a string is; it joins the others if it is new. It ends at its first zero.
     pub(super) fn offset(&mut self, text: &[u8]) -> u32 {
-        let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
+        let text = string_at(text, 0);
         if text.is_empty() {
             return 0;
         }
-        if let Some(&offset) = self.offsets.get(text) {
-            return offset;
+        if let Some(place) = self.known.find(text, |place| string_at(&self.bytes, place)) {
+            return self.first + place;
         }
-        let offset = self.first + self.bytes.len() as u32;
+        let place = self.bytes.len() as u32;
         self.bytes.extend_from_slice(text);
         self.bytes.push(0);
-        self.offsets.insert(text.into(), offset);
-        offset
+        self.known.insert(place, |place| string_at(&self.bytes, place));
+        self.first + place
     }
 
     /// The string at `offset`, if it is one of its own.
     pub(super) fn get(&self, offset: u32) -> Option<&[u8]> {
-        let bytes = self.bytes.get(offset.checked_sub(self.first)? as usize..)?;
-        bytes.split(|&byte| byte == 0).next()
+        let place = offset.checked_sub(self.first)?;
+        (place as usize <= self.bytes.len()).then(|| string_at(&self.bytes, place))
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+/// What stands from `place` on up to the next zero.
+fn string_at(table: &[u8], place: u32) -> &[u8] {
+    let rest = table.get(place as usize..).unwrap_or_default();
+    &rest[..rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len())]
 }

@@ -100,6 +100,7 @@ impl<'a> Declarations<'a> {
         self.write(" {");
         let mut has_wide_value = false;
         for index in 0..record.count.into() {
+            self.check_text(id)?;
             self.line(level + 1);
             let name = self.types.name(record.entry_name(index));
             self.text.extend_from_slice(name);

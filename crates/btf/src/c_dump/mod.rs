@@ -23,6 +23,9 @@ const MAX_DEPTH: u32 = 400;
 /// Lines of output and visits of types, for each type there is. The kernel's own needs a handful.
 const WORK_PER_TYPE: usize = 512;
 
+/// Bytes that the declaration of a type may have, however small the blob.
+const MIN_TEXT_LIMIT: usize = 1 << 16;
+
 /// Why a type cannot be declared in C.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -106,14 +109,15 @@ pub struct Declarations<'a> {
     btf: &'a Btf,
     types: View<'a>,
     states: Vec<State>,
-    /// Types that have another name in C, because theirs was taken.
-    renamed: HashMap<TypeId, Vec<u8>>,
     /// How often a name was used for structures, unions and enumerations, and how often for
     /// typedefs and enumerators.
     tags: Counts<'a>,
     identifiers: Counts<'a>,
     alignments: Alignments<'a>,
     work_left: usize,
+    /// Bytes that one type's declaration may have; those of real types are about as long as what
+    /// they are made from.
+    text_limit: usize,
     /// Whether structures without name are written out where they are used.
     inline_anonymous: bool,
     /// What is to be declared next.
@@ -135,10 +139,8 @@ struct State {
     emitted: Progress,
     /// A declaration without definition was written.
     declared: bool,
-    /// The name was chosen.
-    named: bool,
-    /// It is another than its own.
-    renamed: bool,
+    /// How many types, this one included, had its name when it was its turn; 0 before that.
+    namesakes: u32,
     /// Some other type refers to it.
     referenced: bool,
 }
@@ -155,17 +157,19 @@ impl<'a> Declarations<'a> {
     /// Nothing is declared yet.
     pub fn new(btf: &'a Btf) -> Declarations<'a> {
         let count = btf.next_id().0 as usize;
+        let levels = std::iter::successors(Some(btf), |btf| btf.base().map(|base| &**base));
+        let bytes: usize = levels.map(|btf| btf.bytes().len()).sum();
         let mut states = vec![State::default(); count];
         states[0] = State { order: Progress::Done, emitted: Progress::Done, ..State::default() };
         Declarations {
             btf,
             types: btf.view(),
             states,
-            renamed: HashMap::new(),
             tags: Counts::with_capacity_and_hasher(count / 8, NameHash::default()),
             identifiers: Counts::with_capacity_and_hasher(count / 4, NameHash::default()),
             alignments: Alignments::new(btf),
             work_left: (1 << 16) + count * WORK_PER_TYPE,
+            text_limit: MIN_TEXT_LIMIT + bytes,
             inline_anonymous: true,
             queue: Vec::new(),
             stack: Vec::new(),
@@ -186,19 +190,24 @@ impl<'a> Declarations<'a> {
         self.order(id, false, 0)?;
         for index in 0..self.queue.len() {
             self.emit(self.queue[index], None, 0)?;
+            self.hand_on(out)?;
         }
-        self.hand_on(out)
+        Ok(())
     }
 
     /// Gives what was written to its receiver.
     fn hand_on(&mut self, out: &mut impl Write) -> Result {
-        if !self.text.is_empty() {
-            match str::from_utf8(&self.text) {
-                Ok(text) => out.write_str(text)?,
-                Err(_) => out.write_str(&String::from_utf8_lossy(&self.text))?,
+        if let Ok(text) = str::from_utf8(&self.text) {
+            out.write_str(text)?;
+        } else {
+            for chunk in self.text.utf8_chunks() {
+                out.write_str(chunk.valid())?;
+                if !chunk.invalid().is_empty() {
+                    out.write_char(char::REPLACEMENT_CHARACTER)?;
+                }
             }
-            self.text.clear();
         }
+        self.text.clear();
         Ok(())
     }
 
@@ -273,18 +282,18 @@ impl<'a> Declarations<'a> {
         // What is only declared shares its name with the definition.
         let only_declared =
             record.kind == Kind::Fwd || (record.kind == Kind::Enum && record.count == 0);
-        if !state.named && !only_declared {
-            state.named = true;
+        let mut namesakes = state.namesakes;
+        if namesakes == 0 && !only_declared {
             let count = taken(self).entry(name).or_default();
             *count += 1;
-            if *count > 1 {
-                let suffix = format!("___{count}");
-                self.state(id)?.renamed = true;
-                self.renamed.insert(id, [name, suffix.as_bytes()].concat());
-            }
+            namesakes = *count;
+            self.state(id)?.namesakes = namesakes;
         }
-        let renamed = if self.state(id)?.renamed { self.renamed.get(&id) } else { None };
-        self.text.extend_from_slice(renamed.map_or(name, Vec::as_slice));
+        self.text.extend_from_slice(name);
+        if namesakes > 1 {
+            self.write("___");
+            self.write_number(namesakes.into());
+        }
         Ok(())
     }
 
@@ -293,7 +302,11 @@ impl<'a> Declarations<'a> {
             return Err(DumpError::TooComplex(id));
         }
         self.work_left -= 1;
-        Ok(())
+        self.check_text(id)
+    }
+
+    fn check_text(&self, id: TypeId) -> Result {
+        if self.text.len() > self.text_limit { Err(DumpError::TooComplex(id)) } else { Ok(()) }
     }
 
     fn state(&mut self, id: TypeId) -> Result<&mut State> {

@@ -37,6 +37,11 @@ pub enum CoreError {
         /// Which target.
         label: String,
     },
+    /// More types of the target have the name than any kernel has.
+    Crowded {
+        /// What is asked for.
+        what: String,
+    },
     /// The question cannot be answered for this field.
     Impossible {
         /// What is asked for.
@@ -70,6 +75,9 @@ impl fmt::Display for CoreError {
                     f,
                     "{what} is ambiguous in {label}: type {one} says {first}, type {other} says {second}"
                 )
+            }
+            CoreError::Crowded { what } => {
+                write!(f, "{what}: too many types of the kernel have this name")
             }
             CoreError::Impossible { what, why } => write!(f, "{what}: {why}"),
             CoreError::Malformed { what } => {

@@ -13,6 +13,7 @@ mod spec;
 mod values;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::{Btf, Kind, RelocationKind, TypeId, essential};
@@ -21,6 +22,10 @@ pub use apply::{ApplyError, POISON};
 pub use error::{CoreError, Missing};
 use spec::{Spec, Unmatched};
 use values::Values;
+
+/// How many types of the target may be kept for each type of the program, on average, and for any
+/// program. A kernel has up to some hundred types of one name, and most have a name of their own.
+const CANDIDATES: (usize, usize) = (4, 1 << 14);
 
 /// A record of `.BTF.ext`: one slot that depends on the target's types.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -70,23 +75,24 @@ impl Targets {
     }
 
     /// The types that may be meant by a type of the program: those of the same name without
-    /// flavors, and of the same kind.
-    fn candidates(&self, local: &Btf, id: TypeId) -> Vec<Candidate> {
-        let Some(kind) = local.kind(id) else { return Vec::new() };
+    /// flavors, and of the same kind. `None`: there are more than `max`.
+    fn candidates(&self, local: &Btf, id: TypeId, max: usize) -> Option<Vec<Candidate>> {
+        let Some(kind) = local.kind(id) else { return Some(Vec::new()) };
         let name = essential(local.name(id));
-        let of = |owner, btf: &Btf| -> Vec<Candidate> {
+        let mut found = Vec::new();
+        let mut add = |owner, btf: &Btf| {
             let types = btf.flavors(name, kind == Kind::Func);
             let own = types.filter(|&id| id >= btf.first_id());
-            own.filter(|&id| btf.kind(id).is_some_and(|other| compat::kinds(kind, other)))
-                .map(|id| Candidate { owner, id })
-                .collect()
+            let same = own.filter(|&id| btf.kind(id).is_some_and(|o| compat::kinds(kind, o)));
+            found.extend(same.map(|id| Candidate { owner, id }).take(max + 1 - found.len()));
+            !found.is_empty()
         };
-        let found = of(Owner::Kernel, &self.kernel);
-        if !found.is_empty() {
-            return found;
+        if !add(Owner::Kernel, &self.kernel) {
+            for (index, (_, btf)) in self.modules.iter().enumerate() {
+                add(Owner::Module(index), btf);
+            }
         }
-        let modules = self.modules.iter().enumerate();
-        modules.flat_map(|(index, (_, btf))| of(Owner::Module(index), btf)).collect()
+        (found.len() <= max).then_some(found)
     }
 }
 
@@ -154,13 +160,16 @@ pub enum Width {
 pub struct Resolver<'a> {
     local: &'a Btf,
     targets: &'a Targets,
-    candidates: HashMap<TypeId, Vec<Candidate>>,
+    candidates: HashMap<TypeId, Box<[Candidate]>>,
+    /// How many more may be kept.
+    candidates_left: usize,
 }
 
 impl<'a> Resolver<'a> {
     /// For a program with these types.
     pub fn new(local: &'a Btf, targets: &'a Targets) -> Resolver<'a> {
-        Resolver { local, targets, candidates: HashMap::new() }
+        let candidates_left = CANDIDATES.0 * local.ids().len() + CANDIDATES.1;
+        Resolver { local, targets, candidates: HashMap::new(), candidates_left }
     }
 
     /// Answers one relocation. An error says that the relocation is malformed or that several types
@@ -182,11 +191,22 @@ impl<'a> Resolver<'a> {
         if self.local.name(relocation.type_id).is_empty() {
             return Err(CoreError::Anonymous { id: relocation.type_id, kind: relocation.kind });
         }
-        let candidates = self
-            .candidates
-            .entry(relocation.type_id)
-            .or_insert_with(|| self.targets.candidates(self.local, relocation.type_id));
-        let mut answers: Vec<(Candidate, Spec<'_>, Values)> = Vec::new();
+        let candidates = match self.candidates.entry(relocation.type_id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let (id, max) = (relocation.type_id, self.candidates_left);
+                let found = self.targets.candidates(self.local, id, max);
+                let Some(found) = found else {
+                    // Nobody goes on from here; whoever does is not to look for as many again.
+                    self.candidates_left = 0;
+                    return Err(CoreError::Crowded { what: local.to_string() });
+                };
+                self.candidates_left -= found.len();
+                new.insert(found.into())
+            }
+        };
+        let mut first: Option<(Candidate, u32, Values)> = None;
+        let mut answered = Vec::new();
         let mut best = Unmatched::Type;
         for &candidate in candidates.iter() {
             let Some(btf) = self.targets.btf(candidate.owner) else { continue };
@@ -198,9 +218,12 @@ impl<'a> Resolver<'a> {
                 }
             };
             let values = Values::new(&local, Some(&spec))?;
-            if let Some((first, first_spec, first_values)) = answers.first()
-                && (spec.bit_offset != first_spec.bit_offset || !values.agree(first_values))
-            {
+            answered.push(candidate);
+            let Some((first, first_offset, first_values)) = &first else {
+                first = Some((candidate, spec.bit_offset, values));
+                continue;
+            };
+            if spec.bit_offset != *first_offset || !values.agree(first_values) {
                 return Err(CoreError::Ambiguous {
                     what: local.to_string(),
                     ids: [first.id, candidate.id],
@@ -208,18 +231,19 @@ impl<'a> Resolver<'a> {
                     label: self.targets.label.clone(),
                 });
             }
-            answers.push((candidate, spec, values));
         }
-        let Some((first, _, values)) = answers.first() else {
+        let Some((first, _, values)) = first else {
             let none = candidates.is_empty();
             let missing = Missing::new(&local, relocation, best, none, &self.targets.label);
             return Ok(Values::new(&local, None)?.resolution(None, missing));
         };
         let resolution = values.resolution(
-            Some(*first),
+            Some(first),
             Missing::new(&local, relocation, best, false, &self.targets.label),
         );
-        *candidates = answers.iter().map(|(candidate, ..)| *candidate).collect();
+        if answered.len() < candidates.len() {
+            *candidates = answered.into();
+        }
         Ok(resolution)
     }
 }
