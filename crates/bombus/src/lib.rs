@@ -57,14 +57,14 @@ pub use link::Link;
 pub use loaded::{Loaded, Program};
 pub use maps::{
     Array, BloomFilter, HashMap, LpmTrie, Map, MapOfMaps, PerCpuArray, PerCpuHashMap, PerfBuffer,
-    Plain, Prefix, ProgArray, Queue, RingBuf, Stack, UserRingBuf, View, Watched,
+    Plain, Prefix, ProgArray, Queue, RingBuf, SocketMap, Stack, UserRingBuf, View, Watched,
 };
 pub use object::Object;
 
 pub use bombus_embedded::Embedded;
 pub use bombus_kernel::{
-    AttachPoint, Command, IterTarget, Kernel, Order, PerfPeriod, PerfRecord, TestRun, Tracer,
-    UprobePlace, Usdt, Wake,
+    AttachPoint, Command, Feature, IterTarget, Kernel, KernelVersion, MapMemory, Order, PerfPeriod,
+    PerfRecord, TestRun, Tracer, UprobePlace, Usdt, Wake,
 };
 pub use bombus_linux::{Linux, can_load_programs};
 pub use bombus_platform::{AttachType, MapType, ProgType};

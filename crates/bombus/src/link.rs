@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bombus_kernel::{LinkFd, Object};
 
-use crate::{Error, Host, Program, Result};
+use crate::{Error, Host, Map, Program, Result};
 
 /// Programs at work. Dropping it detaches them.
 ///
@@ -20,6 +20,12 @@ pub struct Link<'k> {
 impl<'k> Link<'k> {
     pub(crate) fn new(kernel: &'k dyn Host, fds: Vec<LinkFd>) -> Link<'k> {
         Link { kernel, fds }
+    }
+
+    /// What is attached and was pinned there. Dropping this does not detach it while the pin is
+    /// there.
+    pub fn pinned(kernel: &'k dyn Host, path: impl AsRef<Path>) -> Result<Link<'k>> {
+        Ok(Link::new(kernel, vec![kernel.pinned_link(path.as_ref())?]))
     }
 
     /// The handles, one for each place that a program is attached to.
@@ -61,6 +67,11 @@ impl<'k> Link<'k> {
     /// Puts another program in its place, without a gap.
     pub fn update(&self, program: &Program<'_>) -> Result<()> {
         self.fds.iter().try_for_each(|&fd| Ok(self.kernel.link_update(fd, program.fd())?))
+    }
+
+    /// Puts another structure of kernel callbacks in its place.
+    pub fn update_structure(&self, map: &Map<'_>) -> Result<()> {
+        self.fds.iter().try_for_each(|&fd| Ok(self.kernel.link_update_map(fd, map.fd())?))
     }
 
     /// What an iterator has to say, from the start to the end.

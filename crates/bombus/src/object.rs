@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bombus_btf::Btf;
 use bombus_kernel::{Loader, MapFd, ProgFd};
+use bombus_object::ObjectFile;
 use bombus_platform::{AttachType, ProgType};
 use bombus_spec::ObjectSpec;
 use zerocopy::{Immutable, IntoBytes};
@@ -36,6 +37,7 @@ pub struct Object {
 enum Setting {
     Variable(String, Vec<u8>),
     Autoload(String, bool),
+    Autocreate(String, bool),
     MaxEntries(String, u32),
     PinRoot(PathBuf),
     Reuse(String, MapFd),
@@ -59,6 +61,20 @@ impl Object {
     /// The same from the bytes of a file, for those that are built into the program.
     pub fn from_bytes(bytes: &[u8]) -> Result<Object> {
         Ok(Object::from_spec(bombus_object::open(bytes)?))
+    }
+
+    /// One object that is linked from several files: what one of them declares, another defines.
+    pub fn link<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Object> {
+        let read = |path: P| {
+            let path = path.as_ref().to_owned();
+            match std::fs::read(&path) {
+                Ok(bytes) => Ok((path.to_string_lossy().into_owned(), bytes)),
+                Err(error) => Err(Error::File { path, error }),
+            }
+        };
+        let files = paths.into_iter().map(read).collect::<Result<Vec<_>>>()?;
+        let files = files.iter().map(|(name, bytes)| ObjectFile { name, bytes });
+        Object::from_bytes(&bombus_object::link(&files.collect::<Vec<_>>())?)
     }
 
     /// An object that was made otherwise.
@@ -126,6 +142,13 @@ impl Object {
         Ok(self)
     }
 
+    /// Whether a map is created, whatever the file says. A program that uses one which is not is
+    /// refused, unless it cannot come to where it does.
+    pub fn autocreate(&mut self, map: &str, create: bool) -> Result<&mut Object> {
+        self.check_map(map)?;
+        Ok(self.with(Setting::Autocreate(map.into(), create)))
+    }
+
     /// Another size for a map.
     pub fn max_entries(&mut self, map: &str, entries: u32) -> Result<&mut Object> {
         self.check_map(map)?;
@@ -190,6 +213,7 @@ impl Object {
             loader = match setting.clone() {
                 Setting::Variable(name, value) => loader.set(&name, &value),
                 Setting::Autoload(name, load) => loader.autoload(&name, load),
+                Setting::Autocreate(name, create) => loader.autocreate(&name, create),
                 Setting::MaxEntries(name, entries) => loader.max_entries(&name, entries),
                 Setting::PinRoot(path) => loader.pin_root(path),
                 Setting::Reuse(name, map) => loader.reuse_map(&name, map),

@@ -131,6 +131,22 @@ impl PerfBuffer<'_> {
     pub fn consume(&self, mut each: impl FnMut(PerfRecord<'_>)) -> Result<usize> {
         Ok(self.map.kernel.perf_buffer_consume(self.map.fd, &mut each)?)
     }
+
+    /// Waits until there may be records; false when the time is over or a signal came.
+    pub fn wait(&self, time: Duration) -> Result<bool> {
+        let wake = self.map.kernel.wait(&[self.map.fd], Instant::now().checked_add(time))?;
+        Ok(wake == Wake::Records)
+    }
+
+    /// A descriptor that becomes readable when there are records.
+    pub fn ready(&self) -> Result<OwnedFd> {
+        Ok(self.map.kernel.records_ready(self.map.fd)?)
+    }
+
+    /// The map behind the view.
+    pub fn map(&self) -> &Map<'_> {
+        &self.map
+    }
 }
 
 /// `BPF_MAP_TYPE_USER_RINGBUF`: records for programs.
@@ -150,5 +166,10 @@ impl UserRingBuf<'_> {
     /// Adds a record. Fails with `ENOSPC` when there is no room.
     pub fn submit<T: IntoBytes + Immutable + ?Sized>(&self, record: &T) -> Result<()> {
         Ok(self.map.kernel.user_ringbuf_submit(self.map.fd, record.as_bytes())?)
+    }
+
+    /// The map behind the view.
+    pub fn map(&self) -> &Map<'_> {
+        &self.map
     }
 }

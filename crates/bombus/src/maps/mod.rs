@@ -8,13 +8,14 @@ mod buffer;
 mod hash;
 mod nested;
 mod queue;
+mod sockets;
 mod trie;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
-use bombus_kernel::{Kernel, MapFd, Object};
+use bombus_kernel::{Kernel, MapFd, MapMemory, Object};
 use bombus_platform::MapType;
 use bombus_spec::MapSpec;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -24,6 +25,7 @@ pub use buffer::{PerfBuffer, RingBuf, UserRingBuf, Watched};
 pub use hash::{HashMap, PerCpuHashMap};
 pub use nested::{MapOfMaps, ProgArray};
 pub use queue::{BloomFilter, Queue, Stack};
+pub use sockets::SocketMap;
 pub use trie::{LpmTrie, Prefix};
 
 use crate::{Error, Host, Result};
@@ -103,6 +105,16 @@ impl<'l> Map<'l> {
     /// Gives it a name in a BPF file system; it lives on until that is removed.
     pub fn pin(&self, path: impl AsRef<Path>) -> Result<()> {
         Ok(self.kernel.pin(Object::Map(self.fd), path.as_ref())?)
+    }
+
+    /// From now on only programs may write to it.
+    pub fn freeze(&self) -> Result<()> {
+        Ok(self.kernel.map_freeze(self.fd)?)
+    }
+
+    /// The values of an array with `BPF_F_MMAPABLE`, or an arena, as memory shared with programs.
+    pub fn memory(&self) -> Result<Box<dyn MapMemory>> {
+        Ok(self.kernel.map_mmap(self.fd)?)
     }
 
     /// All elements: key, value, as bytes.
