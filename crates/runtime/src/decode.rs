@@ -111,6 +111,11 @@ pub(crate) fn compare(ty: &Type, a: &[u8], b: &[u8]) -> Ordering {
     };
     match ty {
         Type::Int { size, .. } => signed(a, *size).cmp(&signed(b, *size)),
+        // The format, then the time.
+        Type::Timestamp => {
+            let time = |bytes| unsigned(slice(bytes, 8, 8), 8);
+            time(a).cmp(&time(b))
+        }
         Type::Str { size } => string(a, *size as usize).cmp(&string(b, *size as usize)),
         Type::Tuple(parts) => parts
             .iter()

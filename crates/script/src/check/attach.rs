@@ -290,7 +290,15 @@ impl Expander<'_> {
                 0 => known.name.clone(),
                 _ => format!("{}+{plus}", known.name),
             };
-            let found = target(&name, Some(&known.name), known.offset + plus);
+            let is_inside = plus == 0 || plus < known.size || known.size == 0;
+            let offset = known.offset.checked_add(plus);
+            let Some(offset) = offset.filter(|_| is_inside || self.options.unsafe_ok) else {
+                let Symbol { name, size, .. } = known;
+                return Err(Problem::new(format!(
+                    "Offset outside the function bounds ('{name}' size is {size})"
+                )));
+            };
+            let found = target(&name, Some(&known.name), offset);
             // A symbol may be listed twice, for instance under two versions.
             if !targets.iter().any(|other| other.event == found.event && other.name == found.name) {
                 targets.push(found);

@@ -193,13 +193,13 @@ fn can_be_key(ty: &Type) -> bool {
         | Type::StringIndex
         | Type::Inet
         | Type::MacAddr
+        | Type::Timestamp
         | Type::Symbol { .. } => true,
         Type::Tuple(parts) => !parts.is_empty() && parts.iter().all(can_be_key),
         Type::None
         | Type::Record(_)
         | Type::Array { .. }
         | Type::Struct(_)
-        | Type::Timestamp
         | Type::Stack { .. } => false,
     }
 }
