@@ -18,6 +18,7 @@ mod kernel;
 mod links;
 mod maps;
 mod os;
+mod patient;
 mod programs;
 mod random;
 mod records;

@@ -47,6 +47,14 @@ impl SyscallLinks {
         wanted.map(|(nr, _)| nr).collect()
     }
 
+    /// The calls all of whose programs may wait.
+    fn deferred(&self, may_wait: impl Fn(&Attached) -> bool) -> SyscallSet {
+        if !self.raw_tracepoint.is_empty() || !self.all.iter().all(&may_wait) {
+            return SyscallSet::NONE;
+        }
+        (0..SyscallSet::LIMIT).filter(|&nr| self.of(nr).iter().all(&may_wait)).collect()
+    }
+
     /// Programs that get a record with arguments.
     fn with_record(&self) -> impl Iterator<Item = &Attached> {
         self.all.iter().chain(self.by_number.iter().flatten())
@@ -141,12 +149,16 @@ impl Links {
     pub(crate) fn interest(&self, programs: &[Loaded]) -> Interest {
         /// Where the arguments start in the record.
         const ARGS: usize = 16;
+        let may_wait =
+            |attached: &Attached| programs.get(attached.program as usize).is_some_and(|it| it.may_wait);
         let reads_args = |attached: &Attached| {
             programs.get(attached.program as usize).is_none_or(|it| it.context_bytes > ARGS)
         };
         Interest {
             sys_enter: self.sys_enter.interest(),
             sys_exit: self.sys_exit.interest(),
+            deferred: self.sys_enter.deferred(may_wait),
+            users: programs.iter().any(|program| program.sees_user),
             args: self.sys_enter.with_record().any(reads_args),
             exit: !self.exit.is_empty(),
             signals: !self.signal_deliver.is_empty(),

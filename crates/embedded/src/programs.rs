@@ -9,6 +9,7 @@ use bombus_vm::{Program, Trap};
 
 use crate::context_use;
 use crate::maps::Map;
+use crate::patient;
 use crate::run::{is_supported, map_address, value_address};
 
 /// A loaded program.
@@ -19,6 +20,10 @@ pub(crate) struct Loaded {
     pub(crate) program: Rc<Program>,
     /// Whether it can tell on which CPU it runs.
     pub(crate) sees_cpu: bool,
+    /// Whether it asks for user and group.
+    pub(crate) sees_user: bool,
+    /// Whether what it does is the same a little later: see [`crate::patient`].
+    pub(crate) may_wait: bool,
     /// How many bytes of its context it may read, from the start.
     pub(crate) context_bytes: usize,
     /// Where instructions came from: first slot, and the place as the user knows it. Sorted.
@@ -58,6 +63,7 @@ pub(crate) fn load(
             });
         }
     }
+    let sees_user = helpers().any(|id| id == Helper::GetCurrentUidGid.id());
     let sees_cpu = helpers().any(|id| {
         let cpu = [Helper::GetSmpProcessorId, Helper::GetNumaNodeId, Helper::MapLookupPercpuElem];
         cpu.iter().any(|helper| helper.id() == id)
@@ -67,6 +73,8 @@ pub(crate) fn load(
         prog_type: load.prog_type,
         program,
         sees_cpu,
+        sees_user,
+        may_wait: patient::may_wait(&ops, maps),
         context_bytes: context_use::bytes_read(&ops),
         places: places(load.line_info, btf.unwrap_or_default()),
         faults: 0,

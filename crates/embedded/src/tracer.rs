@@ -78,7 +78,12 @@ impl Tracer for Embedded {
         let stops = self.engine.borrow().stops();
         let mut lines = Vec::new();
         if self.target.get().is_some() {
-            lines.push(format!("{} stops of {} traced tasks", stops.total(), stops.tasks));
+            let recorded = match stops.recorded {
+                0 => String::new(),
+                count => format!(", {count} system calls recorded without a stop"),
+            };
+            let (total, tasks) = (stops.total(), stops.tasks);
+            lines.push(format!("{total} stops of {tasks} traced tasks{recorded}"));
         }
         if stops.missed_breakpoints > 0 {
             lines.push(format!("{} breakpoints could not be set", stops.missed_breakpoints));

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use super::agent;
 use super::displaced::{Displaced, MAX_LENGTH, SLOT};
 use super::engine::Engine;
 use super::procfs::{self, Mapping};
@@ -85,6 +86,8 @@ impl ProbedFile {
 pub(super) struct AddressSpace {
     sites: HashMap<u64, Site>,
     scratch: Vec<Scratch>,
+    /// Records system calls.
+    pub(super) agent: agent::State,
 }
 
 /// A breakpoint in memory. It stays known after it was removed: a task may have met it just

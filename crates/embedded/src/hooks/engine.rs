@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bombus_kernel::{Command, Error, Result, Wake};
 
+use super::agent::{self, Agents};
 use super::breakpoint::Breakpoints;
 use super::clock::{self, Clock};
 use super::filter::{self, Condition, Insn};
@@ -26,6 +27,9 @@ pub struct Engine {
     pub(super) tasks: Tasks,
     pub(super) interest: Interest,
     pub(super) breakpoints: Breakpoints,
+    /// What agents in the traced processes share; absent when there are none.
+    pub(super) agents: Option<Agents>,
+    without_agents: bool,
     /// No filter: every task stops at every system call.
     pub(super) every_syscall: bool,
     /// A filter is in force: without a tracer, system calls would fail.
@@ -86,6 +90,11 @@ impl Engine {
         Engine::default()
     }
 
+    /// Brings no code into traced processes: every event is a stop.
+    pub fn without_agents(&mut self) {
+        self.without_agents = true;
+    }
+
     /// Makes [`Engine::wait`] come back whenever this `signalfd(2)` is readable. Commands start
     /// with its signals unblocked.
     pub fn watch_signals(&mut self, signals: BorrowedFd<'_>) -> Result<()> {
@@ -135,7 +144,8 @@ impl Engine {
         };
         let options = attach::options(interest.exit);
         attach::seize_child(child.pid, options)?;
-        let filter = make_filter(interest);
+        self.agents = if self.without_agents { None } else { Agents::new(interest) };
+        let filter = make_filter(interest, self.agents.is_some());
         self.filtered = !filter.is_empty();
         let mut thread = Thread::new(child.pid, child.pid);
         thread.launching = true;
@@ -173,6 +183,7 @@ impl Engine {
         }
         self.clock.iter().for_each(|clock| clock.run(deadline));
         let wake = self.wait_running(deadline, on);
+        self.drain_all(on);
         self.clock.iter().for_each(Clock::halt);
         wake
     }
@@ -269,6 +280,7 @@ impl Engine {
                     regs: None,
                     cpu: Some(cpu),
                     stopped: false,
+                    late: false,
                 });
             }
         }
@@ -320,7 +332,7 @@ impl Engine {
 }
 
 /// The filter for a command. Empty when no system call needs to stop.
-fn make_filter(interest: &Interest) -> Vec<Insn> {
+fn make_filter(interest: &Interest, agents: bool) -> Vec<Insn> {
     let mut traced = interest.sys_enter;
     traced.extend(&interest.sys_exit);
     let mut conditions = vec![];
@@ -338,5 +350,5 @@ fn make_filter(interest: &Interest) -> Vec<Insn> {
             None => traced.insert(nr),
         }
     }
-    filter::compile(&traced, &conditions)
+    filter::compile(&traced, &conditions, agents.then_some(agent::GATE_TEST))
 }

@@ -20,6 +20,7 @@ const LARGE: u32 = 0x7fff;
 
 const NR: u32 = 0;
 const ARCH: u32 = 4;
+const INSTRUCTION_POINTER: u32 = 8;
 /// Low half of an argument (`struct seccomp_data`, little endian).
 const fn arg(index: u32) -> u32 {
     16 + 8 * index
@@ -64,8 +65,37 @@ pub(super) enum Condition {
     Equals(u32, u32),
 }
 
-/// Makes the filter for the numbers in `traced`, and for those with a condition besides.
-pub(super) fn compile(traced: &SyscallSet, conditions: &[(u32, Condition)]) -> Vec<Insn> {
+/// Addresses: this high half, and this low half where the mask has ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Region {
+    pub(super) high: u32,
+    pub(super) low: u32,
+    pub(super) mask: u32,
+}
+
+impl Region {
+    /// Lets calls through that are made there. The number is loaded afterwards.
+    fn pass(self) -> [Insn; 7] {
+        [
+            load(INSTRUCTION_POINTER + 4),
+            jump(JEQ, self.high, 0, 4),
+            load(INSTRUCTION_POINTER),
+            alu(AND, self.mask),
+            jump(JEQ, self.low, 0, 1),
+            ret(RET_ALLOW),
+            load(NR),
+        ]
+    }
+}
+
+/// Makes the filter for the numbers in `traced`, and for those with a condition besides. What is
+/// called from `gate` does not stop.
+pub(super) fn compile(
+    traced: &SyscallSet,
+    conditions: &[(u32, Condition)],
+    gate: Option<Region>,
+) -> Vec<Insn> {
+    let pass: Vec<Insn> = gate.into_iter().flat_map(Region::pass).collect();
     let mut code =
         vec![load(ARCH), jump(JEQ, AUDIT_ARCH_X86_64, if traced.is_all() { 4 } else { 1 }, 0)];
     if traced.is_all() {
@@ -77,11 +107,15 @@ pub(super) fn compile(traced: &SyscallSet, conditions: &[(u32, Condition)]) -> V
     if traced.is_all() {
         let large = [jump(JGE, LARGE, 0, 1), ret(RET_TRACE | LARGE)];
         code.extend(large);
+        code.extend(&pass);
         code.extend([alu(OR, RET_TRACE), RET_A]);
         return code;
     }
     for (first, last) in ranges(traced) {
-        code.extend([jump(JGE, first, 0, 3), jump(JGT, last, 2, 0), alu(OR, RET_TRACE), RET_A]);
+        let over = 2 + pass.len() as u8;
+        code.extend([jump(JGE, first, 0, over + 1), jump(JGT, last, over, 0)]);
+        code.extend(&pass);
+        code.extend([alu(OR, RET_TRACE), RET_A]);
     }
     for &(nr, condition) in conditions.iter().filter(|(nr, _)| !traced.contains(*nr)) {
         let (index, test) = match condition {
@@ -120,6 +154,10 @@ mod tests {
 
     /// Runs a filter as `bpf_prog_run` would.
     fn run(code: &[Insn], nr: u32, arch: u32, args: [u32; 6]) -> u32 {
+        run_at(code, nr, arch, args, 0x7fff_0000_1234)
+    }
+
+    fn run_at(code: &[Insn], nr: u32, arch: u32, args: [u32; 6], ip: u64) -> u32 {
         let (mut pc, mut a) = (0, 0);
         loop {
             let insn = code[pc];
@@ -131,6 +169,8 @@ mod tests {
                     a = match insn.k {
                         NR => nr,
                         ARCH => arch,
+                        INSTRUCTION_POINTER => ip as u32,
+                        12 => (ip >> 32) as u32,
                         offset => args[(offset as usize - 16) / 8],
                     }
                 }
@@ -151,7 +191,7 @@ mod tests {
     fn chosen_numbers_stop_and_carry_their_number() {
         for numbers in [vec![], vec![0], vec![0, 1, 2, 257], (0..1024).step_by(2).collect()] {
             let set: SyscallSet = numbers.iter().copied().collect();
-            let code = compile(&set, &[]);
+            let code = compile(&set, &[], None);
             assert!(code.len() < 4096);
             for nr in (0..2000).chain([0x4000_0001, u32::MAX]) {
                 let value = run(&code, nr, AUDIT_ARCH_X86_64, [0; 6]);
@@ -168,7 +208,7 @@ mod tests {
 
     #[test]
     fn all_means_every_number_and_convention() {
-        let code = compile(&SyscallSet::ALL, &[]);
+        let code = compile(&SyscallSet::ALL, &[], None);
         for nr in [0, 59, 469, 9999] {
             let value = run(&code, nr, AUDIT_ARCH_X86_64, [0; 6]);
             assert_eq!(value & 0xffff_0000, RET_TRACE);
@@ -186,7 +226,7 @@ mod tests {
     #[test]
     fn conditions_look_at_arguments() {
         let conditions = [(9, Condition::AnyBit(2, 4)), (157, Condition::Equals(0, 15))];
-        let code = compile(&[257].into_iter().collect(), &conditions);
+        let code = compile(&[257].into_iter().collect(), &conditions, None);
         let native = |nr, args| run(&code, nr, AUDIT_ARCH_X86_64, args);
         assert_eq!(native(9, [0, 0, 5, 0, 0, 0]), RET_TRACE | 9);
         assert_eq!(native(9, [4, 4, 3, 4, 4, 4]), RET_ALLOW);
@@ -194,5 +234,22 @@ mod tests {
         assert_eq!(native(157, [16, 0, 0, 0, 0, 0]), RET_ALLOW);
         assert_eq!(native(257, [0; 6]), RET_TRACE | 257);
         assert_eq!(native(1, [0; 6]), RET_ALLOW);
+    }
+
+    #[test]
+    fn the_gate_is_open() {
+        let gate = Region { high: 0, low: 0x7000_0000, mask: !0xffff };
+        let some: SyscallSet = [0, 1, 2, 257].into_iter().collect();
+        for (set, nr) in [(SyscallSet::ALL, 39), (some, 1), (some, 257)] {
+            let code = compile(&set, &[], Some(gate));
+            let at = |ip| run_at(&code, nr, AUDIT_ARCH_X86_64, [0; 6], ip);
+            assert_eq!(at(0x7000_0002), RET_ALLOW);
+            assert_eq!(at(0x7000_ffff), RET_ALLOW);
+            for outside in [0x7001_0000, 0x6fff_ffff, 0x1_7000_0002, 0x7fff_f000_0002] {
+                assert_eq!(at(outside), RET_TRACE | nr);
+            }
+        }
+        let code = compile(&some, &[], Some(gate));
+        assert_eq!(run_at(&code, 3, AUDIT_ARCH_X86_64, [0; 6], 0x7000_0002), RET_ALLOW);
     }
 }

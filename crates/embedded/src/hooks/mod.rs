@@ -6,10 +6,11 @@
 //!
 //! [`Engine`] is the only door. It knows nothing of BPF: it turns what a tree of processes does
 //! into [`Event`]s and hands each one over together with the [`Task`] that it happened to, which
-//! stands still meanwhile. Another mechanism (an agent inside the process) can take its place.
+//! stands still meanwhile. Where that may wait, an agent inside the process takes the stops' place.
 //!
 //! `ptrace` requests must come from the thread that attached: one thread calls everything here.
 
+mod agent;
 mod attach;
 mod breakpoint;
 mod clock;
@@ -40,6 +41,11 @@ pub struct Interest {
     pub sys_enter: SyscallSet,
     /// System calls whose return is an event.
     pub sys_exit: SyscallSet,
+    /// Of these calls the entry may be told later than it happens: in the order of each process, at
+    /// the latest at its next stop, but without its registers and memory.
+    pub deferred: SyscallSet,
+    /// Whether somebody asks for user and group where events are deferred.
+    pub users: bool,
     /// Whether somebody reads [`Event::SysEnter`]'s `args`; when not, they are zero, and each
     /// event is cheaper.
     pub args: bool,
@@ -165,6 +171,8 @@ pub enum Control {
 pub struct Stops {
     /// Entries of system calls.
     pub sys_enter: u64,
+    /// Entries of system calls that were recorded in the process, without a stop.
+    pub recorded: u64,
     /// Returns of system calls.
     pub sys_exit: u64,
     /// Breakpoints and function returns.

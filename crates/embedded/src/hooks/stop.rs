@@ -17,9 +17,10 @@ impl Engine {
     /// Deals with one change of state, and lets the task go on.
     pub(super) fn handle(&mut self, change: Change, on: On<'_>) -> Control {
         let Change { tid, status } = change;
+        let recorded = self.drain(tid, true, on);
         let Some((signal, event)) = change.stop() else {
             self.ended(tid, status);
-            return Control::Continue;
+            return recorded;
         };
         if let Some((thread, process, _)) = self.tasks.get(tid) {
             thread.stopped();
@@ -41,6 +42,7 @@ impl Engine {
             _ if signal == SYSCALL_TRAP => self.syscall_stop(tid, on),
             _ => self.signal_stop(tid, signal, on),
         }
+        .or(recorded)
     }
 
     /// Hands an event over.
@@ -66,7 +68,19 @@ impl Engine {
         if thread.launching && !visible {
             return Control::Continue;
         }
-        on(event, &mut View { thread, process, caches, regs, cpu: None, stopped: true })
+        let (cpu, stopped, late) = (None, true, false);
+        on(event, &mut View { thread, process, caches, regs, cpu, stopped, late })
+    }
+
+    /// Hands over an event that happened a while ago.
+    pub(super) fn emit_late(&mut self, tid: u32, event: Event, on: On<'_>) -> Control {
+        match self.tasks.get(tid) {
+            Some((thread, process, caches)) if !self.quiet => {
+                let (regs, cpu, stopped, late) = (None, None, false, true);
+                on(event, &mut View { thread, process, caches, regs, cpu, stopped, late })
+            }
+            _ => Control::Continue,
+        }
     }
 
     /// Lets a task go on, with this signal (0: none).
@@ -80,8 +94,14 @@ impl Engine {
     }
 
     fn filter_stop(&mut self, tid: u32, on: On<'_>) -> Control {
-        self.stops.sys_enter += 1;
         let Ok(message) = sys::event_message(tid) else { return Control::Continue };
+        if let Some((nr, false)) = filter::number(message)
+            && self.accelerate(tid, nr)
+        {
+            self.resume(tid, 0);
+            return Control::Continue;
+        }
+        self.stops.sys_enter += 1;
         let call = match filter::number(message) {
             Some((nr, compat)) if !self.needs_args(nr) => InSyscall { nr, compat, args: [0; 6] },
             known => match sys::syscall_info(tid) {
@@ -117,11 +137,12 @@ impl Engine {
             maps_code || self.every_syscall || wants(&self.interest.sys_exit, nr, compat);
         if let Some((thread, process, _)) = self.tasks.get(tid) {
             let wants_exit = wants_exit || process.every_syscall;
-            if !compat && changes_identity(nr) {
-                thread.identity_will_change();
-            }
             thread.maps_code = maps_code;
             thread.in_syscall = wants_exit.then_some(call);
+            if !compat && changes_identity(nr) {
+                thread.identity_will_change();
+                self.disarm(tid);
+            }
         }
         control
     }
@@ -192,12 +213,15 @@ impl Engine {
         let mut control = Control::Continue;
         // It may be known already: adopted because this event took too long.
         let known = self.tasks.threads.contains_key(&child);
+        let shared = event == libc::PTRACE_EVENT_VFORK
+            || (event == libc::PTRACE_EVENT_CLONE && !is_thread && self.shares_memory(tid));
         if !known {
-            let shared = event == libc::PTRACE_EVENT_VFORK
-                || (event == libc::PTRACE_EVENT_CLONE && !is_thread && shares_memory(tid));
             let copy = || if shared { space } else { Rc::new((*space).clone()) };
             self.stops.tasks += 1;
             self.tasks.add(thread, copy);
+        }
+        if is_thread || shared {
+            self.share_agent(tid, child, event == libc::PTRACE_EVENT_VFORK);
         }
         control = self.emit(tid, Event::Fork { child, is_thread }, None, on).or(control);
         if self.ended_early.remove(&child).is_some() {
@@ -244,6 +268,7 @@ impl Engine {
     fn new_program(&mut self, tid: u32, on: On<'_>) -> Control {
         self.stops.life_cycle += 1;
         let former = sys::event_message(tid).map_or(tid, |message| message as u32);
+        self.leave_space(former);
         self.keep_only(tid, former);
         let Some((thread, process, _)) = self.tasks.get(tid) else { return Control::Continue };
         thread.new_program();
@@ -296,6 +321,7 @@ impl Engine {
     /// A task is gone.
     fn ended(&mut self, tid: u32, status: i32) {
         self.early.remove(&tid);
+        self.leave_space(tid);
         if self.tasks.remove(tid).is_none() {
             self.ended_early.insert(tid, self.tasks.caches.tick);
         }
@@ -307,6 +333,7 @@ impl Engine {
     /// `PTRACE_EVENT_STOP`: a new task, a stop that was asked for, the start or end of a stop of
     /// the whole process by a signal.
     fn event_stop(&mut self, tid: u32, signal: i32, on: On<'_>) -> Control {
+        self.leave_agent(tid);
         let unborn = self.tasks.threads.get(&tid).is_some_and(|thread| thread.unborn);
         let control = if unborn { self.born(tid, on) } else { Control::Continue };
         let attached = self.tasks.threads.get_mut(&tid);
@@ -333,6 +360,7 @@ impl Engine {
             return control;
         }
         self.stops.signals += 1;
+        self.leave_agent(tid);
         let mut control = Control::Continue;
         if self.interest.signals
             && let Ok((errno, code)) = sys::signal_info(tid)
@@ -341,6 +369,22 @@ impl Engine {
         }
         self.resume(tid, signal);
         control
+    }
+}
+
+impl Engine {
+    /// Whether the `clone` that a task is in shares the memory.
+    fn shares_memory(&mut self, tid: u32) -> bool {
+        let Some(InSyscall { nr, args: [first, ..], .. }) = regs_call(tid) else { return false };
+        let flags = match i64::from(nr) {
+            libc::SYS_clone => Some(first),
+            // `struct clone_args` begins with the flags.
+            libc::SYS_clone3 => {
+                self.tasks.get(tid).and_then(|(_, process, _)| process.read_u64(first))
+            }
+            _ => None,
+        };
+        flags.is_some_and(|flags| flags & libc::CLONE_VM as u64 != 0)
     }
 }
 
@@ -379,9 +423,3 @@ fn call_from_regs(tid: u32, known: Option<(u32, bool)>) -> InSyscall {
     }
 }
 
-/// Whether the `clone` that a task is in shares the memory.
-fn shares_memory(tid: u32) -> bool {
-    let Some(call) = regs_call(tid) else { return false };
-    // `clone3` has its flags in memory; only odd programs use it for a process that shares.
-    call.nr == libc::SYS_clone as u32 && call.args[0] & libc::CLONE_VM as u64 != 0
-}

@@ -73,6 +73,11 @@ pub(super) struct Process {
 struct Cached<T>(Option<(T, u64)>);
 
 impl<T: Copy> Cached<T> {
+    /// The value, however old.
+    fn get_late(&mut self, tick: u64, fetch: impl FnOnce() -> Option<T>) -> Option<T> {
+        self.0.map(|(value, _)| value).or_else(|| self.get(tick, fetch))
+    }
+
     fn get(&mut self, tick: u64, fetch: impl FnOnce() -> Option<T>) -> Option<T> {
         match self.0 {
             Some((value, read)) if read == tick => Some(value),
@@ -266,8 +271,10 @@ pub(super) struct View<'a> {
     pub(super) regs: Option<Regs>,
     /// The CPU, when it is known already.
     pub(super) cpu: Option<u32>,
-    /// Whether it stands still.
+    /// Whether it stands still where the event happened.
     pub(super) stopped: bool,
+    /// The event is told late: what was true of the task when it was last looked at counts.
+    pub(super) late: bool,
 }
 
 impl Task for View<'_> {
@@ -281,23 +288,32 @@ impl Task for View<'_> {
 
     fn ppid(&mut self) -> u32 {
         let pid = self.process.pid;
-        let parent = || procfs::process_and_parent(pid).map(|(_, parent)| parent);
-        self.process.parent.get(self.caches.tick, parent).unwrap_or(0)
+        let fetch = || procfs::process_and_parent(pid).map(|(_, parent)| parent);
+        let (parent, tick) = (&mut self.process.parent, self.caches.tick);
+        if self.late { parent.get_late(tick, fetch) } else { parent.get(tick, fetch) }.unwrap_or(0)
     }
 
     fn comm(&mut self) -> [u8; 16] {
         let tid = self.thread.tid;
-        self.thread.comm.get(self.caches.tick, || procfs::comm(tid)).unwrap_or_default()
+        let (comm, tick) = (&mut self.thread.comm, self.caches.tick);
+        let fetch = || procfs::comm(tid);
+        if self.late { comm.get_late(tick, fetch) } else { comm.get(tick, fetch) }
+            .unwrap_or_default()
     }
 
     fn uid_gid(&mut self) -> (u32, u32) {
         let tid = self.thread.tid;
-        self.thread.uid_gid.get(self.caches.tick, || procfs::uid_gid(tid)).unwrap_or_default()
+        let (ids, tick) = (&mut self.thread.uid_gid, self.caches.tick);
+        let fetch = || procfs::uid_gid(tid);
+        if self.late { ids.get_late(tick, fetch) } else { ids.get(tick, fetch) }.unwrap_or_default()
     }
 
     fn cgroup_id(&mut self) -> u64 {
         let Caches { tick, cgroups } = self.caches;
-        self.process.cgroup.get(*tick, || Some(cgroups.id(self.process.pid))).unwrap_or(0)
+        let pid = self.process.pid;
+        let cgroup = &mut self.process.cgroup;
+        let fetch = || Some(cgroups.id(pid));
+        if self.late { cgroup.get_late(*tick, fetch) } else { cgroup.get(*tick, fetch) }.unwrap_or(0)
     }
 
     fn cpu(&mut self) -> u32 {

@@ -53,6 +53,8 @@ pub(crate) struct Map {
     pub(crate) user_value_size: usize,
     /// Programs may not write the values.
     pub(crate) read_only: bool,
+    /// Each CPU has values of its own, which no program of another changes or pushes out.
+    pub(crate) apart: bool,
     pub(crate) storage: Storage,
 }
 
@@ -134,6 +136,7 @@ impl Map {
             value_size,
             user_value_size,
             read_only: flags & flag::RDONLY_PROG != 0,
+            apart: matches!(map_type, MapType::PercpuHash | MapType::PercpuArray),
             storage,
         })
     }

@@ -26,6 +26,7 @@ pub(crate) fn main(mut args: impl Iterator<Item = OsString>) -> i32 {
             "--enter" => interest.sys_enter = calls(&value()),
             "--exit" => interest.sys_exit = calls(&value()),
             "--args" => interest.args = true,
+            "--late" => (interest.deferred, interest.users) = (SyscallSet::ALL, true),
             "--ends" => interest.exit = true,
             "--signals" => interest.signals = true,
             "--break" => {
@@ -142,6 +143,7 @@ fn trace(
     let stops = engine.stops();
     writeln!(text, "missed {}", stops.missed_breakpoints).expect("text");
     writeln!(text, "stops {}", stops.total()).expect("text");
+    writeln!(text, "recorded {}", stops.recorded).expect("text");
     (code, text)
 }
 

@@ -23,6 +23,8 @@ pub(crate) enum User {
     Same,
     /// Somebody without privileges (65534).
     Nobody,
+    /// The same, with events that may be late: there are agents in the traced processes.
+    WithAgents,
 }
 
 /// What a test says: passed, failed, or why it cannot run here.
@@ -47,6 +49,7 @@ fn main() {
         if is_root() {
             add(User::Nobody, "_as_nobody");
         }
+        add(User::WithAgents, "_with_agents");
     }
     let arguments = Arguments::from_args();
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -97,7 +100,7 @@ pub(crate) fn plain(program: impl AsRef<OsStr>) -> Command {
 
 /// A command as this user.
 pub(crate) fn as_user(user: User, program: impl AsRef<OsStr>) -> Command {
-    if user == User::Same {
+    if user == User::Same || !is_root() {
         return plain(program);
     }
     let mut command = plain("setpriv");
@@ -121,6 +124,9 @@ impl Tracer {
         let mut tracer = as_user(user, env::current_exe().expect("a path"));
         tracer.arg(driver::FLAG).arg("--report").arg(&report);
         tracer.args(options.split_whitespace());
+        if user == User::WithAgents {
+            tracer.arg("--late");
+        }
         tracer.arg("--");
         tracer.args(command);
         tracer.stdout(Stdio::piped()).stderr(Stdio::piped());
