@@ -73,6 +73,7 @@ pub(crate) struct Trace {
     pub(crate) command: Option<OsString>,
     pub(crate) pid: Option<u32>,
     pub(crate) tree: bool,
+    pub(crate) no_agent: bool,
     pub(crate) kernel: Option<KernelChoice>,
     pub(crate) output: Option<PathBuf>,
     pub(crate) format: Format,
@@ -163,6 +164,10 @@ pub(crate) fn command() -> Command {
         .arg(
             switch("tree")
                 .help("Keep to the command or process and everything that it starts (linux)"),
+        )
+        .arg(
+            switch("no-agent")
+                .help("Bring no code into the processes: stop them at every event (embedded)"),
         )
         .arg(
             flag("kernel")
@@ -307,6 +312,7 @@ impl Request {
             command,
             pid,
             tree: given("tree"),
+            no_agent: given("no-agent"),
             kernel,
             output: matches.get_one::<PathBuf>("output").cloned(),
             format: match matches.get_one::<String>("format").map(String::as_str) {

@@ -30,7 +30,7 @@ const WITHOUT_PRIVILEGE: &str = "--kernel embedded needs no privilege: it traces
 
 /// Traces, and gives what to exit with.
 pub(crate) fn run(trace: Trace) -> Result<ExitCode, Failure> {
-    let chosen = host::choose(trace.kernel);
+    let chosen = Chosen { no_agents: trace.no_agent, ..host::choose(trace.kernel) };
     if trace.verbose {
         match (chosen.kernel, &chosen.not_linux) {
             (KernelChoice::Linux, _) => eprintln!("kernel: linux"),

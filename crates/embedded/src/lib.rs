@@ -44,6 +44,8 @@ pub struct Options {
     pub seed: Option<u64>,
     /// Possible CPUs; the machine's when absent.
     pub cpus: Option<u32>,
+    /// Bring no code into traced processes: stop them at every event.
+    pub no_agents: bool,
 }
 
 /// What is traced.
@@ -81,6 +83,10 @@ impl Embedded {
     /// A kernel without maps, programs or processes.
     pub fn new(options: Options) -> Embedded {
         let cpus = options.cpus.unwrap_or_else(cpus::possible).max(1);
+        let mut engine = Engine::new();
+        if options.no_agents {
+            engine.without_agents();
+        }
         let seed = options.seed.unwrap_or_else(random::seed);
         Embedded {
             features: Features {
@@ -98,7 +104,7 @@ impl Embedded {
             links: RefCell::default(),
             timers: RefCell::default(),
             attached: Cell::new(0),
-            engine: RefCell::new(Engine::new()),
+            engine: RefCell::new(engine),
             target: Cell::new(None),
             taken: RefCell::default(),
         }

@@ -149,8 +149,9 @@ impl Links {
     pub(crate) fn interest(&self, programs: &[Loaded]) -> Interest {
         /// Where the arguments start in the record.
         const ARGS: usize = 16;
-        let may_wait =
-            |attached: &Attached| programs.get(attached.program as usize).is_some_and(|it| it.may_wait);
+        let may_wait = |attached: &Attached| {
+            programs.get(attached.program as usize).is_some_and(|it| it.may_wait)
+        };
         let reads_args = |attached: &Attached| {
             programs.get(attached.program as usize).is_none_or(|it| it.context_bytes > ARGS)
         };

@@ -40,9 +40,8 @@ pub(crate) fn may_wait(ops: &[Op], maps: &[Map]) -> bool {
 /// Whether an address is loaded for nothing but an atomic addition right behind.
 fn is_only_added_to(ops: &[Op], address: Reg) -> bool {
     let mut rest = ops.iter().skip_while(|op| matches!(op, Op::LoadImm64 { .. }));
-    let is_constant = |op: &&Op| {
-        matches!(op, Op::Alu { dst, src: Operand::Imm(_), .. } if *dst != address)
-    };
+    let is_constant =
+        |op: &&Op| matches!(op, Op::Alu { dst, src: Operand::Imm(_), .. } if *dst != address);
     let adds = rest.find(|op| !is_constant(op));
     matches!(adds, Some(Op::Atomic { op: AtomicOp::Add, base, .. }) if *base == address)
 }

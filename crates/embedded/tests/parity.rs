@@ -282,7 +282,7 @@ fn check(kernel: &dyn Kernel, case: &Case) -> Result<(), Failed> {
 }
 
 fn on_embedded(case: &Case) -> Result<(), Failed> {
-    check(&Embedded::new(Options { seed: Some(1), cpus: None }), case)
+    check(&Embedded::new(Options { seed: Some(1), cpus: None, ..Options::default() }), case)
 }
 
 fn on_linux(case: &Case) -> Result<(), Failed> {

@@ -65,7 +65,7 @@ fn same<T: PartialEq + std::fmt::Debug>(got: T, wanted: T) -> Result<(), Failed>
 }
 
 fn embedded() -> Embedded {
-    Embedded::new(Options { seed: Some(1), cpus: None })
+    Embedded::new(Options { seed: Some(1), cpus: None, ..Options::default() })
 }
 
 fn map(kernel: &Embedded, map_type: MapType, sizes: [u32; 3]) -> Result<MapFd, Failed> {

@@ -422,4 +422,3 @@ fn call_from_regs(tid: u32, known: Option<(u32, bool)>) -> InSyscall {
         None => found,
     }
 }
-

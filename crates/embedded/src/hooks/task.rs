@@ -313,7 +313,8 @@ impl Task for View<'_> {
         let pid = self.process.pid;
         let cgroup = &mut self.process.cgroup;
         let fetch = || Some(cgroups.id(pid));
-        if self.late { cgroup.get_late(*tick, fetch) } else { cgroup.get(*tick, fetch) }.unwrap_or(0)
+        if self.late { cgroup.get_late(*tick, fetch) } else { cgroup.get(*tick, fetch) }
+            .unwrap_or(0)
     }
 
     fn cpu(&mut self) -> u32 {

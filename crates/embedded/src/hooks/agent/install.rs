@@ -147,8 +147,7 @@ impl Engine {
 
     /// Gives the process a ring if it has none. Whether it has one now.
     fn arm(&mut self, tid: u32) -> bool {
-        let (Some(agents), Some((thread, process, caches))) =
-            (&self.agents, self.tasks.get(tid))
+        let (Some(agents), Some((thread, process, caches))) = (&self.agents, self.tasks.get(tid))
         else {
             return false;
         };
