@@ -45,3 +45,50 @@ fn is_only_added_to(ops: &[Op], address: Reg) -> bool {
     let adds = rest.find(|op| !is_constant(op));
     matches!(adds, Some(Op::Atomic { op: AtomicOp::Add, base, .. }) if *base == address)
 }
+
+#[cfg(test)]
+mod tests {
+    use bombus_isa::{Insn, Size, opcode};
+    use bombus_platform::MapType;
+    use bombus_spec::MapSpec;
+
+    use super::*;
+
+    fn check(insns: &[Insn], map_type: MapType) -> bool {
+        let (key_size, value_size, max_entries) = (4, 8, 1);
+        let spec = MapSpec { map_type, key_size, value_size, max_entries, ..MapSpec::default() };
+        let map = Map::new(&spec, 2).unwrap();
+        may_wait(&crate::programs::decode(insns), &[map])
+    }
+
+    #[test]
+    fn aggregates_may_wait() {
+        let [first, second] = Insn::ld_imm64(Reg::R1, opcode::pseudo::MAP_FD, 1);
+        let lookup = Insn::call_helper(Helper::MapLookupElem.id());
+        let counts = [first, second, lookup, Insn::exit()];
+        assert!(check(&counts, MapType::PercpuHash));
+        assert!(check(&counts, MapType::PercpuArray));
+        assert!(!check(&counts, MapType::Hash));
+        assert!(!check(&counts, MapType::LruPercpuHash));
+    }
+
+    #[test]
+    fn what_is_added_to_may_wait() {
+        let [first, second] = Insn::ld_imm64(Reg::R1, opcode::pseudo::MAP_VALUE, 1);
+        let one = Insn::mov_imm(Reg::R2, 1);
+        let add = Insn::atomic(Size::Dw, opcode::atomic::ADD, Reg::R1, 0, Reg::R2);
+        assert!(check(&[first, second, one, add, Insn::exit()], MapType::Array));
+        assert!(check(&[one, first, second, add, Insn::exit()], MapType::Array));
+        let store = Insn::store(Size::Dw, Reg::R1, 0, Reg::R2);
+        assert!(!check(&[first, second, one, store, Insn::exit()], MapType::Array));
+        let other = Insn::mov_imm(Reg::R1, 1);
+        assert!(!check(&[first, second, other, add, Insn::exit()], MapType::Array));
+    }
+
+    #[test]
+    fn what_reads_or_tells_may_not() {
+        for helper in [Helper::ProbeReadUserStr, Helper::KtimeGetNs, Helper::GetSmpProcessorId] {
+            assert!(!check(&[Insn::call_helper(helper.id()), Insn::exit()], MapType::PercpuHash));
+        }
+    }
+}

@@ -83,7 +83,7 @@ pub(crate) fn load(
 }
 
 /// One operation a slot; second slots of `ld_imm64` repeat the first. The code is known to be valid.
-fn decode(insns: &[Insn]) -> Vec<Op> {
+pub(crate) fn decode(insns: &[Insn]) -> Vec<Op> {
     let valid = bombus_isa::ops(insns).filter_map(|(_, op)| op.ok());
     valid.flat_map(|op| std::iter::repeat_n(op, op.slots())).collect()
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::engine::{Engine, changes_identity};
 use super::sys::{self, Change, Resume, SyscallInfo};
 use super::task::{InSyscall, Thread, View};
-use super::{Control, Event, Regs, Task, filter, procfs};
+use super::{Control, Event, Regs, Task, agent, filter, procfs};
 
 /// The callback of [`Engine::wait`].
 pub(super) type On<'a> = &'a mut dyn FnMut(Event, &mut dyn Task) -> Control;
@@ -258,6 +258,10 @@ impl Engine {
             Some(space) => Rc::new((*space).clone()),
             None => Rc::default(),
         });
+        if let Some((_, process, _)) = self.tasks.get(tid) {
+            // Whether it shares its maker's memory is not known.
+            process.space.borrow_mut().agent = agent::State::Refused;
+        }
         if held_back {
             self.resume(tid, 0);
         }
