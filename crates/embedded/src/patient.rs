@@ -37,12 +37,17 @@ pub(crate) fn may_wait(ops: &[Op], maps: &[Map]) -> bool {
     })
 }
 
-/// Whether an address is loaded for nothing but an atomic addition right behind.
+/// Whether an address is loaded for nothing but an atomic addition right behind, and perhaps to keep
+/// an error there.
 fn is_only_added_to(ops: &[Op], address: Reg) -> bool {
     let mut rest = ops.iter().skip_while(|op| matches!(op, Op::LoadImm64 { .. }));
-    let is_constant =
-        |op: &&Op| matches!(op, Op::Alu { dst, src: Operand::Imm(_), .. } if *dst != address);
-    let adds = rest.find(|op| !is_constant(op));
+    let harmless = |op: &Op| match *op {
+        Op::Alu { dst, src: Operand::Imm(_), .. } => dst != address,
+        // The error of a helper: any of them is as good as the last.
+        Op::Store { src: Operand::Reg(src), base, .. } => base == address && src == Reg::R0,
+        _ => false,
+    };
+    let adds = rest.find(|op| !harmless(op));
     matches!(adds, Some(Op::Atomic { op: AtomicOp::Add, base, .. }) if *base == address)
 }
 
@@ -79,6 +84,8 @@ mod tests {
         let add = Insn::atomic(Size::Dw, opcode::atomic::ADD, Reg::R1, 0, Reg::R2);
         assert!(check(&[first, second, one, add, Insn::exit()], MapType::Array));
         assert!(check(&[one, first, second, add, Insn::exit()], MapType::Array));
+        let error = Insn::store(Size::Dw, Reg::R1, 8, Reg::R0);
+        assert!(check(&[first, second, error, one, add, Insn::exit()], MapType::Array));
         let store = Insn::store(Size::Dw, Reg::R1, 0, Reg::R2);
         assert!(!check(&[first, second, one, store, Insn::exit()], MapType::Array));
         let other = Insn::mov_imm(Reg::R1, 1);
