@@ -1,10 +1,16 @@
 //! `cargo xtask fuzz script`: random and mutated scripts through the whole compiler, without a
 //! kernel. Nothing may panic, nothing may hang, and every message must name a place in the script.
-//! `cargo xtask fuzz elf` does the same to the reader of object files.
+//! `cargo xtask fuzz elf` does the same to the reader of object files, `btf`, `btf-ext` and `core` to
+//! those of types, of what belongs to instructions, and of CO-RE relocations; these may not take
+//! more memory than the file's size allows, either.
 
+mod corrupt;
+mod memory;
 mod objects;
 mod random;
 mod scripts;
+mod seeds;
+mod types;
 mod world;
 
 use std::cell::RefCell;
@@ -22,6 +28,7 @@ use bombus_script::render::render;
 use bombus_script::syntax::{dump, parse, print};
 use bombus_script::{Env, Options, compile};
 
+use corrupt::{Settings, Target};
 use random::Random;
 use scripts::Scripts;
 use world::World;
@@ -34,13 +41,15 @@ const STACK: usize = 8 << 20;
 /// a stack overflow.
 const OUTPUT: &str = "target/fuzz";
 
-const USAGE: &str = "usage: cargo xtask fuzz script|elf [--seconds N] [--seed S] [--jobs N]";
+const USAGE: &str = "usage: cargo xtask fuzz script|elf|btf|btf-ext|core [--seconds N] [--seed S] \
+                     [--jobs N] [--corpus DIR]";
 
-/// Runs `fuzz script`.
+/// Runs a target.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let mut seconds = 600;
     let mut seed = 1;
     let mut jobs = thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let mut corpus = None;
     let mut args = args.iter().map(String::as_str);
     let target = args.next();
     while let Some(arg) = args.next() {
@@ -48,15 +57,21 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
             "--seconds" => &mut seconds,
             "--seed" => &mut seed,
             "--jobs" => &mut jobs,
+            "--corpus" => {
+                corpus = Some(args.next().ok_or(USAGE)?.into());
+                continue;
+            }
             _ => return Err(USAGE.into()),
         };
         *option = args.next().and_then(|value| value.parse().ok()).ok_or(USAGE)?;
     }
     fs::create_dir_all(OUTPUT).map_err(|error| format!("{OUTPUT}: {error}"))?;
-    match target {
-        Some("script") => {}
-        Some("elf") => return objects::run(Duration::from_secs(seconds), seed, jobs as usize),
-        _ => return Err(USAGE.into()),
+    if let Some(target) = target.and_then(Target::named) {
+        let (time, jobs) = (Duration::from_secs(seconds), jobs as usize);
+        return corrupt::run(target, &Settings { time, seed, jobs, corpus });
+    }
+    if target != Some("script") || corpus.is_some() {
+        return Err(USAGE.into());
     }
     let corpus = [Path::new("crates/script/tests"), Path::new("tests")];
     let scripts = Arc::new(Scripts::new(&corpus)?);
