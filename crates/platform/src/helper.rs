@@ -1,6 +1,9 @@
 //! Helper functions (`enum bpf_func_id`, `include/uapi/linux/bpf.h`).
 //!
-//! One row a helper: id, name, arguments. The compiler, the disassembler and the engines read it.
+//! One row a helper: id, arguments. The compiler, the disassembler and the engines read it. The
+//! names are those of [`HELPER_NAMES`].
+
+use crate::helper_names::{HELPER_NAMES, HELPER_SYMBOLS};
 
 /// What a helper takes or gives, as far as a caller has to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,7 +43,7 @@ impl bombus_isa::Resolve for HelperNames {
 }
 
 macro_rules! helpers {
-    ($($(#[$doc:meta])* $variant:ident = $id:literal, $name:literal ($($arg:ident),*);)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $id:literal ($($arg:ident),*);)*) => {
         /// A helper function. The numbers are the kernel's.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u32)]
@@ -53,12 +56,12 @@ macro_rules! helpers {
         impl Helper {
             /// The name without `bpf_`, as the kernel's table has it.
             pub const fn name(self) -> &'static str {
-                match self { $(Helper::$variant => $name,)* }
+                HELPER_NAMES[self as usize]
             }
 
             /// The name in C, and in the kernel's listings.
             pub const fn symbol(self) -> &'static str {
-                match self { $(Helper::$variant => concat!("bpf_", $name),)* }
+                HELPER_SYMBOLS[self as usize]
             }
 
             /// What it takes.
@@ -79,75 +82,96 @@ macro_rules! helpers {
 
 helpers! {
     /// Address of a value, or null.
-    MapLookupElem = 1, "map_lookup_elem" (Map, MapKey);
+    MapLookupElem = 1 (Map, MapKey);
     /// Add or replace an element.
-    MapUpdateElem = 2, "map_update_elem" (Map, MapKey, MapValue, Scalar);
+    MapUpdateElem = 2 (Map, MapKey, MapValue, Scalar);
     /// Remove an element.
-    MapDeleteElem = 3, "map_delete_elem" (Map, MapKey);
+    MapDeleteElem = 3 (Map, MapKey);
     /// Read memory of kernel or user (old form).
-    ProbeRead = 4, "probe_read" (MemUninit, Size, Scalar);
+    ProbeRead = 4 (MemUninit, Size, Scalar);
     /// Nanoseconds since boot, without suspend.
-    KtimeGetNs = 5, "ktime_get_ns" ();
+    KtimeGetNs = 5 ();
     /// Print to the trace pipe.
-    TracePrintk = 6, "trace_printk" (Mem, Size, Scalar, Scalar, Scalar);
+    TracePrintk = 6 (Mem, Size, Scalar, Scalar, Scalar);
     /// A random 32-bit number.
-    GetPrandomU32 = 7, "get_prandom_u32" ();
+    GetPrandomU32 = 7 ();
     /// Number of the CPU.
-    GetSmpProcessorId = 8, "get_smp_processor_id" ();
+    GetSmpProcessorId = 8 ();
     /// Jump to another program.
-    TailCall = 12, "tail_call" (Ctx, Map, Scalar);
+    TailCall = 12 (Ctx, Map, Scalar);
     /// `tgid << 32 | tid`.
-    GetCurrentPidTgid = 14, "get_current_pid_tgid" ();
+    GetCurrentPidTgid = 14 ();
     /// `gid << 32 | uid`.
-    GetCurrentUidGid = 15, "get_current_uid_gid" ();
+    GetCurrentUidGid = 15 ();
     /// Name of the task.
-    GetCurrentComm = 16, "get_current_comm" (MemUninit, Size);
+    GetCurrentComm = 16 (MemUninit, Size);
     /// Send a record to a perf event array.
-    PerfEventOutput = 25, "perf_event_output" (Ctx, Map, Scalar, Mem, Size);
+    PerfEventOutput = 25 (Ctx, Map, Scalar, Mem, Size);
     /// Id of a stack trace.
-    GetStackid = 27, "get_stackid" (Ctx, Map, Scalar);
+    GetStackid = 27 (Ctx, Map, Scalar);
     /// Address of the task's `struct task_struct`.
-    GetCurrentTask = 35, "get_current_task" ();
+    GetCurrentTask = 35 ();
     /// Number of the NUMA node.
-    GetNumaNodeId = 42, "get_numa_node_id" ();
+    GetNumaNodeId = 42 ();
     /// Read a string (old form).
-    ProbeReadStr = 45, "probe_read_str" (MemUninit, Size, Scalar);
+    ProbeReadStr = 45 (MemUninit, Size, Scalar);
     /// Id of the task's cgroup.
-    GetCurrentCgroupId = 80, "get_current_cgroup_id" ();
+    GetCurrentCgroupId = 80 ();
     /// Send a signal to the current process.
-    SendSignal = 109, "send_signal" (Scalar);
+    SendSignal = 109 (Scalar);
     /// Read user memory.
-    ProbeReadUser = 112, "probe_read_user" (MemUninit, Size, Scalar);
+    ProbeReadUser = 112 (MemUninit, Size, Scalar);
     /// Read kernel memory.
-    ProbeReadKernel = 113, "probe_read_kernel" (MemUninit, Size, Scalar);
+    ProbeReadKernel = 113 (MemUninit, Size, Scalar);
     /// Read a string in user memory; gives its length with the zero, or an error.
-    ProbeReadUserStr = 114, "probe_read_user_str" (MemUninit, Size, Scalar);
+    ProbeReadUserStr = 114 (MemUninit, Size, Scalar);
     /// Read a string in kernel memory.
-    ProbeReadKernelStr = 115, "probe_read_kernel_str" (MemUninit, Size, Scalar);
+    ProbeReadKernelStr = 115 (MemUninit, Size, Scalar);
     /// Nanoseconds since boot, with suspend.
-    KtimeGetBootNs = 125, "ktime_get_boot_ns" ();
+    KtimeGetBootNs = 125 ();
     /// Copy a record into a ring buffer.
-    RingbufOutput = 130, "ringbuf_output" (Map, Mem, Scalar, Scalar);
+    RingbufOutput = 130 (Map, Mem, Scalar, Scalar);
     /// Reserve a record in a ring buffer.
-    RingbufReserve = 131, "ringbuf_reserve" (Map, Scalar, Scalar);
+    RingbufReserve = 131 (Map, Scalar, Scalar);
     /// Send a reserved record.
-    RingbufSubmit = 132, "ringbuf_submit" (RingbufMem, Scalar);
+    RingbufSubmit = 132 (RingbufMem, Scalar);
     /// Drop a reserved record.
-    RingbufDiscard = 133, "ringbuf_discard" (RingbufMem, Scalar);
+    RingbufDiscard = 133 (RingbufMem, Scalar);
     /// How full a ring buffer is.
-    RingbufQuery = 134, "ringbuf_query" (Map, Scalar);
+    RingbufQuery = 134 (Map, Scalar);
     /// Call a function for every element.
-    ForEachMapElem = 164, "for_each_map_elem" (Map, Func, Pointer, Scalar);
+    ForEachMapElem = 164 (Map, Func, Pointer, Scalar);
     /// Argument `n` of the traced function.
-    GetFuncIp = 173, "get_func_ip" (Ctx);
+    GetFuncIp = 173 (Ctx);
     /// The number given when the program was attached.
-    GetAttachCookie = 174, "get_attach_cookie" (Ctx);
+    GetAttachCookie = 174 (Ctx);
     /// Call a function many times.
-    Loop = 181, "loop" (Scalar, Func, Pointer, Scalar);
+    Loop = 181 (Scalar, Func, Pointer, Scalar);
     /// Compare memory with a string.
-    Strncmp = 182, "strncmp" (Mem, Size, Pointer);
+    Strncmp = 182 (Mem, Size, Pointer);
     /// A value of a per-CPU map on another CPU.
-    MapLookupPercpuElem = 195, "map_lookup_percpu_elem" (Map, MapKey, Scalar);
+    MapLookupPercpuElem = 195 (Map, MapKey, Scalar);
     /// TAI clock, nanoseconds.
-    KtimeGetTaiNs = 208, "ktime_get_tai_ns" ();
+    KtimeGetTaiNs = 208 ();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wrong number would give a helper another's name.
+    #[test]
+    fn numbers_and_names_agree() {
+        for helper in HELPERS {
+            let mut name = String::new();
+            for c in format!("{helper:?}").chars() {
+                if c.is_ascii_uppercase() && !name.is_empty() {
+                    name.push('_');
+                }
+                name.push(c.to_ascii_lowercase());
+            }
+            assert_eq!(helper.name(), name);
+            assert_eq!(helper.symbol(), format!("bpf_{name}"));
+        }
+    }
 }
