@@ -9,9 +9,12 @@ mod aggregate;
 mod declarator;
 mod emit;
 mod order;
+mod vmlinux;
 
 use std::collections::HashMap;
 use std::fmt::{self, Write};
+
+pub use vmlinux::{sorted, vmlinux, vmlinux_of};
 
 use crate::btf::{Record, View};
 use crate::layout::Alignments;
@@ -63,6 +66,24 @@ impl From<fmt::Error> for DumpError {
 
 type Result<T = ()> = std::result::Result<T, DumpError>;
 
+/// How a header begins, and how it ends.
+const START: &str = "\
+#ifndef __VMLINUX_H__
+#define __VMLINUX_H__
+
+#ifndef BPF_NO_PRESERVE_ACCESS_INDEX
+#pragma clang attribute push (__attribute__((preserve_access_index)), apply_to = record)
+#endif
+
+";
+const END: &str = "\
+#ifndef BPF_NO_PRESERVE_ACCESS_INDEX
+#pragma clang attribute pop
+#endif
+
+#endif /* __VMLINUX_H__ */
+";
+
 /// Writes a header with all types of the blob, its base's included: `vmlinux.h`.
 pub fn dump_all(btf: &Btf, out: &mut impl Write) -> Result {
     dump(btf, (1..btf.next_id().0).map(TypeId), out)
@@ -70,26 +91,12 @@ pub fn dump_all(btf: &Btf, out: &mut impl Write) -> Result {
 
 /// Writes a header with these types and all that they depend on.
 pub fn dump(btf: &Btf, ids: impl IntoIterator<Item = TypeId>, out: &mut impl Write) -> Result {
-    out.write_str(
-        "#ifndef __VMLINUX_H__\n\
-         #define __VMLINUX_H__\n\
-         \n\
-         #ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n\
-         #pragma clang attribute push (__attribute__((preserve_access_index)), apply_to = record)\n\
-         #endif\n\
-         \n",
-    )?;
+    out.write_str(START)?;
     let mut declarations = Declarations::new(btf);
     for id in ids {
         declarations.declare(id, out)?;
     }
-    out.write_str(
-        "#ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n\
-         #pragma clang attribute pop\n\
-         #endif\n\
-         \n\
-         #endif /* __VMLINUX_H__ */\n",
-    )?;
+    out.write_str(END)?;
     Ok(())
 }
 
