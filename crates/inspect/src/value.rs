@@ -18,7 +18,22 @@ pub enum Style {
 
 /// The value of this type that `data` starts with; what cannot be read ends it early.
 pub fn value(btf: &Btf, id: u32, data: &[u8], style: Style) -> Node {
-    Printer { btf, style }.value(TypeId(id), 0, data, DEPTH).0
+    Printer { btf, style, programs: None }.value(TypeId(id), 0, data, DEPTH).0
+}
+
+/// Names of programs, by id.
+pub type ProgramNames<'a> = &'a dyn Fn(u32) -> Option<String>;
+
+/// The same of a structure of kernel callbacks: what points to a function is a program's id, 0 for
+/// none.
+pub fn callbacks(
+    btf: &Btf,
+    id: u32,
+    data: &[u8],
+    style: Style,
+    programs: ProgramNames<'_>,
+) -> Node {
+    Printer { btf, style, programs: Some(programs) }.value(TypeId(id), 0, data, DEPTH).0
 }
 
 /// A node, and whether the rest can be read, too.
@@ -27,6 +42,7 @@ type Printed = (Node, bool);
 struct Printer<'a> {
     btf: &'a Btf,
     style: Style,
+    programs: Option<ProgramNames<'a>>,
 }
 
 /// A little-endian number of at most 16 bytes.
@@ -71,7 +87,7 @@ impl Printer<'_> {
             Type::Enum(enumeration) | Type::Enum64(enumeration) => {
                 self.enumerator(enumeration, data)
             }
-            Type::Ptr(_) => self.pointer(data),
+            Type::Ptr(to) => self.pointer(to, data),
             Type::Typedef(_, to)
             | Type::Volatile(to)
             | Type::Const(to)
@@ -165,8 +181,24 @@ impl Printer<'_> {
         }
     }
 
-    fn pointer(&self, data: &[u8]) -> Printed {
+    /// `Some` where it stands for a program: the function's type, and which one.
+    fn program(&self, to: TypeId, address: u128) -> Option<String> {
+        let (names, id) = (self.programs?, u32::try_from(address).ok()?);
+        let function = self.btf.resolve(to)?;
+        let Some(Type::FuncProto { .. }) = self.btf.ty(function) else { return None };
+        let prototype = crate::prototype(self.btf, function.0);
+        Some(match (id, names(id)) {
+            (0, _) => format!("{prototype} 0"),
+            (id, Some(name)) => format!("{prototype} {name}/prog_id:{id}"),
+            (id, None) => format!("{prototype} <unknown_prog_name>/prog_id:{id}"),
+        })
+    }
+
+    fn pointer(&self, to: TypeId, data: &[u8]) -> Printed {
         let Some(address) = number(data, 8) else { return refused("(unreadable)") };
+        if let Some(program) = self.program(to, address) {
+            return (Node::Text(program), true);
+        }
         match (self.style, address) {
             (Style::Json, address) => raw(address),
             (Style::Plain, 0) => raw("\"(nil)\""),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bombus_platform::MapType;
 
-use crate::{Kernel, Result, TestRun, UpdateFlag};
+use crate::{Kernel, MapFd, Result, TestRun, UpdateFlag};
 
 /// What is called for each element of a map: its key, and its value or why that cannot be read.
 pub type EachElement<'a> = &'a mut dyn FnMut(&[u8], std::result::Result<Vec<u8>, i32>);
@@ -426,6 +426,8 @@ pub trait Inspect: Kernel {
     fn program_code(&self, which: &Which) -> Result<ProgramCode>;
     /// About a map.
     fn map_info(&self, which: &Which) -> Result<MapInfo>;
+    /// About a map, as the kernel has it (`struct bpf_map_info`); at most so many bytes.
+    fn raw_map_info(&self, which: &Which, len: usize) -> Result<Vec<u8>>;
     /// About a link.
     fn link_info(&self, which: &Which) -> Result<LinkInfo>;
     /// About type information.
@@ -478,12 +480,26 @@ pub trait Inspect: Kernel {
         attach_type: u32,
         flags: u32,
     ) -> Result<()>;
-    /// `BPF_PROG_DETACH`.
-    fn detach_from_hook(&self, program: &Which, hook: &Hook, attach_type: u32) -> Result<()>;
+    /// `BPF_PROG_DETACH`; of no program in particular, where the hook lets one: the last.
+    fn detach_from_hook(
+        &self,
+        program: Option<&Which>,
+        hook: &Hook,
+        attach_type: u32,
+    ) -> Result<()>;
+    /// Sets the program that a device runs for received packets, without a link, or takes it off.
+    /// `flags` are `XDP_FLAGS_*`.
+    fn set_xdp(&self, ifindex: u32, program: Option<&Which>, flags: u32) -> Result<()>;
     /// Every descriptor of every process that traces with a program.
     fn task_fds(&self) -> Result<Vec<TaskFd>>;
     /// The network devices of the asker's namespace; one of them, or all.
     fn net_devices(&self, ifindex: Option<u32>) -> Result<Vec<NetDevice>>;
-    /// `BPF_PROG_TEST_RUN`.
-    fn run_program(&self, program: &Which, run: &mut TestRun) -> Result<()>;
+    /// `BPF_PROG_TEST_RUN`, with room for so many bytes of packet and of context to come back.
+    fn run_program(&self, program: &Which, run: &mut TestRun, room: [usize; 2]) -> Result<()>;
+    /// What a program has printed to its own stream since the last time: what it says, or the
+    /// kernel's complaints about it (`BPF_PROG_STREAM_READ_BY_FD`, Linux 6.17).
+    fn read_stream(&self, program: &Which, errors: bool, each: &mut dyn FnMut(&[u8]))
+    -> Result<()>;
+    /// A map to use as one of this kernel's own.
+    fn hold_map(&self, map: &Which) -> Result<MapFd>;
 }

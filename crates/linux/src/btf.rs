@@ -12,7 +12,7 @@ use bombus_platform::AttachType;
 use crate::Linux;
 use crate::caps::Wants;
 use crate::error::privileged;
-use crate::sys;
+use crate::sys::{self, object};
 
 /// Each tracepoint `X` has a typedef `btf_trace_X` (`include/trace/bpf_probe.h`).
 const TRACEPOINT_PREFIX: &str = "btf_trace_";
@@ -68,14 +68,10 @@ pub(crate) fn modules(linux: &Linux) -> Result<&[ModuleBtf]> {
     }
     let failed = |errno| privileged("look for the types of modules", errno, Wants::Admin);
     let mut modules = Vec::new();
-    let mut id = 0;
-    loop {
-        id = match sys::btf::next_id(id) {
-            Ok(id) => id,
-            Err(libc::ENOENT) => break,
-            Err(errno) => return Err(failed(errno)),
-        };
-        let fd = match sys::btf::by_id(id) {
+    let mut last = 0;
+    while let Some(id) = object::next_id(object::Kind::Btf, last).map_err(failed)? {
+        last = id;
+        let fd = match object::by_id(object::Kind::Btf, id, 0) {
             Ok(fd) => fd,
             Err(libc::ENOENT) => continue,
             Err(errno) => return Err(failed(errno)),
@@ -159,14 +155,15 @@ pub(crate) fn function_of(
 ) -> Result<u32> {
     let doing = || format!("find function {function} of program {program_name}");
     let failed = |errno| privileged(doing(), errno, Wants::Admin);
-    let btf_id = sys::object::program(program).map_err(failed)?.btf_id;
+    let btf_id = object::program(program).map_err(failed)?.btf_id;
     if btf_id == 0 {
         return Err(Error::Unsupported {
             what: format!("could not {}: it was loaded without types", doing()),
             help: None,
         });
     }
-    let blob = sys::btf::by_id(btf_id).and_then(|btf| sys::btf::blob(btf.as_fd()));
+    let blob =
+        object::by_id(object::Kind::Btf, btf_id, 0).and_then(|btf| sys::btf::blob(btf.as_fd()));
     let types = Btf::parse(blob.map_err(failed)?).map_err(|_| failed(libc::EINVAL))?;
     types.find(Kind::Func, function).map(|id| id.0).ok_or_else(|| Error::Os {
         doing: doing(),

@@ -99,6 +99,14 @@ pub(crate) fn missing(wants: Wants) -> String {
     }
 }
 
+/// Gives up, for this thread, everything that [`missing`] may name for `bpf(2)`: what is asked of
+/// the kernel from now on, an unprivileged user asks.
+pub fn give_up_bpf() -> Result<()> {
+    let bits = [SYS_ADMIN, BPF, NET_ADMIN, PERFMON].map(|capability| 1 << capability.bit);
+    process::drop_effective(bits.into_iter().sum())
+        .map_err(|errno| bombus_kernel::Error::os("give up capabilities", errno))
+}
+
 /// Whether this process may load tracing programs: one of two instructions is loaded to see, and
 /// let go. The error names what is missing.
 pub fn can_load_programs() -> Result<()> {

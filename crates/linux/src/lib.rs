@@ -44,8 +44,9 @@ use bombus_kernel::{
 };
 use bombus_spec::MapSpec;
 
-pub use caps::can_load_programs;
+pub use caps::{can_load_programs, give_up_bpf};
 pub use catalog::LinuxCatalog;
+pub use inspect::{Event, EventPipe, Place};
 pub use programs::program_exists;
 pub use signals::Signals;
 pub use statistics::RunStatistics;
@@ -91,6 +92,16 @@ impl Linux {
     /// The kernel's id of a loaded program, as `bpftool prog` shows it.
     pub fn program_id(&self, program: ProgFd) -> Result<u32> {
         programs::id(self, program)
+    }
+
+    /// The kernel's id of a map.
+    pub fn map_id(&self, map: MapFd) -> Result<u32> {
+        maps::get(self, map)?.id()
+    }
+
+    /// The kernel's id of a link.
+    pub fn link_id(&self, link: LinkFd) -> Result<u32> {
+        links::id(self, link)
     }
 
     fn tracefs(&self) -> Option<&tracefs::Tracefs> {

@@ -330,7 +330,7 @@ pub(crate) fn id(linux: &Linux, program: ProgFd) -> Result<u32> {
 
 /// Whether the kernel still has the program with this id.
 pub fn program_exists(id: u32) -> Result<bool> {
-    match prog::prog_by_id(id) {
+    match sys::object::by_id(sys::object::Kind::Program, id, 0) {
         Ok(_) => Ok(true),
         Err(libc::ENOENT) => Ok(false),
         Err(errno) => Err(privileged(format!("look for program {id}"), errno, Wants::Bpf)),

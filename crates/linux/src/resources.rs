@@ -142,7 +142,7 @@ pub(crate) fn pin(linux: &Linux, object: Object, path: &Path) -> Result<()> {
 
 /// Opens what is pinned, if it is what was asked for.
 fn open_pinned(path: &Path, what: &str, doing: &str) -> Result<OwnedFd> {
-    let fd = object::pinned(&c_path(path, doing)?).map_err(|errno| match errno {
+    let fd = object::pinned(&c_path(path, doing)?, 0).map_err(|errno| match errno {
         libc::EACCES => Error::os(doing, errno),
         errno => privileged(doing, errno, Wants::Bpf),
     })?;

@@ -83,6 +83,7 @@ fn show(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
 struct Wanted {
     roots: Vec<u32>,
     c: bool,
+    unsorted: bool,
 }
 
 /// A source's object, with the types of it that are meant.
@@ -200,7 +201,9 @@ fn dump(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
                 return Err(invalid(format!("duplicate root_id {id} supplied")));
             }
             wanted.roots.push(id);
-        } else if !words.take("unsorted") {
+        } else if words.take("unsorted") {
+            wanted.unsorted = true;
+        } else {
             let word = words.next().unwrap_or_default();
             return Err(invalid(format!("unrecognized option: '{word}'")));
         }
@@ -220,8 +223,8 @@ fn print(tool: &Tool, btf: &Btf, wanted: &Wanted) -> Result<Output, Failed> {
                 .with_errno(libc::EOPNOTSUPP));
         }
         match roots.is_empty() {
-            true => c_dump::dump_all(btf, &mut text),
-            false => c_dump::dump(btf, roots, &mut text),
+            true => c_dump::vmlinux(btf, !wanted.unsorted, &mut text),
+            false => c_dump::vmlinux_of(btf, roots, &mut text),
         }
         .map_err(|error| error.to_string())
     } else if tool.options.json && roots.contains(&TypeId::VOID) {

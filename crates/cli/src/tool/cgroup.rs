@@ -183,7 +183,7 @@ fn hook(tool: &Tool, mut words: Words, attach: bool) -> Result<Output, Failed> {
         }
         tool.linux.attach_to_hook(&program, &hook, attach_type, flags)
     } else {
-        tool.linux.detach_from_hook(&program, &hook, attach_type)
+        tool.linux.detach_from_hook(Some(&program), &hook, attach_type)
     };
     outcome.map_err(|_| Failed::new(format!("failed to {verb} program")))?;
     Ok(Output::Nothing)

@@ -2,12 +2,12 @@
 
 use bombus_inspect::feature::{Form, Report};
 use bombus_isa::{Insn, asm};
-use bombus_kernel::{Kernel, ProgLoad};
-use bombus_linux::probe;
+use bombus_kernel::Kernel;
+use bombus_linux::{Linux, probe};
 use bombus_platform::{AttachType, HELPER_NAMES, LinkType, MapType, ProgType};
 
 use super::Tool;
-use super::output::{Failed, Output};
+use super::output::{Failed, Output, because};
 use super::words::Words;
 
 pub(super) fn run(tool: &Tool, command: &str, words: Words) -> Result<Output, Failed> {
@@ -45,17 +45,83 @@ fn builtins(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
     Ok(tool.either(lines, || names.iter().copied().collect()))
 }
 
+/// What is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Kernel,
+    /// A network device, for what it runs by itself.
+    Device(u32),
+}
+
+impl Target {
+    fn ifindex(self) -> u32 {
+        match self {
+            Target::Kernel => 0,
+            Target::Device(ifindex) => ifindex,
+        }
+    }
+
+    fn prog_types(self) -> &'static [ProgType] {
+        match self {
+            Target::Kernel => ProgType::ALL,
+            Target::Device(_) => &[ProgType::SchedCls, ProgType::Xdp],
+        }
+    }
+
+    fn map_types(self) -> &'static [MapType] {
+        match self {
+            Target::Kernel => MapType::ALL,
+            Target::Device(_) => &[MapType::Hash, MapType::Array],
+        }
+    }
+
+    fn has_prog_type(self, linux: &Linux, prog_type: ProgType) -> bool {
+        // There are devices that take no program that gives 0.
+        const TWO: [Insn; 2] = [Insn::mov_imm(bombus_isa::Reg::R0, 2), Insn::exit()];
+        match self {
+            Target::Kernel => probe::prog_type(linux, prog_type).unwrap_or(false),
+            Target::Device(ifindex) => probe::device::loads(linux, prog_type, &TWO, ifindex),
+        }
+    }
+
+    fn has_map_type(self, linux: &Linux, map_type: MapType) -> bool {
+        match self {
+            Target::Kernel => probe::map_type(linux, map_type).unwrap_or(false),
+            Target::Device(ifindex) => probe::device::map_type(linux, map_type, ifindex),
+        }
+    }
+
+    fn has_helper(self, linux: &Linux, prog_type: ProgType, id: u32) -> bool {
+        match self {
+            Target::Kernel => probe::helper(linux, prog_type, id).unwrap_or(false),
+            Target::Device(ifindex) => probe::device::helper(linux, prog_type, id, ifindex),
+        }
+    }
+}
+
 fn probe(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
     let mut prefix: Option<String> = None;
-    let (mut full, mut component) = (false, false);
+    let mut target = None;
+    let (mut full, mut unprivileged) = (false, false);
+    let twice = || Failed::new("component to probe already specified");
     while !words.is_empty() {
         if words.take("kernel") {
-            if component {
-                return Err(Failed::new("component to probe already specified"));
+            if target.replace(Target::Kernel).is_some() {
+                return Err(twice());
             }
-            component = true;
+        } else if words.take("dev") {
+            if target.is_some() {
+                return Err(twice());
+            }
+            words.at_least(1)?;
+            let name = words.next().unwrap_or_default();
+            let index = bombus_linux::net::interface_index(&name);
+            let what = format_args!("unrecognized netdevice '{name}'").to_string();
+            target = Some(Target::Device(index.map_err(because(what))?));
         } else if words.take("full") {
             full = true;
+        } else if words.take("unprivileged") {
+            unprivileged = true;
         } else if prefix.is_none() && words.take("macros") {
             prefix = Some(String::new());
         } else if words.take("prefix") {
@@ -63,14 +129,12 @@ fn probe(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
                 None => {
                     return Err(Failed::new("'prefix' argument can only be use after 'macros'"));
                 }
-                Some("") => prefix = Some(words.expect("prefix")?),
+                Some("") => {
+                    words.at_least(1)?;
+                    prefix = words.next();
+                }
                 Some(_) => return Err(Failed::new("'prefix' already defined")),
             }
-        } else if words.is("dev") || words.is("unprivileged") {
-            let word = words.next().unwrap_or_default();
-            return Err(Failed::new(format!(
-                "'{word}' is not supported: features are those of the kernel, for whoever asks"
-            )));
         } else {
             let word = words.next().unwrap_or_default();
             return Err(Failed::new(format!(
@@ -83,7 +147,13 @@ fn probe(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
         Some(prefix) => Form::Macros(prefix),
         None => Form::Plain,
     });
-    system(tool, &mut report);
+    if unprivileged {
+        bombus_linux::give_up_bpf()?;
+    }
+    let target = target.unwrap_or(Target::Kernel);
+    if target == Target::Kernel {
+        system(tool, &mut report);
+    }
     report.start(
         "syscall_config",
         "Scanning system call availability...",
@@ -93,8 +163,8 @@ fn probe(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
     report.available("have_bpf_syscall", "bpf() syscall", "BPF_SYSCALL", there);
     report.end();
     if there {
-        types(tool, &mut report, full);
-        misc(tool, &mut report);
+        types(tool, &mut report, target, full);
+        misc(tool, &mut report, target);
     }
     Ok(match tool.options.json {
         true => Output::Json(report.into_json()),
@@ -231,12 +301,12 @@ fn system(tool: &Tool, report: &mut Report) {
 /// to its log.
 const LOUD: [usize; 3] = [6, 177, 36];
 
-fn types(tool: &Tool, report: &mut Report, full: bool) {
+fn types(tool: &Tool, report: &mut Report, target: Target, full: bool) {
     let linux = &tool.linux;
     report.start("program_types", "Scanning eBPF program types...", "/*** eBPF program types ***/");
     let mut supported = Vec::new();
-    for &prog_type in ProgType::ALL {
-        let (name, there) = (prog_type.name(), probe::prog_type(linux, prog_type).unwrap_or(false));
+    for &prog_type in target.prog_types() {
+        let (name, there) = (prog_type.name(), target.has_prog_type(linux, prog_type));
         report.available(
             &format!("have_{name}_prog_type"),
             &format!("eBPF program_type {name}"),
@@ -247,8 +317,8 @@ fn types(tool: &Tool, report: &mut Report, full: bool) {
     }
     report.end();
     report.start("map_types", "Scanning eBPF map types...", "/*** eBPF map types ***/");
-    for &map_type in MapType::ALL {
-        let (name, there) = (map_type.name(), probe::map_type(linux, map_type).unwrap_or(false));
+    for &map_type in target.map_types() {
+        let (name, there) = (map_type.name(), target.has_map_type(linux, map_type));
         report.available(
             &format!("have_{name}_map_type"),
             &format!("eBPF map_type {name}"),
@@ -263,7 +333,7 @@ fn types(tool: &Tool, report: &mut Report, full: bool) {
         let ids = (1..HELPER_NAMES.len()).filter(|id| full || !LOUD.contains(id));
         let helpers: Vec<(String, bool)> = ids
             .map(|id| {
-                let callable = there && probe::helper(linux, prog_type, id as u32).unwrap_or(false);
+                let callable = there && target.has_helper(linux, prog_type, id as u32);
                 (format!("bpf_{}", HELPER_NAMES[id]), callable)
             })
             .collect();
@@ -301,19 +371,12 @@ const PROGRAMS: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-fn misc(tool: &Tool, report: &mut Report) {
+fn misc(tool: &Tool, report: &mut Report, target: Target) {
     /// `BPF_MAXINSNS`: longer programs came with Linux 5.2.
     const OLD_LIMIT: usize = 4096;
     report.start("misc", "Scanning miscellaneous eBPF features...", "/*** eBPF misc features ***/");
     let loads = |insns: &[Insn]| {
-        let load = ProgLoad {
-            name: "",
-            prog_type: ProgType::SocketFilter,
-            insns,
-            license: "GPL",
-            ..ProgLoad::default()
-        };
-        tool.linux.prog_load(&load).is_ok()
+        probe::device::loads(&tool.linux, ProgType::SocketFilter, insns, target.ifindex())
     };
     let mut long = vec![Insn::mov_imm(bombus_isa::Reg::R0, 1); OLD_LIMIT];
     long.push(Insn::exit());

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bombus_kernel::inspect::Which;
+use bombus_kernel::inspect::Inspect;
 use bombus_kernel::{AttachPoint, IterTarget, Kernel, Loader, Object};
 use bombus_object::ObjectFile;
 
@@ -21,14 +21,8 @@ pub(super) fn pin(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
         if words.len() < 2 {
             return Err(Failed::new("incorrect map spec"));
         }
-        match tool.map(&mut words)? {
-            Which::Pin(path) => IterTarget::Map(linux.pinned_map(&path)?),
-            Which::Id(id) => {
-                return Err(Failed::new(format!(
-                    "a map that is to be walked over has to be pinned: map {id} has no path"
-                )));
-            }
-        }
+        let map = tool.map(&mut words)?;
+        IterTarget::Map(linux.hold_map(&map)?)
     } else {
         IterTarget::All
     };
@@ -61,8 +55,10 @@ pub(super) fn link(_: &Tool, mut words: Words) -> Result<Output, Failed> {
     words.at_least(2)?;
     let output = words.path("output file")?;
     let failed = |file: &Path, error: std::io::Error| {
-        let reason = meaning(error.raw_os_error().unwrap_or(libc::EIO));
-        Failed::new(format!("failed to link '{}': {reason}", file.display()))
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        let reason = meaning(errno);
+        Failed::new(format!("failed to link '{}': {reason} ({errno})", file.display()))
+            .with_errno(errno)
     };
     let mut files = Vec::new();
     while let Some(name) = words.next() {

@@ -93,7 +93,7 @@ fn close(tool: &Tool, loaded: &Loaded) {
 }
 
 /// Why something was refused, on one line; with the whole log when that is asked for.
-fn explained(tool: &Tool, error: &Error) -> String {
+pub(super) fn explained(tool: &Tool, error: &Error) -> String {
     let Error::Rejected { log, .. } = error else { return error.to_string() };
     if tool.options.debug {
         return format!("{error}\n{log}");
@@ -112,7 +112,7 @@ fn explained(tool: &Tool, error: &Error) -> String {
 #[derive(Default)]
 struct Wanted {
     section: Option<String>,
-    maps: Vec<(MapName, PathBuf)>,
+    maps: Vec<(MapName, Which)>,
     pinmaps: Option<PathBuf>,
     attach: bool,
     kernel_btf: Option<PathBuf>,
@@ -146,14 +146,7 @@ impl Wanted {
                     let word = words.next().unwrap_or_default();
                     return Err(Failed::new(format!("expected 'idx' or 'name', got: '{word}'?")));
                 };
-                match tool.map(words)? {
-                    Which::Pin(path) => wanted.maps.push((name, path)),
-                    Which::Id(id) => {
-                        return Err(Failed::new(format!(
-                            "a map that is to be used has to be pinned: map {id} has no path"
-                        )));
-                    }
-                }
+                wanted.maps.push((name, tool.map(words)?));
             } else if words.take("pinmaps") {
                 wanted.pinmaps = Some(words.path("directory")?);
             } else if words.take("autoattach") {
@@ -188,13 +181,13 @@ pub(super) fn load(tool: &Tool, mut words: Words, all: bool) -> Result<Output, F
         tool.mount_for(&path)?;
     }
     let mut loader = Loader::new(&object).log_level(tool.log_level());
-    for (name, path) in &wanted.maps {
+    for (name, map) in &wanted.maps {
         let name = match name {
             MapName::Name(name) => object.maps.iter().find(|map| map.name == *name),
             MapName::Index(index) => object.maps.get(*index),
         };
         let name = name.ok_or_else(|| Failed::new("unable to find map"))?.name.as_str();
-        loader = loader.reuse_map(name, tool.linux.pinned_map(path)?);
+        loader = loader.reuse_map(name, tool.linux.hold_map(map)?);
     }
     if let Some(file) = &wanted.kernel_btf {
         let types = std::fs::read(file).ok().and_then(|bytes| Btf::parse(bytes).ok());
@@ -268,13 +261,13 @@ fn set_type(object: &mut ObjectSpec, section: &str) -> Result<(), Failed> {
 
 impl Tool {
     /// How much the verifier is asked to say.
-    fn log_level(&self) -> u32 {
+    pub(super) fn log_level(&self) -> u32 {
         // What happened, everything, statistics.
         if self.options.debug { 1 | 2 | 4 } else { 0 }
     }
 
     /// Makes sure that a directory is there, in a BPF file system.
-    fn directory(&self, path: &Path) -> Result<(), Failed> {
+    pub(super) fn directory(&self, path: &Path) -> Result<(), Failed> {
         if self.linux.is_bpf_file_system(path) {
             return Ok(());
         }

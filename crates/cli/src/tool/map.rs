@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Tool;
 use super::element;
+use super::events;
 use super::objects::Known;
 use super::output::{Failed, Output, because, because_of};
 use super::words::{Words, number};
@@ -23,6 +24,7 @@ pub(super) fn run(tool: &Tool, command: &str, words: Words) -> Result<Output, Fa
         "pin" => pin(tool, words),
         "create" => create(tool, words),
         "freeze" => freeze(tool, words),
+        "event_pipe" => events::pipe(tool, words),
         _ => Err(Failed::new(format!("there is no command map {command}"))),
     }
 }

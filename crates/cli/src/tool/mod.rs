@@ -1,8 +1,10 @@
 //! `bombus prog|map|link|...`: what is loaded in the running kernel, in bpftool's words.
 
+mod batch;
 mod btf;
 mod cgroup;
 mod element;
+mod events;
 mod feature;
 mod iter;
 mod link;
@@ -13,8 +15,11 @@ mod objects;
 mod output;
 mod perf;
 mod prog;
+mod struct_ops;
 pub(crate) mod table;
 mod test_run;
+mod token;
+mod tracelog;
 mod words;
 
 use std::ffi::OsString;
@@ -105,20 +110,7 @@ pub(crate) fn run(group: &str, matches: &ArgMatches) -> ExitCode {
     let form = output::Form { json: options.json, pretty: options.pretty };
     let outcome = Linux::new().map_err(Failed::from).and_then(|linux| {
         let tool = Tool { linux, options };
-        let words = Words::new(&command, words)?;
-        match group {
-            "prog" => prog::run(&tool, &command, words),
-            "map" => map::run(&tool, &command, words),
-            "link" => link::run(&tool, &command, words),
-            "btf" => btf::run(&tool, &command, words),
-            "cgroup" => cgroup::run(&tool, &command, words),
-            "feature" => feature::run(&tool, &command, words),
-            "gen" => iter::link(&tool, words),
-            "iter" => iter::pin(&tool, words),
-            "net" => net::run(&tool, words),
-            "perf" => perf::run(&tool, words),
-            _ => Err(Failed::new(format!("there is no command {group}"))),
-        }
+        dispatch(&tool, group, &command, Words::new(&command, words)?)
     });
     match outcome {
         Ok(output) => {
@@ -126,6 +118,25 @@ pub(crate) fn run(group: &str, matches: &ArgMatches) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failed) => form.fail(&failed),
+    }
+}
+
+fn dispatch(tool: &Tool, group: &str, command: &str, words: Words) -> Result<Output, Failed> {
+    match group {
+        "prog" => prog::run(tool, command, words),
+        "map" => map::run(tool, command, words),
+        "link" => link::run(tool, command, words),
+        "btf" => btf::run(tool, command, words),
+        "cgroup" => cgroup::run(tool, command, words),
+        "feature" => feature::run(tool, command, words),
+        "gen" => iter::link(tool, words),
+        "iter" => iter::pin(tool, words),
+        "net" => net::run(tool, command, words),
+        "perf" => perf::run(tool, words),
+        "struct_ops" => struct_ops::run(tool, command, words),
+        "token" => token::run(tool, words),
+        "batch" => batch::run(tool, words),
+        _ => Err(Failed::new(format!("there is no command {group}"))),
     }
 }
 

@@ -37,9 +37,29 @@ impl Failed {
         self
     }
 
+    /// With what the command found before it failed.
+    pub(super) fn after(mut self, found: Value) -> Failed {
+        self.before = Some(found);
+        self
+    }
+
     /// With the status that a negative error number becomes.
     pub(super) fn with_errno(self, errno: i32) -> Failed {
         self.with_code((-errno) as u8)
+    }
+
+    /// The status that the process ends with.
+    pub(super) fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// What stands for it in JSON.
+    pub(super) fn value(&self) -> Value {
+        match (&self.before, self.message.as_str()) {
+            (Some(before), "") => before.clone(),
+            (None, "") => Value::Null,
+            (_, message) => serde_json::json!({ "error": message }),
+        }
     }
 
     /// `null` stands before the error, or nothing was said at all.

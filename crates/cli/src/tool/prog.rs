@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::objects::Known;
 use super::output::{Failed, Output, because, reason};
 use super::words::Words;
-use super::{Tool, load, test_run};
+use super::{Tool, load, test_run, tracelog};
 
 pub(super) fn run(tool: &Tool, command: &str, words: Words) -> Result<Output, Failed> {
     match command {
@@ -24,7 +24,7 @@ pub(super) fn run(tool: &Tool, command: &str, words: Words) -> Result<Output, Fa
         "load" => load::load(tool, words, false),
         "loadall" => load::load(tool, words, true),
         "run" => test_run::run(tool, words),
-        "tracelog" => test_run::tracelog(tool, words),
+        "tracelog" => tracelog::run(tool, words),
         "attach" => hook(tool, words, true),
         "detach" => hook(tool, words, false),
         _ => Err(Failed::new(format!("there is no command prog {command}"))),
@@ -266,7 +266,7 @@ fn hook(tool: &Tool, mut words: Words, attach: bool) -> Result<Output, Failed> {
             "failed prog attach to map",
         ),
         false => (
-            tool.linux.detach_from_hook(&program, &hook, attach_type as u32),
+            tool.linux.detach_from_hook(Some(&program), &hook, attach_type as u32),
             "failed prog detach from map",
         ),
     };

@@ -59,7 +59,12 @@ pub(crate) const GROUPS: &[Group] = &[
                  [ctx_out FILE [ctx_size_out N]]] [repeat N]",
                 "Run a program over a packet or context",
             ),
-            ("tracelog", "", "", "Print what programs write with bpf_printk"),
+            (
+                "tracelog",
+                "",
+                "[{stdout | stderr} PROG]",
+                "Print what programs write with bpf_printk, or what one writes to its stream",
+            ),
             ("attach", "", "PROG ATTACH_TYPE [MAP]", "Attach a program to a map of sockets"),
             ("detach", "", "PROG ATTACH_TYPE [MAP]", "Detach it again"),
         ],
@@ -85,6 +90,12 @@ pub(crate) const GROUPS: &[Group] = &[
                 "",
                 "FILE type TYPE key SIZE value SIZE entries N name NAME [flags FLAGS] [inner_map MAP]",
                 "Make a map and pin it",
+            ),
+            (
+                "event_pipe",
+                "",
+                "MAP [cpu N index M]",
+                "Print what programs send by a map of perf events",
             ),
             ("peek", "", "MAP", "Print the next value of a queue or stack"),
             ("push", "", "MAP value VALUE", "Add a value to a stack"),
@@ -134,7 +145,7 @@ pub(crate) const GROUPS: &[Group] = &[
             (
                 "probe",
                 "",
-                "[kernel] [full] [macros [prefix PREFIX]]",
+                "[kernel | dev NAME] [full] [unprivileged] [macros [prefix PREFIX]]",
                 "Find out what programs and maps there can be, and what they may do",
             ),
             (
@@ -148,7 +159,47 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "net",
         about: "Programs of network devices",
-        commands: &[("show", "list", "[dev NAME]", "List the programs of network devices")],
+        commands: &[
+            ("show", "list", "[dev NAME]", "List the programs of network devices"),
+            (
+                "attach",
+                "",
+                "{xdp | xdpgeneric | xdpdrv | xdpoffload | tcx_ingress | tcx_egress} PROG dev NAME \
+                 [overwrite | prepend]",
+                "Attach a program to a device",
+            ),
+            (
+                "detach",
+                "",
+                "{xdp | xdpgeneric | xdpdrv | xdpoffload | tcx_ingress | tcx_egress} dev NAME",
+                "Detach it again",
+            ),
+        ],
+    },
+    Group {
+        name: "struct_ops",
+        about: "Structures of kernel callbacks",
+        commands: &[
+            ("show", "list", "[id ID | name NAME]", "List structures"),
+            ("dump", "", "[id ID | name NAME]", "Print structures with what is in them"),
+            (
+                "register",
+                "",
+                "OBJ [LINK_DIR]",
+                "Load an object and put its structures into use; links are pinned in a directory",
+            ),
+            ("unregister", "", "{id ID | name NAME}", "Take a structure out of use"),
+        ],
+    },
+    Group {
+        name: "token",
+        about: "Rights that BPF file systems pass on",
+        commands: &[("show", "list", "", "List what file systems pass on")],
+    },
+    Group {
+        name: "batch",
+        about: "Many commands at once",
+        commands: &[("file", "", "FILE", "Carry out the commands in a file, one a line")],
     },
     Group {
         name: "iter",
@@ -175,6 +226,20 @@ pub(crate) const GROUPS: &[Group] = &[
 /// Whether this is the name of a group.
 pub(crate) fn has(name: &str) -> bool {
     GROUPS.iter().any(|group| group.name == name)
+}
+
+/// The group and the command that these words begin, and whether the second was one. Both may be
+/// shortened; the first that fits is meant.
+pub(crate) fn find(
+    group: &str,
+    command: Option<&str>,
+) -> Option<(&'static str, &'static str, usize)> {
+    let begins = |name: &str, word: &str| !word.is_empty() && name.starts_with(word);
+    let group = GROUPS.iter().find(|each| begins(each.name, group))?;
+    let Some(word) = command else { return Some((group.name, group.first(), 0)) };
+    let mut rows = group.commands.iter();
+    let row = rows.find(|row| begins(row.0, word) || begins(row.1, word))?;
+    Some((group.name, row.0, 1))
 }
 
 /// The table as commands for the parser.

@@ -1,14 +1,13 @@
-//! `bombus prog run` and `bombus prog tracelog`.
+//! `bombus prog run`.
 
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::io::Read;
 
-use bombus_kernel::TestRun;
 use bombus_kernel::inspect::Inspect;
+use bombus_kernel::{Error, TestRun};
 use serde_json::{Map, Value};
 
 use super::Tool;
-use super::output::{Failed, Output, because, meaning};
+use super::output::{Failed, Output, because_of, meaning};
 use super::words::{Words, number};
 
 /// Where packet and context come from and go to.
@@ -31,12 +30,22 @@ impl Wanted {
     fn parse(words: &mut Words) -> Result<Wanted, Failed> {
         let mut wanted = Wanted { repeat: 1, ..Wanted::default() };
         while let Some(word) = words.next() {
-            let mut matching = WORDS.iter().filter(|each| each.starts_with(&word));
-            let (Some(&what), None) = (matching.next(), matching.next()) else {
-                return Err(Failed::new(format!(
-                    "expected no more arguments, 'data_in', 'data_out', 'data_size_out', \
-                     'ctx_in', 'ctx_out', 'ctx_size_out' or 'repeat', got: '{word}'?"
-                )));
+            let matching: Vec<&str> =
+                WORDS.into_iter().filter(|each| each.starts_with(&word)).collect();
+            let what = match matching[..] {
+                [what] => what,
+                [] => {
+                    return Err(Failed::new(format!(
+                        "expected no more arguments, 'data_in', 'data_out', 'data_size_out', \
+                         'ctx_in', 'ctx_out', 'ctx_size_out' or 'repeat', got: '{word}'?"
+                    )));
+                }
+                _ => {
+                    let several = matching.join("' or '");
+                    return Err(Failed::new(format!(
+                        "ambiguous prefix: '{word}' could be '{several}'"
+                    )));
+                }
             };
             words.at_least(1)?;
             let value = words.next().unwrap_or_default();
@@ -53,11 +62,30 @@ impl Wanted {
                 "ctx_size_out" => wanted.ctx_size = Some(size("output context size")?),
                 _ => wanted.repeat = size("repeat number")? as u32,
             }
-        }
-        if wanted.data_in.as_deref() == Some("-") && wanted.ctx_in.as_deref() == Some("-") {
-            return Err(Failed::new("cannot use standard input for both data_in and ctx_in"));
+            if wanted.data_in.as_deref() == Some("-") && wanted.ctx_in.as_deref() == Some("-") {
+                return Err(Failed::new("cannot use standard input for both data_in and ctx_in"));
+            }
         }
         Ok(wanted)
+    }
+
+    /// Bytes of packet and of context that may come back. The kernel refuses what does not fit.
+    fn room(&self) -> [usize; 2] {
+        const ROOM: usize = 32 << 10;
+        let room = |given: &Option<String>, size: Option<usize>| match (given, size) {
+            (Some(_), None | Some(0)) => ROOM,
+            (Some(_), Some(size)) => size,
+            (None, _) => 0,
+        };
+        [room(&self.data_in, self.data_size), room(&self.ctx_in, self.ctx_size)]
+    }
+
+    /// Whether there is to be output where there is no input.
+    fn is_one_sided(&self) -> bool {
+        let without = |given: &Option<String>, size: Option<usize>| {
+            given.is_none() && size.is_some_and(|size| size != 0)
+        };
+        without(&self.data_in, self.data_size) || without(&self.ctx_in, self.ctx_size)
     }
 }
 
@@ -79,16 +107,19 @@ pub(super) fn run(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
     words.at_least(4)?;
     let program = tool.program(&mut words)?;
     let wanted = Wanted::parse(&mut words)?;
+    let failed = because_of("failed to run program");
+    if wanted.is_one_sided() {
+        return Err(failed(Error::os("run a program", libc::EINVAL)));
+    }
     let mut test = TestRun {
         data: read(wanted.data_in.as_deref())?,
         ctx: read(wanted.ctx_in.as_deref())?,
         repeat: wanted.repeat,
         ..TestRun::default()
     };
-    tool.linux.run_program(&program, &mut test).map_err(because("failed to run program"))?;
-    test.data.truncate(wanted.data_size.unwrap_or(usize::MAX));
-    test.ctx.truncate(wanted.ctx_size.unwrap_or(usize::MAX));
+    tool.linux.run_program(&program, &mut test, wanted.room()).map_err(failed)?;
     let (mut text, mut object) = (String::new(), Map::new());
+    let mut unwritten = None;
     let outputs =
         [("data_out", &wanted.data_out, &test.data), ("ctx_out", &wanted.ctx_out, &test.ctx)];
     for (name, file, bytes) in outputs {
@@ -98,17 +129,26 @@ pub(super) fn run(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
                 text += &dump(bytes);
                 object.insert(name.into(), bytes.to_vec().into());
             }
-            Some(file) => std::fs::write(file, bytes).map_err(|error| {
-                let reason = meaning(error.raw_os_error().unwrap_or(libc::EIO));
-                Failed::new(format!("failed to open {file}: {reason}"))
-            })?,
+            Some(file) => {
+                if let Err(error) = std::fs::write(file, bytes) {
+                    let reason = meaning(error.raw_os_error().unwrap_or(libc::EIO));
+                    unwritten = Some(format!("failed to open {file}: {reason}"));
+                }
+            }
         }
     }
     object.insert("retval".into(), test.retval.into());
     object.insert("duration".into(), test.duration.into());
     let average = if wanted.repeat > 1 { " (average)" } else { "" };
     text += &format!("Return value: {}, duration{average}: {}ns\n", test.retval, test.duration);
-    Ok(tool.either(|| text, || Value::Object(object)))
+    match unwritten {
+        None => Ok(tool.either(|| text, || Value::Object(object))),
+        // What the program gave is said in any case.
+        Some(message) => {
+            let said = if tool.options.json { object.into() } else { text.into() };
+            Err(Failed::new(message).after(said))
+        }
+    }
 }
 
 /// Sixteen bytes a line: offset, pairs of digits, what can be printed.
@@ -135,30 +175,6 @@ fn dump(bytes: &[u8]) -> String {
         text.push('\n');
     }
     text
-}
-
-/// Prints the trace buffer until somebody ends it.
-pub(super) fn tracelog(tool: &Tool, words: Words) -> Result<Output, Failed> {
-    words.end()?;
-    let directories = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
-    let pipe = directories.iter().map(|directory| Path::new(directory).join("trace_pipe"));
-    let pipe = pipe.into_iter().find(|pipe| pipe.exists());
-    let pipe = pipe.ok_or_else(|| Failed::new("could not find tracefs"))?;
-    let failed = |what: &str, error: std::io::Error| {
-        Failed::new(format!("{what}: {}", meaning(error.raw_os_error().unwrap_or(libc::EIO))))
-    };
-    let pipe =
-        std::fs::File::open(pipe).map_err(|error| failed("could not open trace pipe", error))?;
-    for line in BufReader::new(pipe).split(b'\n') {
-        let line = line.map_err(|error| failed("failed to read content from trace pipe", error))?;
-        let line = String::from_utf8_lossy(&line);
-        match tool.options.json {
-            // A value a line: nobody knows which is the last.
-            true => crate::print(&format!("{}\n", Value::from(format!("{line}\n")))),
-            false => crate::print(&format!("{line}\n")),
-        }
-    }
-    Ok(Output::Text(String::new()))
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use bombus_kernel::inspect::{NetDevice, TcFilter, XdpProgram};
 use bombus_kernel::{Error, Result};
 
-use super::sys::text;
 use crate::sys::netlink::{FLAG_DUMP, Message, Netlink, Refusal, attributes_of};
+use crate::sys::record::text;
 
 /// `RTM_GETLINK` and so on.
 const GET_LINK: u16 = 18;

@@ -7,20 +7,19 @@ use bombus_kernel::inspect::{
     ProbedOffset, ProgramCode, ProgramInfo,
 };
 
-use super::sys::{self, Array, Record, text};
-use crate::sys::Errno;
+use crate::sys::clock::after_boot;
+use crate::sys::object::{MapRecord, ProgramRecord};
+use crate::sys::record::{Array, Record, info as ask, text};
+use crate::sys::{self, Errno};
 
 type Result<T> = std::result::Result<T, Errno>;
 
 /// Longest name of a tracepoint, target or file that links are asked for.
 const NAME_ROOM: usize = 4096;
 
-/// `struct bpf_prog_info`, by field.
-type ProgramRecord = Record<29>;
-
 fn program_record(program: BorrowedFd<'_>) -> Result<(ProgramRecord, bool)> {
     let mut info = ProgramRecord::new();
-    match sys::info(program, &mut info, &mut []) {
+    match ask(program, &mut info, &mut []) {
         Ok(()) => Ok((info, false)),
         // The device that it was offloaded to is gone; the rest is there.
         Err(libc::ENODEV) => Ok((info, true)),
@@ -33,14 +32,14 @@ pub(super) fn program(program: BorrowedFd<'_>) -> Result<ProgramInfo> {
     let mut map_ids = vec![0u8; info.u32(52) as usize * 4];
     if !map_ids.is_empty() {
         let array = Array { pointer: 56, count: 52, element: None, size: 4, room: &mut map_ids };
-        sys::info(program, &mut ProgramRecord::new(), &mut [array])?;
+        ask(program, &mut ProgramRecord::new(), &mut [array])?;
     }
     Ok(ProgramInfo {
         id: info.u32(4),
         prog_type: info.u32(0),
         tag: info.bytes(8),
         name: info.name::<16>(64),
-        loaded_at: (info.u64(40) != 0).then(|| sys::after_boot(info.u64(40))),
+        loaded_at: (info.u64(40) != 0).then(|| after_boot(info.u64(40))),
         uid: info.u32(48),
         gpl_compatible: info.u32(84) & 1 != 0,
         xlated_len: info.u32(20),
@@ -86,7 +85,7 @@ pub(super) fn code(program: BorrowedFd<'_>) -> Result<ProgramCode> {
         array(152, 148, Some(172), LINE_INFO, &mut lines[..]),
         array(160, 168, Some(176), 8, &mut jited_lines[..]),
     ];
-    sys::info(program, &mut got, &mut arrays)?;
+    ask(program, &mut got, &mut arrays)?;
     // Without the privilege to see addresses the kernel takes the pointers away.
     let shown = |bytes: Vec<u8>, pointer: usize, count: usize, size: usize| {
         let len = if got.u64(pointer) == 0 { 0 } else { got.u32(count) as usize * size };
@@ -135,8 +134,8 @@ fn long_words(bytes: &[u8]) -> Vec<u64> {
 }
 
 pub(super) fn map(map: BorrowedFd<'_>) -> Result<MapInfo> {
-    let mut info = Record::<11>::new();
-    sys::info(map, &mut info, &mut [])?;
+    let mut info = MapRecord::new();
+    ask(map, &mut info, &mut [])?;
     Ok(MapInfo {
         id: info.u32(4),
         map_type: info.u32(0),
@@ -164,25 +163,8 @@ fn fdinfo(object: BorrowedFd<'_>, key: &str) -> Option<u64> {
 }
 
 pub(super) fn btf(btf: BorrowedFd<'_>) -> Result<BtfInfo> {
-    let mut info = Record::<4>::new();
-    let mut name = [0u8; 64];
-    let array = Array { pointer: 16, count: 24, element: None, size: 1, room: &mut name };
-    sys::info(btf, &mut info, &mut [array])?;
-    Ok(BtfInfo {
-        id: info.u32(12),
-        size: info.u32(8),
-        name: text(&name),
-        kernel: info.u32(28) != 0,
-    })
-}
-
-pub(super) fn btf_data(btf: BorrowedFd<'_>) -> Result<Vec<u8>> {
-    let mut info = Record::<4>::new();
-    sys::info(btf, &mut info, &mut [])?;
-    let mut data = vec![0u8; info.u32(8) as usize];
-    let array = Array { pointer: 0, count: 8, element: None, size: 1, room: &mut data };
-    sys::info(btf, &mut Record::<4>::new(), &mut [array])?;
-    Ok(data)
+    let (info, name) = sys::btf::about(btf)?;
+    Ok(BtfInfo { id: info.u32(12), size: info.u32(8), name, kernel: info.u32(28) != 0 })
 }
 
 /// `struct bpf_link_info`, by field.
@@ -215,7 +197,7 @@ mod link_type {
 
 pub(super) fn link(link: BorrowedFd<'_>) -> Result<LinkInfo> {
     let mut info = LinkRecord::new();
-    sys::info(link, &mut info, &mut [])?;
+    ask(link, &mut info, &mut [])?;
     Ok(LinkInfo {
         id: info.u32(4),
         link_type: info.u32(0),
@@ -228,7 +210,7 @@ pub(super) fn link(link: BorrowedFd<'_>) -> Result<LinkInfo> {
 fn with_name(link: BorrowedFd<'_>, pointer: usize, count: usize) -> Result<(LinkRecord, String)> {
     let (mut info, mut name) = (LinkRecord::new(), vec![0u8; NAME_ROOM]);
     let array = Array { pointer, count, element: None, size: 1, room: &mut name };
-    sys::info(link, &mut info, &mut [array])?;
+    ask(link, &mut info, &mut [array])?;
     Ok((info, text(&name)))
 }
 
@@ -292,7 +274,7 @@ fn kprobe_multi(link: BorrowedFd<'_>, info: &LinkRecord) -> Result<LinkTarget> {
         Array { pointer: 16, count: 24, element: None, size: 8, room: &mut addresses },
         Array { pointer: 40, count: 24, element: None, size: 8, room: &mut cookies },
     ];
-    sys::info(link, &mut info, &mut arrays)?;
+    ask(link, &mut info, &mut arrays)?;
     let functions = long_words(&addresses)
         .into_iter()
         .zip(long_words(&cookies))
@@ -312,7 +294,7 @@ fn uprobe_multi(link: BorrowedFd<'_>, info: &LinkRecord) -> Result<LinkTarget> {
         Array { pointer: 32, count: 52, element: None, size: 8, room: &mut semaphores },
         Array { pointer: 40, count: 52, element: None, size: 8, room: &mut cookies },
     ];
-    sys::info(link, &mut info, &mut arrays)?;
+    ask(link, &mut info, &mut arrays)?;
     let [offsets, semaphores, cookies] =
         [offsets, semaphores, cookies].map(|bytes| long_words(&bytes));
     let places = offsets

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use bombus_kernel::inspect::{Holder, KernelSymbol, ObjectKind, TaskFd};
 use bombus_kernel::{Error, Result};
 
-use super::sys;
 use crate::error::errno_of;
+use crate::sys::hook;
 
 /// What an open object's link in `/proc/PID/fd` says (`anon_inode:bpf-map`).
 fn kind_of_link(target: &Path) -> Option<ObjectKind> {
@@ -131,7 +131,7 @@ pub(super) fn task_fds() -> Vec<TaskFd> {
     let mut found = Vec::new();
     for pid in processes() {
         for (fd, _) in descriptors(pid) {
-            if let Ok(traced) = sys::task_fd(pid, fd) {
+            if let Ok(traced) = hook::task_fd(pid, fd) {
                 found.push(TaskFd {
                     pid,
                     fd,

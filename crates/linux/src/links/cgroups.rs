@@ -11,8 +11,8 @@ use super::{Attached, Undo};
 use crate::caps::Wants;
 use crate::error::{errno_of, privileged};
 use crate::programs::Program;
+use crate::sys::hook;
 use crate::sys::link::{self, LinkOptions, Target};
-use crate::sys::prog;
 
 fn open(what: &str, path: &Path) -> Result<OwnedFd> {
     File::open(path)
@@ -60,7 +60,7 @@ fn without_link(
     doing: &str,
 ) -> Result<std::result::Result<Undo, i32>> {
     let own = own(program, doing)?;
-    Ok(prog::prog_attach(program.fd(), target.as_fd(), attach_type, prog::ALLOW_MULTI)
+    Ok(hook::attach(program.fd(), Target::Fd(target.as_fd()), attach_type, hook::ALLOW_MULTI)
         .map(|()| Undo::Program { program: own, target, attach_type }))
 }
 
@@ -86,7 +86,7 @@ pub(super) fn lirc(program: &Program, path: &Path) -> Result<Attached> {
     let doing = format!("attach program {} to {}", program.name, path.display());
     let device = open("infrared device", path)?;
     let attach_type = AttachType::LircMode2 as u32;
-    prog::prog_attach(program.fd(), device.as_fd(), attach_type, 0)
+    hook::attach(program.fd(), Target::Fd(device.as_fd()), attach_type, 0)
         .map_err(|errno| privileged(doing.clone(), errno, Wants::Network))?;
     let program = own(program, &doing)?;
     Ok(Attached::without_link(Undo::Program { program, target: device, attach_type }))

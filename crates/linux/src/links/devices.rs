@@ -63,18 +63,7 @@ pub(super) struct XdpProgram {
 
 impl XdpProgram {
     fn set(&self, fd: i32, flags: u32, expected: Option<i32>) -> std::result::Result<(), i32> {
-        // `struct ifinfomsg`: family, type, number, flags, which of them.
-        let mut head = [0; 16];
-        head[4..8].copy_from_slice(&self.ifindex.to_ne_bytes());
-        let mut message = Message::new(SET_LINK, 0, &head);
-        message.nested(IFLA_XDP, &[], |xdp| {
-            xdp.attribute(IFLA_XDP_FD, &fd.to_ne_bytes());
-            xdp.attribute(IFLA_XDP_FLAGS, &flags.to_ne_bytes());
-            if let Some(expected) = expected {
-                xdp.attribute(IFLA_XDP_EXPECTED_FD, &expected.to_ne_bytes());
-            }
-        });
-        self.netlink.request(message).map(drop).map_err(|refusal| refusal.errno)
+        set_xdp(&self.netlink, self.ifindex, fd, flags, expected)
     }
 
     pub(super) fn detach(self) -> Result<()> {
@@ -93,6 +82,28 @@ impl XdpProgram {
             )),
         }
     }
+}
+
+/// Sets the XDP program of a device; -1: to none. `flags` are `XDP_FLAGS_*`.
+pub(crate) fn set_xdp(
+    netlink: &Netlink,
+    ifindex: u32,
+    program: i32,
+    flags: u32,
+    expected: Option<i32>,
+) -> std::result::Result<(), i32> {
+    // `struct ifinfomsg`: family, type, number, flags, which of them.
+    let mut head = [0; 16];
+    head[4..8].copy_from_slice(&ifindex.to_ne_bytes());
+    let mut message = Message::new(SET_LINK, 0, &head);
+    message.nested(IFLA_XDP, &[], |xdp| {
+        xdp.attribute(IFLA_XDP_FD, &program.to_ne_bytes());
+        xdp.attribute(IFLA_XDP_FLAGS, &flags.to_ne_bytes());
+        if let Some(expected) = expected {
+            xdp.attribute(IFLA_XDP_EXPECTED_FD, &expected.to_ne_bytes());
+        }
+    });
+    netlink.request(message).map(drop).map_err(|refusal| refusal.errno)
 }
 
 fn xdp_without_link(program: &Program, ifindex: u32, flags: u32) -> Result<Attached> {

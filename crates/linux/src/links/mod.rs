@@ -10,6 +10,8 @@ mod sockets;
 mod tc;
 mod tracing;
 
+pub(crate) use devices::set_xdp;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,7 +25,7 @@ use crate::caps::Wants;
 use crate::error::{errno_of, privileged};
 use crate::maps::OpenMap;
 use crate::programs::{self, Program};
-use crate::sys::{Errno, fork, link, perf, prog};
+use crate::sys::{Errno, fork, hook, link, perf};
 
 /// Everything that is attached.
 #[derive(Default)]
@@ -218,6 +220,13 @@ pub(crate) fn update_map(linux: &Linux, at: LinkFd, map: &OpenMap) -> Result<()>
     with_link(linux, at, doing, |at| link::update(at.as_fd(), map.fd()))
 }
 
+/// The kernel's id of an attachment that is one link.
+pub(crate) fn id(linux: &Linux, link: LinkFd) -> Result<u32> {
+    with_link(linux, link, "ask for the id of a link", |link| {
+        crate::sys::object::link_id(link.as_fd())
+    })
+}
+
 /// `BPF_OBJ_PIN` of a link.
 pub(crate) fn pin(linux: &Linux, at: LinkFd, path: &std::ffi::CStr) -> Result<()> {
     let doing = format!("pin a link to {}", path.to_string_lossy());
@@ -312,7 +321,8 @@ impl Undo {
     fn perform(self) -> Result<()> {
         match self {
             Undo::Program { program, target, attach_type } => {
-                match prog::prog_detach(program.as_fd(), target.as_fd(), attach_type) {
+                let target = link::Target::Fd(target.as_fd());
+                match hook::detach(Some(program.as_fd()), target, attach_type) {
                     // Somebody else was quicker.
                     Ok(()) | Err(libc::ENOENT) => Ok(()),
                     Err(errno) => Err(privileged("detach a program", errno, Wants::Network)),

@@ -10,7 +10,7 @@ use crate::caps::Wants;
 use crate::error::{errno_of, privileged};
 use crate::programs::Program;
 use crate::sys::link::{self, LinkOptions, Target};
-use crate::sys::{prog, socket};
+use crate::sys::{hook, socket};
 use crate::{Linux, maps};
 
 /// Every socket of a map: by link (Linux 6.10), or directly.
@@ -30,7 +30,7 @@ pub(super) fn sockmap(
                 fd.try_clone_to_owned().map_err(|error| Error::os(&*doing, errno_of(&error)))
             };
             let (own_program, target) = (own(program.fd())?, own(map.fd())?);
-            prog::prog_attach(program.fd(), target.as_fd(), number, 0)
+            hook::attach(program.fd(), Target::Fd(target.as_fd()), number, 0)
                 .map_err(|errno| privileged(&*doing, errno, Wants::Network))?;
             Ok(Attached::without_link(Undo::Program {
                 program: own_program,

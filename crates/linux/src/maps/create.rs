@@ -72,12 +72,13 @@ pub(crate) fn create(linux: &Linux, spec: &MapSpec, types: MapTypes) -> Result<M
         kernel_value_type: types.kernel_value_type,
         module: fd_of(types.module)?,
         extra: spec.extra,
+        ifindex: 0,
         token: None,
     };
-    let values = values(linux, spec.map_type);
+    let cpus = linux.features.possible_cpus as usize;
     let create = |attr: &MapAttr<'_>| {
         linux.permitted(|token: Option<BorrowedFd<'_>>| {
-            Map::create(&MapAttr { token, ..*attr }, values)
+            Map::create(&MapAttr { token, ..*attr }, cpus)
         })
     };
     let map = match create(&attr) {
@@ -124,10 +125,6 @@ fn wanted(map_type: MapType) -> Wants {
     }
 }
 
-fn values(linux: &Linux, map_type: MapType) -> usize {
-    if map_type.is_per_cpu() { linux.features.possible_cpus as usize } else { 1 }
-}
-
 fn register(linux: &Linux, name: String, map_type: MapType, map: Map) -> MapFd {
     let fd = MapFd(map.raw());
     let open = OpenMap { name, map_type, map, shared: Default::default() };
@@ -143,6 +140,6 @@ pub(crate) fn open(linux: &Linux, fd: OwnedFd, doing: &str) -> Result<MapFd> {
         what: format!("could not {doing}: maps of type {} are not known", facts.map_type),
         help: None,
     })?;
-    let map = Map::open(fd, values(linux, map_type)).map_err(failed)?;
+    let map = Map::open(fd, linux.features.possible_cpus as usize).map_err(failed)?;
     Ok(register(linux, facts.name, map_type, map))
 }

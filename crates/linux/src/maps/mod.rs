@@ -99,6 +99,11 @@ impl OpenMap {
         object::map(self.map.fd()).map_err(|errno| self.error("ask about", errno))
     }
 
+    /// The kernel's id of it.
+    pub(crate) fn id(&self) -> Result<u32> {
+        Ok(self.facts()?.id)
+    }
+
     /// What it is, as the kernel has it.
     pub(crate) fn spec(&self) -> Result<MapSpec> {
         let facts = self.facts()?;

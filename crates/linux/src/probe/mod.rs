@@ -5,6 +5,7 @@
 //! Answers are kept for as long as the [`Linux`] that was asked.
 
 mod code;
+pub mod device;
 mod links;
 mod maps;
 mod programs;
@@ -18,7 +19,7 @@ use bombus_kernel::{Feature, Kernel, Result};
 use bombus_platform::{MapType, ProgType};
 
 use crate::Linux;
-use crate::sys::Errno;
+use crate::sys::{Errno, object};
 
 /// What has been answered.
 #[derive(Default)]
@@ -45,7 +46,7 @@ fn cached(linux: &Linux, question: Question, ask: impl FnOnce() -> Result<bool>)
 /// Whether the kernel has `bpf(2)`, allowed to this process or not.
 pub fn system_call() -> bool {
     // Asking for a program that there is not fails one way or another.
-    !matches!(crate::sys::prog::prog_by_id(0), Err(libc::ENOSYS))
+    !matches!(object::by_id(object::Kind::Program, 0, 0), Err(libc::ENOSYS))
 }
 
 /// Whether the kernel has programs of this type. Fails when this process may not load them.

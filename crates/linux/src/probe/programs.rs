@@ -15,6 +15,10 @@ use crate::sys::{ENOTSUPP, Errno};
 /// Room for what the verifier says about a program of two instructions.
 const LOG: usize = 4096;
 
+/// What the verifier says of a helper that it does not know, or not for a type of programs.
+pub(super) const REFUSALS: [&str; 3] =
+    ["invalid func ", "unknown func ", "program of this type cannot use helper"];
+
 /// `BPF_F_SLEEPABLE`.
 const SLEEPABLE: u32 = 1 << 4;
 
@@ -44,7 +48,7 @@ fn attributes(linux: &Linux, prog_type: ProgType) -> ProgAttr<'static> {
 }
 
 /// Loads these instructions; with room for it, the verifier says what it did.
-fn try_load(
+pub(super) fn try_load(
     linux: &Linux,
     attr: &ProgAttr<'_>,
     insns: &[Insn],
@@ -55,7 +59,7 @@ fn try_load(
 }
 
 /// The same; gives what the verifier said when it refused.
-fn explained(
+pub(super) fn explained(
     linux: &Linux,
     attr: &ProgAttr<'_>,
     insns: &[Insn],
@@ -122,10 +126,6 @@ pub(super) fn helper(linux: &Linux, prog_type: ProgType, id: u32) -> Result<bool
         // The kernel does not know the type.
         Err((_, log)) if log.is_empty() => Ok(false),
         // It does not know the helper, or not for this type. All else is about arguments.
-        Err((_, log)) => {
-            Ok(!["invalid func ", "unknown func ", "program of this type cannot use helper"]
-                .iter()
-                .any(|refusal| log.contains(refusal)))
-        }
+        Err((_, log)) => Ok(!REFUSALS.iter().any(|refusal| log.contains(refusal))),
     }
 }

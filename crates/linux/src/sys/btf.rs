@@ -3,8 +3,8 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::Errno;
-use super::bpf::{Command, FLAG_TOKEN, bpf, bpf_fd};
-use super::object::info;
+use super::bpf::{Command, FLAG_TOKEN, bpf_fd};
+use super::record::{Array, Record, info, text};
 
 #[repr(C)]
 #[derive(Default)]
@@ -43,66 +43,29 @@ pub(crate) fn load(
     unsafe { bpf_fd(Command::BtfLoad, &mut attr) }
 }
 
-#[repr(C)]
-#[derive(Default)]
-struct GetId {
-    id: u32,
-    next_id: u32,
-    open_flags: u32,
-}
+/// `struct bpf_btf_info`, by field.
+pub(crate) type BtfRecord = Record<4>;
 
-/// `BPF_BTF_GET_NEXT_ID`: the id after this one; `ENOENT` after the last.
-pub(crate) fn next_id(id: u32) -> Result<u32, Errno> {
-    let mut attr = GetId { id, ..GetId::default() };
-    // SAFETY: there are no pointers.
-    unsafe { bpf(Command::BtfGetNextId, &mut attr) }?;
-    Ok(attr.next_id)
-}
-
-/// `BPF_BTF_GET_FD_BY_ID`.
-pub(crate) fn by_id(id: u32) -> Result<OwnedFd, Errno> {
-    // SAFETY: there are no pointers.
-    unsafe { bpf_fd(Command::BtfGetFdById, &mut GetId { id, ..GetId::default() }) }
-}
-
-/// `struct bpf_btf_info`.
-#[repr(C)]
-#[derive(Default)]
-struct BtfInfo {
-    btf: u64,
-    btf_size: u32,
-    id: u32,
-    name: u64,
-    name_len: u32,
-    kernel_btf: u32,
+/// The structure, and the name that it points to.
+pub(crate) fn about(btf: BorrowedFd<'_>) -> Result<(BtfRecord, String), Errno> {
+    let (mut about, mut name) = (BtfRecord::new(), [0u8; 64]);
+    let array = Array { pointer: 16, count: 24, element: None, size: 1, room: &mut name };
+    info(btf, &mut about, &mut [array])?;
+    Ok((about, text(&name)))
 }
 
 /// The name of the kernel or of the module that these types are of; `None` for a program's.
 pub(crate) fn kernel_name(btf: BorrowedFd<'_>) -> Result<Option<String>, Errno> {
-    let mut name = [0u8; 64];
-    let mut about = BtfInfo {
-        name: name.as_mut_ptr() as u64,
-        name_len: name.len() as u32,
-        ..BtfInfo::default()
-    };
-    // SAFETY: all fields are numbers; the kernel writes at most `name_len` bytes to `name`.
-    unsafe { info(btf, &mut about) }?;
-    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-    Ok((about.kernel_btf != 0).then(|| String::from_utf8_lossy(&name[..end]).into_owned()))
+    let (about, name) = about(btf)?;
+    Ok((about.u32(28) != 0).then_some(name))
 }
 
 /// The blob.
 pub(crate) fn blob(btf: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
-    let mut about = BtfInfo::default();
-    // SAFETY: all fields are numbers; no memory is offered.
-    unsafe { info(btf, &mut about) }?;
-    let mut blob = vec![0u8; about.btf_size as usize];
-    let mut about = BtfInfo {
-        btf: blob.as_mut_ptr() as u64,
-        btf_size: blob.len() as u32,
-        ..BtfInfo::default()
-    };
-    // SAFETY: as above; the kernel writes at most `btf_size` bytes to `blob`.
-    unsafe { info(btf, &mut about) }?;
+    let mut about = BtfRecord::new();
+    info(btf, &mut about, &mut [])?;
+    let mut blob = vec![0u8; about.u32(8) as usize];
+    let array = Array { pointer: 0, count: 8, element: None, size: 1, room: &mut blob };
+    info(btf, &mut BtfRecord::new(), &mut [array])?;
     Ok(blob)
 }

@@ -19,6 +19,18 @@ pub(crate) enum Target<'a> {
     NoFd,
 }
 
+impl Target<'_> {
+    /// As the system call has it.
+    pub(super) fn number(self) -> u32 {
+        match self {
+            Target::Nothing => 0,
+            Target::Fd(fd) => fd.as_raw_fd() as u32,
+            Target::Device(ifindex) => ifindex,
+            Target::NoFd => u32::MAX,
+        }
+    }
+}
+
 /// Where among others ([`LinkOptions::Among`]); flags of `BPF_LINK_CREATE`.
 pub(crate) const BEFORE: u32 = 1 << 3;
 /// As [`BEFORE`].
@@ -115,12 +127,7 @@ pub(crate) fn create(
     };
     let mut attr = LinkCreate {
         prog_fd: program.as_raw_fd() as u32,
-        target: match target {
-            Target::Nothing => 0,
-            Target::Fd(fd) => fd.as_raw_fd() as u32,
-            Target::Device(ifindex) => ifindex,
-            Target::NoFd => u32::MAX,
-        },
+        target: target.number(),
         attach_type,
         flags,
         options,

@@ -3,6 +3,8 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use bombus_platform::MapType;
+
 use super::bpf::{Command, FLAG_TOKEN, NAME_LEN, bpf, bpf_fd, object_name};
 use super::{ENOTSUPP, Errno};
 
@@ -24,6 +26,8 @@ pub(crate) struct MapAttr<'a> {
     pub(crate) kernel_value_type: u32,
     pub(crate) module: Option<BorrowedFd<'a>>,
     pub(crate) extra: u64,
+    /// Device to offload it to; 0: none.
+    pub(crate) ifindex: u32,
     pub(crate) token: Option<BorrowedFd<'a>>,
 }
 
@@ -92,8 +96,8 @@ pub(crate) struct Found {
 }
 
 impl Map {
-    /// `BPF_MAP_CREATE`. `values` is how many values an element has: 1, or the possible CPUs.
-    pub(crate) fn create(attr: &MapAttr<'_>, values: usize) -> Result<Map, Errno> {
+    /// `BPF_MAP_CREATE`. `cpus` is how many values an element of a per-CPU map has.
+    pub(crate) fn create(attr: &MapAttr<'_>, cpus: usize) -> Result<Map, Errno> {
         let raw = |fd: Option<BorrowedFd<'_>>| fd.map_or(0, |fd| fd.as_raw_fd());
         let mut create = Create {
             map_type: attr.map_type,
@@ -104,6 +108,7 @@ impl Map {
             inner_map_fd: raw(attr.inner) as u32,
             numa_node: attr.numa_node,
             map_name: object_name(attr.name),
+            map_ifindex: attr.ifindex,
             btf_fd: raw(attr.btf) as u32,
             btf_key_type_id: attr.key_type,
             btf_value_type_id: attr.value_type,
@@ -121,30 +126,27 @@ impl Map {
         }
         // SAFETY: there are no pointers.
         let fd = unsafe { bpf_fd(Command::MapCreate, &mut create) }?;
-        let (key_size, value_size) = (attr.key_size as usize, attr.value_size as usize);
-        Ok(Map::sized(fd, key_size, value_size, attr.max_entries, values))
+        let sizes = [attr.key_size, attr.value_size, attr.max_entries];
+        Ok(Map::sized(fd, attr.map_type, sizes, cpus))
     }
 
     /// A map that somebody else has made. Its sizes are the kernel's answer, so that buffers made
     /// by them are large enough.
-    pub(crate) fn open(fd: OwnedFd, values: usize) -> Result<Map, Errno> {
+    pub(crate) fn open(fd: OwnedFd, cpus: usize) -> Result<Map, Errno> {
         let about = super::object::map(fd.as_fd())?;
-        let (key_size, value_size) = (about.key_size as usize, about.value_size as usize);
-        Ok(Map::sized(fd, key_size, value_size, about.max_entries, values))
+        let sizes = [about.key_size, about.value_size, about.max_entries];
+        Ok(Map::sized(fd, about.map_type, sizes, cpus))
     }
 
-    fn sized(
-        fd: OwnedFd,
-        key_size: usize,
-        value_size: usize,
-        max_entries: u32,
-        values: usize,
-    ) -> Map {
+    fn sized(fd: OwnedFd, map_type: u32, sizes: [u32; 3], cpus: usize) -> Map {
+        let [key_size, value_size, max_entries] = sizes;
+        let value_size = value_size as usize;
+        // What is not known is given room for every CPU.
+        let per_cpu = MapType::from_number(map_type).is_none_or(MapType::is_per_cpu);
         // Per-CPU values are rounded up to eight bytes each (`bpf_map_value_size`,
         // `kernel/bpf/syscall.c`).
-        let value_len =
-            if values == 1 { value_size } else { value_size.next_multiple_of(8) * values };
-        Map { fd, key_size, value_len, max_entries }
+        let value_len = if per_cpu { value_size.next_multiple_of(8) * cpus } else { value_size };
+        Map { fd, key_size: key_size as usize, value_len, max_entries }
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

@@ -4,7 +4,9 @@
 
 pub(crate) mod bpf;
 pub(crate) mod btf;
+pub(crate) mod clock;
 pub(crate) mod fork;
+pub(crate) mod hook;
 pub(crate) mod link;
 pub(crate) mod map;
 pub(crate) mod mapping;
@@ -17,6 +19,7 @@ pub(crate) mod perf_ring;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod prog;
+pub(crate) mod record;
 pub(crate) mod socket;
 pub(crate) mod user_ring;
 

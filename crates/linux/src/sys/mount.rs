@@ -1,4 +1,4 @@
-//! A file system of our own, mounted nowhere (`fsopen(2)`, `fsmount(2)`; Linux 5.2).
+//! File systems: of our own, mounted nowhere (`fsopen(2)`, `fsmount(2)`; Linux 5.2), and BPF's.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -20,4 +20,34 @@ pub(crate) fn detached(kind: &CStr) -> Result<OwnedFd, Errno> {
     check(unsafe { libc::syscall(libc::SYS_fsconfig, fd, FSCONFIG_CMD_CREATE, null, null, 0) })?;
     // SAFETY: there are no pointers; the descriptor is new.
     unsafe { check_fd(libc::syscall(libc::SYS_fsmount, fd, FSMOUNT_CLOEXEC, 0)) }
+}
+
+/// Whether this is in a BPF file system (`BPF_FS_MAGIC`).
+pub(crate) fn is_bpf(directory: &CStr) -> bool {
+    const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+    // SAFETY: all fields of `statfs` are integers.
+    let mut about: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is a C string, and `about` is what the call writes to.
+    let outcome = unsafe { libc::statfs(directory.as_ptr(), &mut about) };
+    outcome == 0 && about.f_type as i64 & 0xffff_ffff == BPF_FS_MAGIC
+}
+
+/// `mount -t bpf`, private to this mount's peers, for root's eyes only.
+pub(crate) fn mount_bpf(directory: &CStr) -> Result<(), Errno> {
+    let mount = |source: &CStr, kind: &CStr, flags, data: Option<&CStr>| {
+        let data = data.map_or(std::ptr::null(), |data| data.as_ptr().cast());
+        // SAFETY: all pointers are C strings that outlive the call, or null.
+        let outcome =
+            unsafe { libc::mount(source.as_ptr(), directory.as_ptr(), kind.as_ptr(), flags, data) };
+        check(outcome.into()).map(drop)
+    };
+    match mount(c"", c"none", libc::MS_PRIVATE | libc::MS_REC, None) {
+        // Not a mount point yet.
+        Err(libc::EINVAL) => {
+            mount(directory, c"none", libc::MS_BIND, None)?;
+            mount(c"", c"none", libc::MS_PRIVATE | libc::MS_REC, None)?;
+        }
+        outcome => outcome?,
+    }
+    mount(c"bpf", c"bpf", 0, Some(c"mode=0700"))
 }

@@ -1,58 +1,62 @@
-//! `bpf(2)`: what is the same for maps, programs and links: asking about them, pinning them, and
-//! tokens.
+//! `bpf(2)`: what is the same for programs, maps, links and types: finding them, asking about them,
+//! pinning them; and tokens.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::Errno;
 use super::bpf::{Command, NAME_LEN, bpf, bpf_fd};
+use super::record::{Record, info};
 
-#[repr(C)]
-struct ObjectInfo {
-    bpf_fd: u32,
-    info_len: u32,
-    info: u64,
+/// A kind of object that has ids.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Program,
+    Map,
+    Link,
+    Btf,
 }
 
-/// `BPF_OBJ_GET_INFO_BY_FD`. What the kernel does not have stays as it is.
-///
-/// # Safety
-/// `T` is the head of the object's information structure, in which every bit pattern is valid;
-/// pointers in it are null or valid for the length beside them.
-pub(super) unsafe fn info<T>(object: BorrowedFd<'_>, info: &mut T) -> Result<(), Errno> {
-    let info: *mut T = info;
-    let mut attr = ObjectInfo {
-        bpf_fd: object.as_raw_fd() as u32,
-        info_len: size_of::<T>() as u32,
-        info: info as u64,
-    };
-    // SAFETY: the kernel writes at most `info_len` bytes to `info`; the rest is the caller's
-    // promise.
-    unsafe { bpf(Command::ObjGetInfoByFd, &mut attr) }.map(drop)
-}
-
-/// `struct bpf_prog_info`, up to what is asked for.
 #[repr(C)]
 #[derive(Default)]
-struct ProgInfo {
-    prog_type: u32,
+struct GetId {
     id: u32,
-    tag: [u8; 8],
-    lengths: [u32; 2],
-    codes: [u64; 2],
-    load_time: u64,
-    created_by_uid: u32,
-    nr_map_ids: u32,
-    map_ids: u64,
-    name: [u8; NAME_LEN],
-    ifindex: u32,
-    gpl_compatible: u32,
-    netns: [u64; 2],
-    nr_jited: [u32; 2],
-    jited: [u64; 2],
-    btf_id: u32,
-    pad: u32,
+    next_id: u32,
+    open_flags: u32,
 }
+
+/// `BPF_*_GET_NEXT_ID`: the id after this one; `None` after the last.
+pub(crate) fn next_id(kind: Kind, id: u32) -> Result<Option<u32>, Errno> {
+    let command = match kind {
+        Kind::Program => Command::ProgGetNextId,
+        Kind::Map => Command::MapGetNextId,
+        Kind::Link => Command::LinkGetNextId,
+        Kind::Btf => Command::BtfGetNextId,
+    };
+    let mut attr = GetId { id, ..GetId::default() };
+    // SAFETY: there are no pointers.
+    match unsafe { bpf(command, &mut attr) } {
+        Ok(_) => Ok(Some(attr.next_id)),
+        Err(libc::ENOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// `BPF_*_GET_FD_BY_ID`. `flags` is `BPF_F_RDONLY` and the like, for maps.
+pub(crate) fn by_id(kind: Kind, id: u32, flags: u32) -> Result<OwnedFd, Errno> {
+    let command = match kind {
+        Kind::Program => Command::ProgGetFdById,
+        Kind::Map => Command::MapGetFdById,
+        Kind::Link => Command::LinkGetFdById,
+        Kind::Btf => Command::BtfGetFdById,
+    };
+    // SAFETY: there are no pointers.
+    unsafe { bpf_fd(command, &mut GetId { id, next_id: 0, open_flags: flags }) }
+}
+
+/// `struct bpf_prog_info` and `struct bpf_map_info`, by field.
+pub(crate) type ProgramRecord = Record<29>;
+pub(crate) type MapRecord = Record<11>;
 
 /// What a program is.
 pub(crate) struct Program {
@@ -66,41 +70,20 @@ pub(crate) struct Program {
 
 /// `BPF_OBJ_GET_INFO_BY_FD` of a program.
 pub(crate) fn program(program: BorrowedFd<'_>) -> Result<Program, Errno> {
-    let mut about = ProgInfo::default();
-    // SAFETY: all fields are numbers, all pointers null.
-    unsafe { info(program, &mut about) }?;
+    let mut about = ProgramRecord::new();
+    info(program, &mut about, &mut [])?;
     Ok(Program {
-        id: about.id,
-        prog_type: about.prog_type,
-        name: until_zero(&about.name),
-        btf_id: about.btf_id,
+        id: about.u32(4),
+        prog_type: about.u32(0),
+        name: about.name::<NAME_LEN>(64),
+        btf_id: about.u32(128),
     })
-}
-
-/// `struct bpf_map_info`.
-#[repr(C)]
-#[derive(Default)]
-struct MapInfo {
-    map_type: u32,
-    id: u32,
-    key_size: u32,
-    value_size: u32,
-    max_entries: u32,
-    map_flags: u32,
-    name: [u8; NAME_LEN],
-    ifindex: u32,
-    btf_vmlinux_value_type_id: u32,
-    netns: [u64; 2],
-    btf_id: u32,
-    btf_key_type_id: u32,
-    btf_value_type_id: u32,
-    btf_vmlinux_id: u32,
-    map_extra: u64,
 }
 
 /// What a map is.
 #[derive(Clone)]
 pub(crate) struct MapFacts {
+    pub(crate) id: u32,
     pub(crate) map_type: u32,
     pub(crate) key_size: u32,
     pub(crate) value_size: u32,
@@ -112,23 +95,25 @@ pub(crate) struct MapFacts {
 
 /// `BPF_OBJ_GET_INFO_BY_FD` of a map.
 pub(crate) fn map(map: BorrowedFd<'_>) -> Result<MapFacts, Errno> {
-    let mut about = MapInfo::default();
-    // SAFETY: all fields are numbers.
-    unsafe { info(map, &mut about) }?;
+    let mut about = MapRecord::new();
+    info(map, &mut about, &mut [])?;
     Ok(MapFacts {
-        map_type: about.map_type,
-        key_size: about.key_size,
-        value_size: about.value_size,
-        max_entries: about.max_entries,
-        flags: about.map_flags,
-        name: until_zero(&about.name),
-        extra: about.map_extra,
+        id: about.u32(4),
+        map_type: about.u32(0),
+        key_size: about.u32(8),
+        value_size: about.u32(12),
+        max_entries: about.u32(16),
+        flags: about.u32(20),
+        name: about.name::<NAME_LEN>(24),
+        extra: about.u64(80),
     })
 }
 
-fn until_zero(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
+/// The id of a link.
+pub(crate) fn link_id(link: BorrowedFd<'_>) -> Result<u32, Errno> {
+    let mut about = Record::<1>::new();
+    info(link, &mut about, &mut [])?;
+    Ok(about.u32(4))
 }
 
 #[repr(C)]
@@ -150,9 +135,9 @@ pub(crate) fn pin(object: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
     unsafe { bpf(Command::ObjPin, &mut attr) }.map(drop)
 }
 
-/// `BPF_OBJ_GET`.
-pub(crate) fn pinned(path: &CStr) -> Result<OwnedFd, Errno> {
-    let mut attr = Named { pathname: path.as_ptr() as u64, ..Named::default() };
+/// `BPF_OBJ_GET`. `flags` is `BPF_F_RDONLY` and the like.
+pub(crate) fn pinned(path: &CStr, flags: u32) -> Result<OwnedFd, Errno> {
+    let mut attr = Named { pathname: path.as_ptr() as u64, file_flags: flags, ..Named::default() };
     // SAFETY: as above.
     unsafe { bpf_fd(Command::ObjGet, &mut attr) }
 }

@@ -44,8 +44,15 @@ const IOC_SET_BPF: libc::c_ulong = 0x4004_2408;
 
 /// `PERF_COUNT_SW_BPF_OUTPUT`.
 const SOFTWARE_BPF_OUTPUT: u64 = 10;
-/// `PERF_SAMPLE_RAW`.
+/// `PERF_SAMPLE_TIME` and `PERF_SAMPLE_RAW`.
+const SAMPLE_TIME: u64 = 1 << 2;
 const SAMPLE_RAW: u64 = 1 << 10;
+
+/// Bytes of `struct perf_event_header`: type, misc, size.
+pub(crate) const RECORD_HEADER: usize = 8;
+/// `PERF_RECORD_LOST` and `PERF_RECORD_SAMPLE`.
+pub(crate) const RECORD_LOST: u32 = 2;
+pub(crate) const RECORD_SAMPLE: u32 = 9;
 
 /// Whose events, on which CPU: the `pid` and `cpu` of `perf_event_open(2)`.
 #[derive(Clone, Copy)]
@@ -119,11 +126,20 @@ pub(crate) fn cpu_clock(cpu: u32, period: u64, is_frequency: bool) -> Result<Own
 
 /// What programs on one CPU write by `bpf_perf_event_output`.
 pub(crate) fn bpf_output(cpu: u32) -> Result<OwnedFd, Errno> {
+    output(cpu, SAMPLE_RAW)
+}
+
+/// The same, each with the time when it was written before it.
+pub(crate) fn bpf_output_with_time(cpu: u32) -> Result<OwnedFd, Errno> {
+    output(cpu, SAMPLE_RAW | SAMPLE_TIME)
+}
+
+fn output(cpu: u32, sample_type: u64) -> Result<OwnedFd, Errno> {
     let attr = PerfEventAttr {
         event_type: TYPE_SOFTWARE,
         config: SOFTWARE_BPF_OUTPUT,
         sample_period: 1,
-        sample_type: SAMPLE_RAW,
+        sample_type,
         wakeup_events: 1,
         ..PerfEventAttr::default()
     };

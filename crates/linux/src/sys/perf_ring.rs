@@ -6,16 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Errno;
 use super::mapping::{Mapping, page_size};
+use super::perf::{RECORD_HEADER as HEADER, RECORD_LOST, RECORD_SAMPLE};
 
 /// Where in the first page the kernel says up to where it has written (`data_head`).
 const DATA_HEAD: usize = 1024;
 /// Where we say up to where we have read (`data_tail`).
 const DATA_TAIL: usize = 1032;
-
-/// Bytes of `struct perf_event_header`: type, misc, size.
-const HEADER: usize = 8;
-const RECORD_LOST: u32 = 2;
-const RECORD_SAMPLE: u32 = 9;
 
 /// A page of control, and a power of two of data.
 pub(crate) struct PerfRing {
@@ -66,19 +62,32 @@ impl PerfRing {
         }
     }
 
-    /// Gives every record that is ready to `each`, in order; returns how many.
+    /// Gives what programs sent (events without time) to `each`, in order; returns how many.
     pub(crate) fn consume(&mut self, each: &mut dyn FnMut(Record<'_>)) -> usize {
+        let mut samples = 0;
+        self.records(&mut |kind, body| match kind {
+            // A sample has its size before it.
+            RECORD_SAMPLE => {
+                let len = word(body, 0) as usize;
+                let data = body.get(4..).unwrap_or_default();
+                each(Record::Sample(&data[..len.min(data.len())]));
+                samples += 1;
+            }
+            // The number of the event, how many.
+            RECORD_LOST => {
+                each(Record::Lost(u64::from(word(body, 8)) | u64::from(word(body, 12)) << 32));
+            }
+            _ => {}
+        });
+        samples
+    }
+
+    /// Gives every record that is ready to `each`, in order: its type, what follows its header.
+    pub(crate) fn records(&mut self, each: &mut dyn FnMut(u32, &[u8])) {
         let head = self.position(DATA_HEAD).load(Ordering::Acquire);
         let mut tail = self.position(DATA_TAIL).load(Ordering::Relaxed);
-        let mut records = 0;
         while tail < head {
             self.copy(tail, HEADER);
-            let word = |bytes: &[u8], at: usize| {
-                bytes
-                    .get(at..at + 4)
-                    .and_then(|word| word.try_into().ok())
-                    .map_or(0, u32::from_ne_bytes)
-            };
             let kind = word(&self.record, 0);
             let size = (word(&self.record, 4) >> 16) as usize;
             // The kernel writes whole records only.
@@ -87,25 +96,14 @@ impl PerfRing {
                 break;
             }
             self.copy(tail, size);
-            match kind {
-                // A sample has its size before it.
-                RECORD_SAMPLE => {
-                    let len = word(&self.record, HEADER) as usize;
-                    let data = self.record.get(HEADER + 4..).unwrap_or_default();
-                    each(Record::Sample(&data[..len.min(data.len())]));
-                    records += 1;
-                }
-                // The number of the event, how many.
-                RECORD_LOST => {
-                    let count = u64::from(word(&self.record, HEADER + 8))
-                        | u64::from(word(&self.record, HEADER + 12)) << 32;
-                    each(Record::Lost(count));
-                }
-                _ => {}
-            }
+            each(kind, &self.record[HEADER..]);
             tail += size as u64;
             self.position(DATA_TAIL).store(tail, Ordering::Release);
         }
-        records
     }
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    let word = bytes.get(at..at + 4).and_then(|word| word.try_into().ok());
+    word.map_or(0, u32::from_ne_bytes)
 }

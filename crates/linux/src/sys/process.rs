@@ -2,7 +2,7 @@
 
 use super::{Errno, check};
 
-/// The words of `capget(2)`'s answer (`_LINUX_CAPABILITY_VERSION_3`).
+/// The words of `capget(2)`'s answer.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct CapabilityWords {
@@ -11,14 +11,28 @@ struct CapabilityWords {
     inheritable: u32,
 }
 
+/// `_LINUX_CAPABILITY_VERSION_3`.
+const VERSION_3: u32 = 0x2008_0522;
+
 /// The effective capabilities of this thread, one bit each.
 pub(crate) fn effective_capabilities() -> Result<u64, Errno> {
-    const VERSION_3: u32 = 0x2008_0522;
     let mut header = [VERSION_3, 0];
     let mut words = [CapabilityWords::default(); 2];
     // SAFETY: version 3 reads a header of two words and writes two structures.
     check(unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), words.as_mut_ptr()) })?;
     Ok(u64::from(words[0].effective) | u64::from(words[1].effective) << 32)
+}
+
+/// Takes capabilities from the effective ones of this thread, one bit each. They stay permitted.
+pub(crate) fn drop_effective(bits: u64) -> Result<(), Errno> {
+    let mut header = [VERSION_3, 0];
+    let mut words = [CapabilityWords::default(); 2];
+    // SAFETY: version 3 reads a header of two words and writes two structures.
+    check(unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), words.as_mut_ptr()) })?;
+    words[0].effective &= !(bits as u32);
+    words[1].effective &= !((bits >> 32) as u32);
+    // SAFETY: as above, but the structures are read.
+    check(unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), words.as_ptr()) }).map(drop)
 }
 
 /// Lifts the limit on locked memory, against which kernels before 5.11 count maps.

@@ -256,65 +256,37 @@ pub(crate) fn bind_map(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Result<(
     unsafe { bpf(Command::ProgBindMap, &mut BindMap { prog_fd, map_fd, flags: 0 }) }.map(drop)
 }
 
+/// What a program prints to (`bpf_stream_vprintk`, Linux 6.17).
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Stream {
+    Stdout = 1,
+    Stderr = 2,
+}
+
 #[repr(C)]
-#[derive(Default)]
-struct Attach {
-    /// Or the number of a network device.
-    target_fd: u32,
+struct StreamRead {
+    buffer: u64,
+    len: u32,
+    stream: u32,
     prog_fd: u32,
-    attach_type: u32,
-    flags: u32,
-    replace_fd: u32,
+    pad: u32,
 }
 
-/// `BPF_F_ALLOW_MULTI`: the target may have several programs.
-pub(crate) const ALLOW_MULTI: u32 = 1 << 1;
-
-/// `BPF_PROG_ATTACH`: how it was before links. Nothing takes the program off but
-/// [`prog_detach`].
-pub(crate) fn prog_attach(
+/// `BPF_PROG_STREAM_READ_BY_FD`: how many bytes were read; 0: no more for now.
+pub(crate) fn stream_read(
     program: BorrowedFd<'_>,
-    target: BorrowedFd<'_>,
-    attach_type: u32,
-    flags: u32,
-) -> Result<(), Errno> {
-    let mut attr = Attach {
-        target_fd: target.as_raw_fd() as u32,
+    stream: Stream,
+    buffer: &mut [u8],
+) -> Result<usize, Errno> {
+    let mut attr = StreamRead {
+        buffer: buffer.as_mut_ptr() as u64,
+        len: u32::try_from(buffer.len()).unwrap_or(u32::MAX),
+        stream: stream as u32,
         prog_fd: program.as_raw_fd() as u32,
-        attach_type,
-        flags,
-        ..Attach::default()
+        pad: 0,
     };
-    // SAFETY: there are no pointers.
-    unsafe { bpf(Command::ProgAttach, &mut attr) }.map(drop)
-}
-
-/// `BPF_PROG_DETACH`.
-pub(crate) fn prog_detach(
-    program: BorrowedFd<'_>,
-    target: BorrowedFd<'_>,
-    attach_type: u32,
-) -> Result<(), Errno> {
-    let mut attr = Attach {
-        target_fd: target.as_raw_fd() as u32,
-        prog_fd: program.as_raw_fd() as u32,
-        attach_type,
-        ..Attach::default()
-    };
-    // SAFETY: there are no pointers.
-    unsafe { bpf(Command::ProgDetach, &mut attr) }.map(drop)
-}
-
-#[repr(C)]
-#[derive(Default)]
-struct GetId {
-    id: u32,
-    next_id: u32,
-    open_flags: u32,
-}
-
-/// `BPF_PROG_GET_FD_BY_ID`.
-pub(crate) fn prog_by_id(id: u32) -> Result<OwnedFd, Errno> {
-    // SAFETY: there are no pointers.
-    unsafe { bpf_fd(Command::ProgGetFdById, &mut GetId { id, ..GetId::default() }) }
+    // SAFETY: the kernel writes at most the buffer's length.
+    let read = unsafe { bpf(Command::ProgStreamReadByFd, &mut attr) }?;
+    Ok(usize::try_from(read).unwrap_or(0).min(buffer.len()))
 }

@@ -46,6 +46,14 @@ pub(crate) fn interface_index(name: &CStr) -> Result<u32, Errno> {
     }
 }
 
+/// The name of a network device.
+pub(crate) fn interface_name(ifindex: u32) -> Option<String> {
+    let mut name = [0u8; libc::IF_NAMESIZE];
+    // SAFETY: `name` has the room that the call wants.
+    let found = unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr().cast()) };
+    (!found.is_null()).then(|| super::record::text(&name))
+}
+
 /// Gives the calling thread a network namespace of its own.
 pub(crate) fn new_namespace() -> Result<(), Errno> {
     // SAFETY: there are no pointers, and it concerns this thread alone.
