@@ -7,15 +7,15 @@ use bombus_kernel::{Kernel, Object, ProgLoad};
 use bombus_linux::Linux;
 use bombus_platform::{AttachType, ProgType};
 
-use crate::Test;
 use crate::fixture::{Pins, Running};
 use crate::oracle::{run, same, same_text};
+use crate::{Outcome, Test, Unmet};
 
 pub(crate) const TESTS: &[Test] =
     &[("cgroup", cgroups), ("perf", traced), ("prog::attach", sockets)];
 
 /// Loads a program that does nothing, and pins it.
-fn load(
+pub(crate) fn load(
     pins: &Pins,
     name: &str,
     prog_type: ProgType,
@@ -39,16 +39,22 @@ fn load(
 }
 
 /// A cgroup of its own.
-struct Cgroup(PathBuf);
+pub(crate) struct Cgroup(PathBuf);
 
 impl Cgroup {
-    fn new() -> Result<Cgroup, String> {
+    pub(crate) fn new(name: &str) -> Result<Cgroup, String> {
         let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
         let root = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"));
         let root = root.and_then(|line| line.split(' ').nth(1)).ok_or("no cgroup2 is mounted")?;
-        let path = Path::new(root).join(format!("bombus-tool-{}", std::process::id()));
+        let path = Path::new(root).join(format!("bombus-tool-{name}-{}", std::process::id()));
         std::fs::create_dir(&path).map_err(|error| error.to_string())?;
         Ok(Cgroup(path))
+    }
+}
+
+impl Cgroup {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 }
 
@@ -59,15 +65,12 @@ impl Drop for Cgroup {
     }
 }
 
-fn cgroups() -> Result<(), String> {
+fn cgroups() -> Outcome {
     let pins = Pins::new()?;
     pins.map("first", "array", [4, 4, 1], &[])?;
-    let cgroup = match Cgroup::new() {
+    let cgroup = match Cgroup::new("hooks") {
         Ok(cgroup) => cgroup,
-        Err(reason) => {
-            println!("cgroup skipped: {reason}");
-            return Ok(());
-        }
+        Err(reason) => return Err(Unmet::Skipped(reason)),
     };
     let path = cgroup.0.to_string_lossy().into_owned();
     let inner = format!("{path}/inner");
@@ -92,11 +95,12 @@ fn cgroups() -> Result<(), String> {
     run(&["cgroup", "detach", &path, "egress", "pinned", &packets])?;
     run(&["cgroup", "detach", &inner, "sock_create", "pinned", &sockets])?;
     same(&["cgroup", "show", &path])?;
-    same(&["cgroup", "show", "/nowhere"])
+    same(&["cgroup", "show", "/nowhere"])?;
+    Ok(())
 }
 
 /// Both list the same descriptors of a script's process; nobody else's are looked at.
-fn traced() -> Result<(), String> {
+fn traced() -> Outcome {
     let script = "tracepoint:syscalls:sys_enter_nanosleep / comm == \"nobody\" / { @x = 1; }";
     let running = Running::new(script, 1)?;
     let mine = format!("pid {}  ", running.pid());
@@ -109,12 +113,12 @@ fn traced() -> Result<(), String> {
     let ours = lines(&run(&["perf", "show"])?);
     let theirs = lines(&crate::oracle::bpftool_says(&["perf", "show"])?);
     if ours.is_empty() || ours != theirs {
-        return Err(format!("bombus: {ours:?}\nbpftool: {theirs:?}"));
+        return Err(format!("bombus: {ours:?}\nbpftool: {theirs:?}").into());
     }
     Ok(())
 }
 
-fn sockets() -> Result<(), String> {
+fn sockets() -> Outcome {
     let pins = Pins::new()?;
     let map = pins.map("sockets", "sockmap", [4, 4, 4], &[])?;
     let verdict = load(&pins, "verdict", ProgType::SkSkb, AttachType::NONE)?;

@@ -1,17 +1,17 @@
 //! What the kernel can do, what its devices run, and objects that are loaded only to try.
 
 use std::path::Path;
-use std::process::Command;
 
-use crate::Test;
-use crate::fixture::Pins;
-use crate::oracle::{bombus, bpftool_says, run, same, same_text, since};
+use crate::fixture::{Pins, compile};
+use crate::oracle::{bombus, bpftool, bpftool_says, needs, run, said_by, same, same_text, since};
+use crate::{Outcome, Test, Unmet};
 
 pub(crate) const TESTS: &[Test] = &[
     ("feature::probe", features),
+    ("feature::arguments", arguments),
+    ("feature::unprivileged", unprivileged),
     ("feature::macros", macros),
     ("feature::list_builtins", builtins),
-    ("net::show", devices),
     ("prog::load", load),
 ];
 
@@ -32,51 +32,46 @@ fn same_lines(args: &[&str]) -> Result<(), String> {
     Err(format!("{}\n  only bpftool: {lost:#?}\n  only bombus: {more:#?}", args.join(" ")))
 }
 
-fn features() -> Result<(), String> {
-    // Older ones take every answer but the expected for a helper that is there.
-    if since(7, 8) {
-        same(&["feature", "probe", "kernel"])?;
-        same(&["feature", "probe"])?;
-    }
+fn features() -> Outcome {
+    needs(7, 8, "takes every answer but the expected for a helper that is there")?;
+    same(&["feature", "probe", "kernel"])?;
+    same(&["feature", "probe"])?;
+    same_text(&["feature", "probe", "full"])?;
+    Ok(())
+}
+
+fn arguments() -> Outcome {
     same(&["feature", "probe", "what"])?;
     same(&["feature", "probe", "prefix", "x"])?;
-    same(&["feature", "probe", "kernel", "kernel"])
+    same(&["feature", "probe", "macros", "prefix"])?;
+    same(&["feature", "probe", "kernel", "kernel"])?;
+    Ok(())
 }
 
-fn macros() -> Result<(), String> {
-    match since(7, 8) {
-        true => same_text(&["feature", "probe", "full", "macros", "prefix", "X_"]),
-        false => Ok(()),
+fn unprivileged() -> Outcome {
+    needs(7, 8, "takes every answer but the expected for a helper that is there")?;
+    let args = ["feature", "probe", "unprivileged"];
+    if said_by(bpftool(), &args)?.contains("recompile") {
+        let reason = "this bpftool was built without the library for capabilities";
+        return Err(Unmet::Skipped(reason.into()));
     }
+    same(&args)?;
+    same_text(&["feature", "probe", "kernel", "unprivileged", "macros"])?;
+    Ok(())
 }
 
-fn builtins() -> Result<(), String> {
-    if !since(7, 3) {
-        return Ok(());
-    }
+fn macros() -> Outcome {
+    needs(7, 8, "takes every answer but the expected for a helper that is there")?;
+    same_text(&["feature", "probe", "full", "macros", "prefix", "X_"])?;
+    Ok(())
+}
+
+fn builtins() -> Outcome {
+    needs(7, 3, "lists nothing, or lists it under other names")?;
     for group in ["prog_types", "map_types", "attach_types", "link_types", "helpers"] {
         same_lines(&["feature", "list_builtins", group])?;
     }
-    same(&["feature", "list_builtins", "what"])
-}
-
-/// In a network namespace of its own there is only what is put there.
-fn devices() -> Result<(), String> {
-    let inside = |program: &str, json: bool| {
-        let json = if json { "-j " } else { "" };
-        let script = format!("ip link set lo up; exec {program} {json}net show");
-        let output = Command::new("unshare").args(["-n", "sh", "-c", &script]).output();
-        let output = output.map_err(|error| error.to_string())?;
-        Ok::<_, String>(String::from_utf8_lossy(&output.stdout).into_owned())
-    };
-    let theirs = std::env::var("BPFTOOL").unwrap_or_else(|_| "bpftool".into());
-    let ours = bombus().get_program().to_string_lossy().into_owned();
-    let listed = inside(&ours, false)?;
-    // Older ones know no netfilter.
-    let expected = if since(7, 3) { inside(&theirs, false)? } else { listed.clone() };
-    if listed != expected || !listed.starts_with("xdp:\n") {
-        return Err(format!("bombus: {listed}bpftool: {expected}"));
-    }
+    same(&["feature", "list_builtins", "what"])?;
     Ok(())
 }
 
@@ -88,25 +83,12 @@ const SOURCE: &str = r#"
     char _license[] SEC("license") = "GPL";
 "#;
 
-fn compile(source: &Path, object: &Path) -> std::io::Result<bool> {
-    let mut clang = Command::new("clang-19");
-    let clang = clang.args(["-O2", "-g", "-target", "bpf", "-c"]).arg(source);
-    Ok(clang.arg("-o").arg(object).status()?.success())
-}
-
-fn load() -> Result<(), String> {
+fn load() -> Outcome {
     let directory = std::env::temp_dir().join(format!("bombus-tool-load-{}", std::process::id()));
     std::fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
     let (source, object) = (directory.join("p.bpf.c"), directory.join("p.bpf.o"));
     std::fs::write(&source, SOURCE).map_err(|error| error.to_string())?;
-    match compile(&source, &object) {
-        Ok(true) => {}
-        Ok(false) => return Err("clang-19 does not compile it".into()),
-        Err(_) => {
-            println!("prog::load skipped: clang-19 is not installed");
-            return Ok(());
-        }
-    }
+    compile(&source, &object)?;
     let object = object.to_string_lossy().into_owned();
     let checked = bombus().args(["prog", "load", "--check", &object]).output();
     let checked = checked.map_err(|error| error.to_string())?;
@@ -116,7 +98,7 @@ fn load() -> Result<(), String> {
         if good.ends_with("good (socket): loaded, 2 instructions")
             && bad.contains("bad (socket): refused: ") && bad.contains("invalid bpf_context access"));
     if !as_expected || checked.status.code() != Some(255) {
-        return Err(format!("{text}status {:?}", checked.status.code()));
+        return Err(format!("{text}status {:?}", checked.status.code()).into());
     }
     let pins = Pins::new()?;
     pins.map("first", "array", [4, 4, 1], &[])?;
@@ -127,7 +109,7 @@ fn load() -> Result<(), String> {
         return Err("an object with a refused program was loaded".into());
     }
     std::fs::write(&source, SOURCE.replace("ctx + 4096", "ctx")).map_err(|e| e.to_string())?;
-    compile(&source, Path::new(&object)).map_err(|error| error.to_string())?;
+    compile(&source, Path::new(&object))?;
     run(&["prog", "load", &object, &pins.path("one")])?;
     run(&["prog", "loadall", &object, &pins.path("all"), "pinmaps", &pins.path("maps")])?;
     same(&["prog", "show", "pinned", &pins.path("one")])?;
@@ -139,6 +121,6 @@ fn load() -> Result<(), String> {
     let _ = std::fs::remove_dir_all(&directory);
     match text.starts_with("Return value: 1, duration: ") {
         true => Ok(()),
-        false => Err(text),
+        false => Err(text.into()),
     }
 }

@@ -1,21 +1,50 @@
 //! Both tools, and what is to be the same.
 
+use std::cell::RefCell;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// bpftool, possibly with words before it: `chroot DIR bpftool`.
-fn bpftool() -> Command {
-    let words = std::env::var("BPFTOOL").unwrap_or_else(|_| "bpftool".into());
-    let mut words = words.split_whitespace();
-    let mut command = Command::new(words.next().unwrap_or("bpftool"));
-    command.args(words);
+use crate::{Outcome, Unmet};
+
+thread_local! {
+    /// Words that stand before both, in this thread.
+    static BEFORE: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs both, as long as this is there, by another command: `nsenter -t 5 -n`.
+pub(crate) struct Within;
+
+impl Within {
+    pub(crate) fn new(words: &[&str]) -> Within {
+        BEFORE.set(words.iter().map(|&word| word.to_owned()).collect());
+        Within
+    }
+}
+
+impl Drop for Within {
+    fn drop(&mut self) {
+        BEFORE.take();
+    }
+}
+
+/// A command, by the words that stand before all here.
+pub(crate) fn command(words: &str) -> Command {
+    let mut words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+    words.splice(0..0, BEFORE.with_borrow(Clone::clone));
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
     command
 }
 
+/// bpftool, possibly with words before it: `chroot DIR bpftool`.
+pub(crate) fn bpftool() -> Command {
+    command(&std::env::var("BPFTOOL").unwrap_or_else(|_| "bpftool".into()))
+}
+
 pub(crate) fn bombus() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_bombus"))
+    command(env!("CARGO_BIN_EXE_bombus"))
 }
 
 /// The version of bpftool, as major and minor number.
@@ -27,6 +56,17 @@ fn version() -> Option<(u32, u32)> {
         let mut numbers = text.lines().next()?.split('v').next_back()?.split('.');
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
     })
+}
+
+/// Skips the trial with an older bpftool.
+pub(crate) fn needs(major: u32, minor: u32, because: &str) -> Outcome {
+    match version() {
+        Some(found) if found < (major, minor) => {
+            let (old, older) = found;
+            Err(Unmet::Skipped(format!("bpftool {old}.{older} {because}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether bpftool is at least this new.
@@ -63,19 +103,36 @@ fn said(output: &Output) -> String {
     )
 }
 
-/// Lines that not every build of bpftool has: who holds an object needs a program of its own.
-fn without_holders(text: &str) -> String {
+/// Without the lines that not every build of bpftool has (who holds an object needs a program of
+/// its own, libbpf says more beside), and without what changes from moment to moment while somebody counts runs.
+fn steady(text: &str) -> String {
     text.lines()
-        .filter(|line| !line.starts_with("\tpids "))
-        .fold(String::new(), |text, line| text + line + "\n")
+        .filter(|line| !line.starts_with("\tpids ") && !line.starts_with("libbpf: "))
+        .map(|line| line.split(" run_time_ns ").next().unwrap_or_default())
+        .map(in_order)
+        .fold(String::new(), |text, line| text + &line + "\n")
+}
+
+/// With the ids of a type's users in order: bpftool's depends on how many there are altogether.
+fn in_order(line: &str) -> String {
+    let Some((before, ids)) = line.split_once("  prog_ids ") else { return line.to_owned() };
+    let end = ids.find(' ').unwrap_or(ids.len());
+    let mut sorted: Vec<u32> = ids[..end].split(',').filter_map(|id| id.parse().ok()).collect();
+    sorted.sort_unstable();
+    format!("{before}  prog_ids {sorted:?}{}", &ids[end..])
 }
 
 fn strip(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            fields.remove("pids");
+            for name in ["pids", "run_time_ns", "run_cnt"] {
+                fields.remove(name);
+            }
             if !since(7, 3) {
                 fields.remove("orphaned");
+            }
+            if let Some(Value::Array(ids)) = fields.get_mut("prog_ids") {
+                ids.sort_by_key(Value::as_u64);
             }
             fields.values_mut().for_each(strip);
         }
@@ -110,17 +167,17 @@ fn any_status(args: &[&str]) -> bool {
 
 /// Both say the same in text.
 pub(crate) fn same_text(args: &[&str]) -> Result<(), String> {
-    let ours = without_holders(&said(&output(bombus(), args)?));
-    let theirs = without_holders(&said(&output(bpftool(), args)?));
+    let ours = steady(&said(&output(bombus(), args)?));
+    let theirs = steady(&said(&output(bpftool(), args)?));
     let body = |text: &str| text.rsplit_once("status").map_or(String::new(), |text| text.0.into());
     if ours == theirs || any_status(args) && body(&ours) == body(&theirs) {
         return Ok(());
     }
-    Err(format!("{}\n{}", args.join(" "), difference(&ours, &theirs)))
+    Err(format!("{}\n{}", args.join(" "), first_difference(&ours, &theirs)))
 }
 
 /// The first lines that differ.
-fn difference(ours: &str, theirs: &str) -> String {
+pub(crate) fn first_difference(ours: &str, theirs: &str) -> String {
     const SHOWN: usize = 4;
     let (mut ours, mut theirs) = (ours.lines().peekable(), theirs.lines().peekable());
     while ours.peek().is_some() && ours.peek() == theirs.peek() {
@@ -142,12 +199,54 @@ pub(crate) fn same_json(args: &[&str]) -> Result<(), String> {
         return Ok(());
     }
     let lines = |(value, status): &(Value, i32)| format!("{value:#}\nstatus {status}\n");
-    Err(format!("{} -j\n{}", args.join(" "), difference(&lines(&ours), &lines(&theirs))))
+    Err(format!("{} -j\n{}", args.join(" "), first_difference(&lines(&ours), &lines(&theirs))))
+}
+
+/// What bpftool says in JSON, ours says, too; ours may say more.
+pub(crate) fn same_fields(args: &[&str]) -> Result<(), String> {
+    let ours = value(&output(bombus(), &[args, &["-j"]].concat())?)?.0;
+    let theirs = value(&output(bpftool(), &[&["-j"], args].concat())?)?.0;
+    match lacking(&ours, &theirs, "") {
+        None => Ok(()),
+        Some(what) => Err(format!("{} -j\n  {what}", args.join(" "))),
+    }
+}
+
+/// The first of their fields that ours has not, or not so.
+fn lacking(ours: &Value, theirs: &Value, place: &str) -> Option<String> {
+    match (ours, theirs) {
+        (Value::Object(ours), Value::Object(theirs)) => theirs.iter().find_map(|(name, theirs)| {
+            let ours = ours.get(name).unwrap_or(&Value::Null);
+            lacking(ours, theirs, &format!("{place}.{name}"))
+        }),
+        (Value::Array(ours), Value::Array(theirs)) if ours.len() == theirs.len() => {
+            let pairs = ours.iter().zip(theirs).enumerate();
+            let mut found =
+                pairs.map(|(at, (ours, theirs))| lacking(ours, theirs, &format!("{place}[{at}]")));
+            found.find_map(|found| found)
+        }
+        (ours, theirs) if ours == theirs => None,
+        (ours, theirs) => Some(format!("{place}: bombus: {ours}, bpftool: {theirs}")),
+    }
 }
 
 /// What bpftool prints.
 pub(crate) fn bpftool_says(args: &[&str]) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output(bpftool(), args)?.stdout).into_owned())
+}
+
+/// Runs bpftool, which has to succeed.
+pub(crate) fn bpftool_runs(args: &[&str]) -> Result<String, String> {
+    let output = output(bpftool(), args)?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(format!("bpftool {}: {}", args.join(" "), said(&output))),
+    }
+}
+
+/// What a run says, with its status.
+pub(crate) fn said_by(tool: Command, args: &[&str]) -> Result<String, String> {
+    Ok(said(&output(tool, args)?))
 }
 
 /// Runs ours, which has to succeed.

@@ -1,14 +1,16 @@
 //! What a running script has loaded: programs with types and lines, maps, links.
 
-use crate::Test;
 use crate::fixture::{Pins, Running};
-use crate::oracle::{run, same, same_json, same_text, since};
+use crate::oracle::{needs, run, same, same_fields, same_json, same_text, since};
+use crate::{Outcome, Test};
 
 pub(crate) const TESTS: &[Test] = &[
     ("prog::show", programs),
     ("prog::dump", code),
     ("prog::dump_file", file),
+    ("prog::dump_file_with_more", file_with_more),
     ("prog::pinned", pinned),
+    ("prog::pinned_twice", pinned_twice),
     ("map::of_a_script", maps),
     ("link::show", links),
 ];
@@ -31,20 +33,16 @@ fn running() -> Result<Running, String> {
 }
 
 /// Compares all objects of a kind; says all that differs.
-fn each(
-    ids: &[u32],
-    least: usize,
-    compare: impl Fn(&str) -> Result<(), String>,
-) -> Result<(), String> {
+fn each(ids: &[u32], least: usize, compare: impl Fn(&str) -> Result<(), String>) -> Outcome {
     if ids.len() < least {
-        return Err(format!("only {} objects to look at", ids.len()));
+        return Err(format!("only {} objects to look at", ids.len()).into());
     }
     let failures = ids.iter().filter_map(|id| compare(&id.to_string()).err());
     let failures: Vec<String> = failures.collect();
-    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
 }
 
-fn programs() -> Result<(), String> {
+fn programs() -> Outcome {
     let running = running()?;
     each(&running.ids("prog_id"), 5, |id| {
         same(&["prog", "show", "id", id])?;
@@ -52,13 +50,10 @@ fn programs() -> Result<(), String> {
     })
 }
 
-fn code() -> Result<(), String> {
+fn code() -> Outcome {
+    needs(7, 8, "spells some instructions in another way")?;
     let running = running()?;
     each(&running.ids("prog_id"), 5, |id| {
-        if !since(7, 8) {
-            // It has other opcodes and forms.
-            return same_text(&["prog", "show", "id", id]);
-        }
         let dump = ["prog", "dump", "xlated", "id", id];
         same(&dump)?;
         same(&[&dump[..], &["opcodes"]].concat())?;
@@ -70,7 +65,7 @@ fn code() -> Result<(), String> {
     })
 }
 
-fn file() -> Result<(), String> {
+fn file() -> Outcome {
     let (running, pins) = (running()?, Pins::new()?);
     each(&running.ids("prog_id"), 5, |id| {
         let paths = [pins.path("ours"), pins.path("theirs")];
@@ -81,15 +76,19 @@ fn file() -> Result<(), String> {
         if ours.is_empty() || ours != theirs {
             return Err(format!("{} and {} bytes", ours.len(), theirs.len()));
         }
-        match since(7, 3) {
-            true => same(&["prog", "dump", "xlated", "id", id, "file", "/dev/null", "opcodes"]),
-            // It wants its words in an order.
-            false => Ok(()),
-        }
+        Ok(())
     })
 }
 
-fn pinned() -> Result<(), String> {
+fn file_with_more() -> Outcome {
+    needs(7, 3, "wants its words in an order")?;
+    let running = running()?;
+    each(&running.ids("prog_id"), 5, |id| {
+        same(&["prog", "dump", "xlated", "id", id, "file", "/dev/null", "opcodes"])
+    })
+}
+
+fn pinned() -> Outcome {
     let (running, pins) = (running()?, Pins::new()?);
     // The directory becomes a BPF file system.
     pins.map("first", "array", [4, 4, 1], &[])?;
@@ -99,19 +98,29 @@ fn pinned() -> Result<(), String> {
         same(&["prog", "show", "pinned", &path])?;
         same(&["prog", "show", "pinned", &path, "-f"])?;
         same(&["map", "show", "pinned", &path])?;
-        same(&["link", "show", "pinned", &path])?;
-        // Older ones let the kernel say it.
-        if since(7, 3) { same(&["prog", "pin", "id", id, &path]) } else { Ok(()) }
+        same(&["link", "show", "pinned", &path])
     })?;
     each(&running.ids("link_id"), 4, |id| {
         let path = pins.path(&format!("link{id}"));
         run(&["link", "pin", "id", id, &path])?;
         // Older ones do not know where perf events are.
-        if since(7, 8) { same(&["link", "show", "pinned", &path, "-f"]) } else { Ok(()) }
+        let compare = if since(7, 8) { same } else { same_fields };
+        compare(&["link", "show", "pinned", &path, "-f"])
     })
 }
 
-fn maps() -> Result<(), String> {
+fn pinned_twice() -> Outcome {
+    needs(7, 3, "lets the kernel say that the file is there already")?;
+    let (running, pins) = (running()?, Pins::new()?);
+    pins.map("first", "array", [4, 4, 1], &[])?;
+    each(&running.ids("prog_id"), 5, |id| {
+        let path = pins.path(&format!("prog{id}"));
+        run(&["prog", "pin", "id", id, &path])?;
+        same(&["prog", "pin", "id", id, &path])
+    })
+}
+
+fn maps() -> Outcome {
     let running = running()?;
     each(&running.ids("map_id"), 5, |id| {
         same(&["map", "show", "id", id])?;
@@ -119,11 +128,9 @@ fn maps() -> Result<(), String> {
     })
 }
 
-fn links() -> Result<(), String> {
+fn links() -> Outcome {
     let running = running()?;
-    if !since(7, 8) {
-        println!("link::show skipped: this bpftool does not know where perf events are");
-        return Ok(());
-    }
-    each(&running.ids("link_id"), 4, |id| same(&["link", "show", "id", id]))
+    // Older ones do not know where perf events are.
+    let compare = if since(7, 8) { same } else { same_fields };
+    each(&running.ids("link_id"), 4, |id| compare(&["link", "show", "id", id]))
 }

@@ -9,12 +9,17 @@ use bombus_platform::MapType;
 use bombus_spec::MapSpec;
 use serde_json::Value;
 
-use crate::Test;
 use crate::fixture::{Pins, Running};
-use crate::oracle::{run, same, same_json, same_text, since};
+use crate::oracle::{bpftool_runs, needs, run, same, same_json, same_text, since};
+use crate::{Outcome, Test, Unmet};
 
-pub(crate) const TESTS: &[Test] =
-    &[("btf::of_a_script", of_a_script), ("btf::files", files), ("map::typed", elements)];
+pub(crate) const TESTS: &[Test] = &[
+    ("btf::of_a_script", of_a_script),
+    ("btf::roots", roots),
+    ("btf::files", files),
+    ("btf::declarations", declarations),
+    ("map::typed", elements),
+];
 
 /// The ids of the types that a script's programs have.
 fn ids(running: &Running) -> Result<Vec<String>, String> {
@@ -29,38 +34,80 @@ fn ids(running: &Running) -> Result<Vec<String>, String> {
     if ids.is_empty() { Err("no program has types".into()) } else { Ok(ids) }
 }
 
-fn of_a_script() -> Result<(), String> {
+fn of_a_script() -> Outcome {
     let script = "BEGIN { @x = 1; } interval:s:3600 { @x = 2; }";
     let running = Running::new(script, 1)?;
     for id in ids(&running)? {
         same(&["btf", "show", "id", &id])?;
         same(&["btf", "dump", "id", &id])?;
         same(&["btf", "dump", "id", &id, "format", "raw"])?;
-        if since(7, 6) {
-            // Older ones take no roots.
-            same(&["btf", "dump", "id", &id, "root_id", "1"])?;
-            same(&["btf", "dump", "id", &id, "root_id", "4000000"])?;
-        }
         same_text(&["btf", "dump", "id", &id, "format", "what"])?;
     }
     for id in running.ids("prog_id") {
         same(&["btf", "dump", "prog", "id", &id.to_string()])?;
     }
     same(&["btf", "dump", "what", "1"])?;
-    same(&["btf", "dump", "file", "/nowhere"])
+    same(&["btf", "dump", "file", "/nowhere"])?;
+    Ok(())
 }
 
-/// The kernel's own types, unless there are none.
-fn files() -> Result<(), String> {
-    const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
-    if !Path::new(VMLINUX).exists() {
-        return Ok(());
+fn roots() -> Outcome {
+    needs(7, 6, "takes no roots")?;
+    let running = Running::new("BEGIN { @x = 1; } interval:s:3600 { @x = 2; }", 1)?;
+    for id in ids(&running)? {
+        same(&["btf", "dump", "id", &id, "root_id", "1"])?;
+        same(&["btf", "dump", "id", &id, "root_id", "4000000"])?;
+        same_text(&["btf", "dump", "id", &id, "format", "c", "root_id", "1"])?;
     }
+    Ok(())
+}
+
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+fn has_types() -> Outcome {
+    match Path::new(VMLINUX).exists() {
+        true => Ok(()),
+        false => Err(Unmet::Skipped("this kernel does not describe its types".into())),
+    }
+}
+
+/// The kernel's own types.
+fn files() -> Outcome {
+    has_types()?;
     // The newest says beside the output that it is going to be read.
     if !since(7, 8) {
         same_text(&["btf", "dump", "file", VMLINUX])?;
     }
-    same_json(&["btf", "dump", "file", VMLINUX])
+    same_json(&["btf", "dump", "file", VMLINUX])?;
+    Ok(())
+}
+
+/// As declarations of C. bpftool leaves out the first of the sorted types.
+fn declarations() -> Outcome {
+    needs(7, 8, "does not sort declarations")?;
+    has_types()?;
+    let unsorted = ["btf", "dump", "file", VMLINUX, "format", "c", "unsorted"];
+    let sorted = &unsorted[..6];
+    for args in [&unsorted[..], sorted] {
+        let (ours, theirs) = (run(args)?, bpftool_runs(args)?);
+        let lacking = difference(&ours, &theirs);
+        if let Some(lacking) = lacking.filter(|_| ours != theirs) {
+            return Err(format!("{}\n{lacking}", args.join(" ")).into());
+        }
+    }
+    Ok(())
+}
+
+/// Where two texts differ, but for one declaration that only ours has.
+fn difference(ours: &str, theirs: &str) -> Option<String> {
+    let (ours, theirs): (Vec<&str>, Vec<&str>) = (ours.lines().collect(), theirs.lines().collect());
+    let common = ours.iter().zip(&theirs).take_while(|(ours, theirs)| ours == theirs).count();
+    let more = ours.len().checked_sub(theirs.len())?;
+    if ours[common + more..] == theirs[common..] && ours[common..common + more].contains(&"};") {
+        return None;
+    }
+    let line = |lines: &[&str]| lines.get(common).copied().unwrap_or_default().to_owned();
+    Some(format!("  line {}\n  bombus: {}\n  bpftool: {}", common + 1, line(&ours), line(&theirs)))
 }
 
 /// A value with a member of every kind, and one for each CPU.
@@ -124,7 +171,7 @@ fn bytes() -> Vec<u8> {
     bytes
 }
 
-fn elements() -> Result<(), String> {
+fn elements() -> Outcome {
     let text = |error: bombus_kernel::Error| error.to_string();
     let pins = Pins::new()?;
     // The directory becomes a BPF file system.
