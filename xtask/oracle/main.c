@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * libbpf-oracle [--live] [--btf FILE] [--kallsyms FILE] [--config FILE] [--release X.Y.Z]
- *               [--socket-filters] OBJECT
+ *               [--settings FILE] [--socket-filters] OBJECT
  *
  * Prints one line of JSON for the object, one for each map and one for each program: what libbpf
  * sends to the kernel, with every map's descriptor replaced by the map's name. All programs are
  * loaded, also those that the object leaves out by default. When the object does not load as a
  * whole, its programs are loaded one by one. --socket-filters is for objects whose sections do not
- * say what their programs are: all are socket filters then.
+ * say what their programs are: all are socket filters then. --settings is for objects that leave
+ * something to their tools; in each line: OBJECT map NAME max_entries|value_size NUMBER, or
+ * OBJECT program NAME attach_to FUNCTION.
  */
 #include "oracle.h"
 
@@ -26,6 +28,7 @@
 static struct bpf_object *object; /* The one being loaded. */
 static char **programs;           /* What is known of each of its programs, as JSON. */
 static bool socket_filters;
+static const char *settings;
 static bool reached;              /* One of its programs got as far as the kernel. */
 static char *warnings;            /* What libbpf complained of in this attempt. */
 static size_t warnings_size;
@@ -151,7 +154,9 @@ static void print_program(FILE *out, const struct bpf_program *program,
 		fprintf(out, "%s[%u,%u]", i ? "," : "", function->insn_off, function->type_id);
 	}
 	fprintf(out, "],\"lines\":%u", attr->line_info_cnt);
-	print_code(out, insns, attr->insn_cnt);
+	/* Of a live kernel only the verdict is of interest. */
+	if (!kernel.live)
+		print_code(out, insns, attr->insn_cnt);
 	fprintf(out, ",\"result\":%ld", result < 0 ? result : 0);
 	if (result < 0 && attr->log_buf && attr->log_level) {
 		fputs(",\"log\":", out);
@@ -313,6 +318,38 @@ static char *print_maps(void)
 	return text;
 }
 
+/* What the tool of this object would set before it loads it. */
+static void apply_settings(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *file = slash ? slash + 1 : path;
+	size_t length = strcspn(file, ".");
+	FILE *in = settings ? fopen(settings, "r") : NULL;
+	char name[64], kind[16], part[64], field[32], value[64], line[512];
+
+	while (in && fgets(line, sizeof(line), in)) {
+		struct bpf_program *program;
+		struct bpf_map *map;
+
+		if (sscanf(line, "%63s %15s %63s %31s %63s", name, kind, part, field, value) != 5)
+			continue;
+		if (strlen(name) != length || strncmp(name, file, length))
+			continue;
+		map = strcmp(kind, "map") ? NULL : bpf_object__find_map_by_name(object, part);
+		program = map ? NULL : bpf_object__find_program_by_name(object, part);
+		if (map && !strcmp(field, "max_entries"))
+			bpf_map__set_max_entries(map, strtoul(value, NULL, 0));
+		else if (map && !strcmp(field, "value_size"))
+			bpf_map__set_value_size(map, strtoul(value, NULL, 0));
+		else if (program && !strcmp(field, "attach_to"))
+			bpf_program__set_attach_target(program, 0, value);
+		else
+			fprintf(stderr, "%s: %s", settings, line);
+	}
+	if (in)
+		fclose(in);
+}
+
 /* Opens the object to load only the program with that index; all: -1; none: -2. */
 static int load(const char *path, int only, char **maps)
 {
@@ -333,6 +370,7 @@ static int load(const char *path, int only, char **maps)
 	}
 	bpf_object__for_each_map(map, object)
 		bpf_map__set_autocreate(map, true);
+	apply_settings(path);
 	error = bpf_object__load(object);
 	if (!error && !*maps)
 		*maps = print_maps();
@@ -412,6 +450,7 @@ int main(int argc, char **argv)
 		{ "kallsyms", required_argument, NULL, 'k' },
 		{ "config", required_argument, NULL, 'c' },
 		{ "release", required_argument, NULL, 'r' },
+		{ "settings", required_argument, NULL, 'e' },
 		{ "socket-filters", no_argument, NULL, 's' },
 		{},
 	};
@@ -425,13 +464,14 @@ int main(int argc, char **argv)
 		case 'k': kernel.kallsyms = optarg; break;
 		case 'c': kernel.config = optarg; break;
 		case 'r': kernel.release = optarg; break;
+		case 'e': settings = optarg; break;
 		case 's': socket_filters = true; break;
 		default: return 2;
 		}
 	}
 	if (optind + 1 != argc) {
 		fprintf(stderr, "usage: %s [--live] [--btf FILE] [--kallsyms FILE] [--config FILE] "
-				"[--release X.Y.Z] [--socket-filters] OBJECT\n", argv[0]);
+				"[--release X.Y.Z] [--settings FILE] [--socket-filters] OBJECT\n", argv[0]);
 		return 2;
 	}
 	getrlimit(RLIMIT_NOFILE, &files);

@@ -2,7 +2,7 @@
 
 use bombus_kernel::Loader;
 use bombus_linux::Linux;
-use bombus_spec::ObjectSpec;
+use bombus_spec::{ObjectSpec, Slot};
 use serde_json::json;
 
 use super::sent::{Program, Sent};
@@ -19,7 +19,7 @@ pub(super) fn load_or_refuse(opened: Result<ObjectSpec, String>) -> Result<Sent,
 /// Loads an object and lets go of it: all programs at once, or else each by itself.
 fn load(object: &ObjectSpec) -> Result<Sent, String> {
     let linux = Linux::new().map_err(|error| error.to_string())?;
-    let attempt = |wanted: &dyn Fn(usize) -> bool| {
+    let attempt = |object: &ObjectSpec, wanted: &dyn Fn(usize) -> bool| {
         let mut loader = Loader::new(object);
         for (index, program) in object.programs.iter().enumerate() {
             loader = loader.autoload(&program.name, wanted(index));
@@ -27,12 +27,24 @@ fn load(object: &ObjectSpec) -> Result<Sent, String> {
         let loaded = loader.load(&linux).map_err(|error| error.to_string())?;
         loaded.close(&linux).map_err(|error| error.to_string())
     };
-    let mut sent = Sent { loads: attempt(&|_| true).is_ok(), ..Sent::default() };
+    let mut sent = Sent { loads: attempt(object, &|_| true).is_ok(), ..Sent::default() };
+    let alone = without_tables(object);
     for (index, program) in object.programs.iter().enumerate() {
-        let outcome = if sent.loads { Ok(()) } else { attempt(&|other| other == index) };
+        let one = |other| other == index;
+        let outcome = if sent.loads { Ok(()) } else { attempt(&alone, &one) };
         sent.programs.insert(program.name.clone(), outcome.map(|()| Program::default()));
     }
     Ok(sent)
+}
+
+/// Without tables of programs to go on with: they need all of these, and either loader refuses them
+/// when one is left out, but libbpf only after the kernel's verdict on the others.
+fn without_tables(object: &ObjectSpec) -> ObjectSpec {
+    let mut object = object.clone();
+    for map in &mut object.maps {
+        map.slots.retain(|(_, slot)| !matches!(slot, Slot::Program(_)));
+    }
+    object
 }
 
 /// What was loaded in the form of `libbpf-oracle`, for whoever started this in another machine.

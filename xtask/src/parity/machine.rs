@@ -29,6 +29,8 @@ pub(super) struct Machine<'a> {
     pub(super) records: &'a Path,
     /// What is left out: in each line an object and the reason.
     pub(super) skip: Option<&'a Path>,
+    /// What objects leave to their tools.
+    pub(super) settings: Option<&'a Path>,
 }
 
 /// What both did in the machine.
@@ -80,10 +82,19 @@ impl Machine<'_> {
         if let Some(libbpf) = self.libbpf {
             files.file("bin/libbpf-oracle", libbpf, 0o755)?;
         }
+        let settings = match self.settings {
+            Some(path) => {
+                files.file("settings", path, 0o644)?;
+                "--settings /settings"
+            }
+            None => "",
+        };
         let mut script = String::from("#!/bin/sh\nulimit -n 20000\n");
-        for (number, object) in objects.iter().enumerate() {
+        for object in objects {
             let name = stem(object);
-            files.file(&format!("objects/{number}.o"), object, 0o644)?;
+            // Settings go by the name.
+            let inside = format!("objects/{name}.o");
+            files.file(&inside, object, 0o644)?;
             let mut turn = |who: &str, command: &str| {
                 script += &format!(
                     "echo '@begin {who} {name}'\ntimeout {} {command} 2> /dev/null\n\
@@ -92,9 +103,9 @@ impl Machine<'_> {
                 );
             };
             if self.libbpf.is_some() && !record(self.records, &name).is_file() {
-                turn("libbpf", &format!("libbpf-oracle --live /objects/{number}.o"));
+                turn("libbpf", &format!("libbpf-oracle --live {settings} /{inside}"));
             }
-            turn("bombus", &format!("xtask parity /objects/{number}.o --live"));
+            turn("bombus", &format!("xtask parity /{inside} --live {settings}"));
             script += "echo @done\n";
         }
         Ok((files, script))

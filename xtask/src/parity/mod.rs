@@ -13,6 +13,7 @@ mod machine;
 mod oracle;
 mod recorder;
 mod sent;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -26,11 +27,12 @@ use bombus_spec::ObjectSpec;
 
 use recorder::{Recorder, Target};
 use sent::{Difference, Sent};
+use settings::Settings;
 
 const USAGE: &str = "usage: cargo xtask parity DIRECTORY [--oracle DIRECTORY] [--btf FILE] \
                      [--release X.Y.Z] [--config FILE] [--kallsyms FILE] [--live] \
-                     [--vm KERNEL [--libbpf PROGRAM] [--skip FILE]] [--socket-filters] \
-                     [--verbose]";
+                     [--vm KERNEL [--libbpf PROGRAM] [--skip FILE]] [--settings FILE] \
+                     [--socket-filters] [--verbose]";
 
 struct Options {
     objects: PathBuf,
@@ -46,6 +48,8 @@ struct Options {
     libbpf: Option<PathBuf>,
     /// Objects that a machine does not survive.
     skip: Option<PathBuf>,
+    /// What objects leave to their tools.
+    settings: Option<PathBuf>,
     /// Takes all programs for socket filters: their sections do not say what they are.
     socket_filters: bool,
     /// Shows every difference, not only the first of an object.
@@ -70,11 +74,15 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     }
     // The kernel that only listens; none when the running one is asked.
     let target = if options.live { None } else { Some(target(&options)?) };
+    let settings = Settings::read(options.settings.as_deref())?;
     let mut table = Table::default();
     for path in objects(&options.objects)? {
         let bytes = std::fs::read(&path).map_err(|error| format!("{path:?}: {error}"))?;
         let name = stem(&path);
-        let opened = open(&bytes, options.socket_filters);
+        let mut opened = open(&bytes, options.socket_filters);
+        if let Ok(object) = &mut opened {
+            settings.apply(&name, object)?;
+        }
         let Some(oracle) = &options.oracle else {
             if options.live {
                 live::print(&live::load_or_refuse(opened)?);
@@ -109,6 +117,7 @@ fn run_in_machine(kernel: &str, options: &Options) -> Result<(), String> {
         libbpf: options.libbpf.as_deref(),
         records: options.oracle.as_deref().ok_or(USAGE)?,
         skip: options.skip.as_deref(),
+        settings: options.settings.as_deref(),
     };
     let mut outcome = machine.load(&objects(&options.objects)?)?;
     let mut table = Table::default();
@@ -141,6 +150,7 @@ fn parse(args: &[String]) -> Result<Options, String> {
         vm: None,
         libbpf: None,
         skip: None,
+        settings: None,
         socket_filters: false,
         verbose: false,
     };
@@ -156,6 +166,7 @@ fn parse(args: &[String]) -> Result<Options, String> {
             "--live" => options.live = true,
             "--vm" => options.vm = Some(value()?.clone()),
             "--libbpf" => options.libbpf = Some(value()?.into()),
+            "--settings" => options.settings = Some(value()?.into()),
             "--skip" => options.skip = Some(value()?.into()),
             "--socket-filters" => options.socket_filters = true,
             "--verbose" => options.verbose = true,

@@ -9,6 +9,7 @@
 mod build;
 mod cpio;
 mod packages;
+mod programs;
 mod qemu;
 
 use std::path::{Path, PathBuf};
@@ -33,8 +34,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let cache = target_directory().join("vm");
     let mut base = Archive::new();
     base.file("bin/busybox", &packages::busybox(&cache)?, 0o755)?;
-    // The tests of a library have no use for it.
-    if !options.command.is_empty() || options.packages.iter().any(|name| name == "bombus-cli") {
+    if !options.command.is_empty() {
         base.file("bin/bombus", &build::program("bombus-cli", "bombus")?, 0o755)?;
     }
     let script = if options.command.is_empty() {
@@ -101,7 +101,7 @@ fn boot_all(options: &Options, cache: &Path, base: &[u8], initramfs: &Path) -> R
 /// output goes to `ttyS1`.
 const INIT: &str = "#!/bin/busybox sh
 /bin/busybox --install -s /bin
-mkdir -p /proc /sys /dev /tmp /root
+mkdir -p /proc /sys /dev /tmp /root /etc
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
@@ -117,7 +117,10 @@ for module in /modules/*; do
         *.ko) insmod $module;;
     esac
 done
-export PATH=/bin HOME=/root TERM=dumb
+echo vm > /etc/hostname
+echo root:x:0:0:root:/root:/bin/sh > /etc/passwd
+echo nobody:x:65534:65534:nobody:/nonexistent:/bin/sh >> /etc/passwd
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb
 stty -F /dev/ttyS1 raw -echo
 setsid /command < /dev/null > /dev/ttyS1 2>&1
 echo \"bombus-vm-status $?\"
