@@ -157,7 +157,7 @@ fn rank(btf: &Btf, id: TypeId, named: bool, depth: u32) -> u32 {
     }
 }
 
-fn sort_name<'a>(btf: &'a Btf, id: TypeId, from_other: bool, depth: u32) -> &'a str {
+fn sort_name(btf: &Btf, id: TypeId, from_other: bool, depth: u32) -> &str {
     let (Some(ty), Some(depth)) = (btf.ty(id), depth.checked_sub(1)) else { return "" };
     match ty {
         // One without name has that of its first constant.

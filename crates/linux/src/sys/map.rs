@@ -116,7 +116,6 @@ impl Map {
             map_extra: attr.extra,
             value_type_btf_obj_fd: raw(attr.module),
             map_token_fd: raw(attr.token),
-            ..Create::default()
         };
         if attr.module.is_some() {
             create.map_flags |= FLAG_MODULE;
