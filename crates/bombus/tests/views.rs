@@ -207,7 +207,11 @@ fn links() -> Outcome {
     let link = loaded.attach_all()?;
     ensure(counted(&loaded)? > 0, "attached, and nothing was counted")?;
     drop(link);
-    same(counted(&loaded)?, 0)?;
+    // An overloaded machine takes its time.
+    let end = Instant::now() + Duration::from_secs(10);
+    while counted(&loaded)? > 0 {
+        ensure(Instant::now() < end, "detached, and still counted")?;
+    }
     loaded.program("on_enter")?.attach()?.forget();
     loaded.program("on_exit")?.attach()?.forget();
     ensure(counted(&loaded)? > 0, "forgotten, and nothing was counted")?;
