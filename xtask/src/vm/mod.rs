@@ -101,6 +101,9 @@ fn boot_all(options: &Options, cache: &Path, base: &[u8], initramfs: &Path) -> R
 /// output goes to `ttyS1`.
 const INIT: &str = "#!/bin/busybox sh
 /bin/busybox --install -s /bin
+/bin/busybox mkdir -p /usr/bin
+/bin/busybox --install -s /usr/bin
+test -x /usr/bin/sh && ln -sf /usr/bin/sh /bin/sh
 mkdir -p /proc /sys /dev /tmp /root /etc
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys

@@ -8,7 +8,7 @@ use super::cpio::Archive;
 
 /// What the suites ask for, of which a machine has what the host has. There is no C compiler among
 /// them: with its headers it would be larger than all the rest.
-const PROGRAMS: &[&str] = &["bpftool", "clang-19", "ip", "strace"];
+const PROGRAMS: &[&str] = &["bpftool", "clang-19", "ip", "sh", "strace"];
 
 /// Takes them along to the places that they have on the host.
 pub(super) fn take_along(archive: &mut Archive) -> Result<(), String> {
