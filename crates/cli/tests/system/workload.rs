@@ -29,7 +29,9 @@ impl Dir {
 
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<PathBuf, String> {
         let path = self.0.join(name);
-        fs::write(&path, text).map_err(|error| error.to_string())?;
+        let draft = self.0.join(format!("{name}.draft"));
+        fs::write(&draft, text).map_err(|error| error.to_string())?;
+        copy(&draft, &path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(|e| e.to_string())?;
         Ok(path)
     }
@@ -54,12 +56,23 @@ pub(crate) fn as_nobody(command: &mut Command) -> &mut Command {
     command
 }
 
+/// Copies by another process. A file that this one has open for writing is open in every child that
+/// another thread is making at this moment, too, and cannot be executed until that one has begun its
+/// program (`ETXTBSY`).
+fn copy(from: &Path, to: &Path) -> Result<(), String> {
+    let status = Command::new("cp").args([from, to]).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        other => Err(format!("cp: {other:?}")),
+    }
+}
+
 /// A copy of the program under test where nobody can reach it.
 pub(crate) fn reachable(dir: &Dir) -> Result<PathBuf, String> {
-    let copy = dir.0.join("bombus");
-    fs::copy(env!("CARGO_BIN_EXE_bombus"), &copy).map_err(|error| error.to_string())?;
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).map_err(|e| e.to_string())?;
-    Ok(copy)
+    let path = dir.0.join("bombus");
+    copy(Path::new(env!("CARGO_BIN_EXE_bombus")), &path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(|e| e.to_string())?;
+    Ok(path)
 }
 
 /// Ten C files and a Makefile; the command that builds them all.

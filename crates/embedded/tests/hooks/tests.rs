@@ -273,7 +273,8 @@ fn is_process(name: &Path) -> bool {
 
 fn copy_of(program: &Path, name: &str) -> Result<std::path::PathBuf, Failed> {
     let copy = directory().join(name);
-    fs::copy(program, &copy)?;
+    // By another process: children that other threads make meanwhile would keep it busy.
+    Command::new("cp").args([program, &copy]).status()?;
     Ok(copy)
 }
 
