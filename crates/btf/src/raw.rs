@@ -172,18 +172,21 @@ fn field(f: &mut fmt::Formatter<'_>, name: &str, value: u32) -> fmt::Result {
     number(f, value)
 }
 
-/// A number in decimal, without the formatter's options.
-pub(crate) fn number(out: &mut (impl Write + ?Sized), value: u32) -> fmt::Result {
-    let mut digits = [0; 10];
-    let mut at = digits.len();
-    let mut rest = value;
+/// The digits of a number in decimal.
+pub(crate) fn digits(number: u64, room: &mut [u8; 20]) -> &[u8] {
+    let mut at = room.len();
+    let mut rest = number;
     loop {
         at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
+        room[at] = b'0' + (rest % 10) as u8;
         rest /= 10;
         if rest == 0 {
-            break;
+            return &room[at..];
         }
     }
-    out.write_str(str::from_utf8(&digits[at..]).unwrap_or_default())
+}
+
+/// A number in decimal, without the formatter's options.
+pub(crate) fn number(out: &mut (impl Write + ?Sized), value: u32) -> fmt::Result {
+    out.write_str(str::from_utf8(digits(value.into(), &mut [0; 20])).unwrap_or_default())
 }

@@ -102,16 +102,7 @@ fn kinds_that_a_kernel_does_not_know_are_replaced() {
     let Some(object) = compile("sanitize/kinds.c") else { return };
     let btf = Btf::parse(section(&object, ".BTF")).unwrap();
     assert_eq!(sanitize(&btf, Support::ALL), Builder::from_btf(&btf).finish());
-    let none = Support {
-        func: false,
-        func_global: false,
-        datasec: false,
-        float: false,
-        decl_tag: false,
-        type_tag: false,
-        enum64: false,
-        qmark_datasec: false,
-    };
+    let none = Support::NONE;
     let linux_5_4 = Support { func: true, datasec: true, ..none };
     let mut text = String::new();
     for (name, support) in

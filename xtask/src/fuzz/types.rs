@@ -108,18 +108,9 @@ fn relocate(target: &Arc<[u8]>, local: &Arc<[u8]>, own_ext: &[u8], ext: &[u8]) -
 
 fn rebuild(blob: &Arc<[u8]>, meter: &mut Meter) -> Result<(), String> {
     let Ok(btf) = Btf::parse(Arc::clone(blob)) else { return Ok(()) };
-    let nothing = Support {
-        func: false,
-        func_global: false,
-        datasec: false,
-        float: false,
-        decl_tag: false,
-        type_tag: false,
-        enum64: false,
-        qmark_datasec: false,
-    };
     let parse = |blob: Vec<u8>| Btf::parse(blob).map_err(|error| format!("rebuilt: {error}"));
-    let sanitized = meter.within("replacing kinds", blob.len(), || sanitize(&btf, nothing))?;
+    let sanitized =
+        meter.within("replacing kinds", blob.len(), || sanitize(&btf, Support::NONE))?;
     let sanitized = parse(sanitized)?;
     let unknown = |kind| matches!(kind, Kind::Func | Kind::Float | Kind::Enum64 | Kind::Datasec);
     if sanitized.ids().any(|id| sanitized.kind(id).is_some_and(unknown)) {

@@ -38,6 +38,17 @@ impl Support {
         enum64: true,
         qmark_datasec: true,
     };
+    /// What the first kernels with BTF had.
+    pub const NONE: Support = Support {
+        func: false,
+        func_global: false,
+        datasec: false,
+        float: false,
+        decl_tag: false,
+        type_tag: false,
+        enum64: false,
+        qmark_datasec: false,
+    };
 }
 
 /// The types in a form that a kernel with this support takes. They keep their numbers; at most one

@@ -19,7 +19,7 @@ pub use vmlinux::{sorted, vmlinux, vmlinux_of};
 use crate::btf::{Record, View};
 use crate::layout::Alignments;
 use crate::names::NameHash;
-use crate::{Btf, Kind, TypeId};
+use crate::{Btf, Kind, TypeId, raw};
 
 /// How deep types may nest; what C compilers make stays far below.
 const MAX_DEPTH: u32 = 400;
@@ -223,18 +223,7 @@ impl<'a> Declarations<'a> {
     }
 
     fn write_number(&mut self, number: u64) {
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        let mut rest = number;
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        self.text.extend_from_slice(&digits[at..]);
+        self.text.extend_from_slice(raw::digits(number, &mut [0; 20]));
     }
 
     fn write_signed(&mut self, number: i64) {
