@@ -73,14 +73,10 @@ pub(super) struct Process {
 struct Cached<T>(Option<(T, u64)>);
 
 impl<T: Copy> Cached<T> {
-    /// The value, however old.
-    fn get_late(&mut self, tick: u64, fetch: impl FnOnce() -> Option<T>) -> Option<T> {
-        self.0.map(|(value, _)| value).or_else(|| self.get(tick, fetch))
-    }
-
-    fn get(&mut self, tick: u64, fetch: impl FnOnce() -> Option<T>) -> Option<T> {
+    /// The value as of this tick; if it is told late, the last one that was read.
+    fn get(&mut self, tick: u64, late: bool, fetch: impl FnOnce() -> Option<T>) -> Option<T> {
         match self.0 {
-            Some((value, read)) if read == tick => Some(value),
+            Some((value, read)) if late || read == tick => Some(value),
             old => match fetch() {
                 Some(value) => {
                     self.0 = Some((value, tick));
@@ -288,33 +284,26 @@ impl Task for View<'_> {
 
     fn ppid(&mut self) -> u32 {
         let pid = self.process.pid;
-        let fetch = || procfs::process_and_parent(pid).map(|(_, parent)| parent);
-        let (parent, tick) = (&mut self.process.parent, self.caches.tick);
-        if self.late { parent.get_late(tick, fetch) } else { parent.get(tick, fetch) }.unwrap_or(0)
+        let parent = || procfs::process_and_parent(pid).map(|(_, parent)| parent);
+        self.process.parent.get(self.caches.tick, self.late, parent).unwrap_or(0)
     }
 
     fn comm(&mut self) -> [u8; 16] {
         let tid = self.thread.tid;
-        let (comm, tick) = (&mut self.thread.comm, self.caches.tick);
-        let fetch = || procfs::comm(tid);
-        if self.late { comm.get_late(tick, fetch) } else { comm.get(tick, fetch) }
-            .unwrap_or_default()
+        let comm = || procfs::comm(tid);
+        self.thread.comm.get(self.caches.tick, self.late, comm).unwrap_or_default()
     }
 
     fn uid_gid(&mut self) -> (u32, u32) {
         let tid = self.thread.tid;
-        let (ids, tick) = (&mut self.thread.uid_gid, self.caches.tick);
-        let fetch = || procfs::uid_gid(tid);
-        if self.late { ids.get_late(tick, fetch) } else { ids.get(tick, fetch) }.unwrap_or_default()
+        let ids = || procfs::uid_gid(tid);
+        self.thread.uid_gid.get(self.caches.tick, self.late, ids).unwrap_or_default()
     }
 
     fn cgroup_id(&mut self) -> u64 {
         let Caches { tick, cgroups } = self.caches;
         let pid = self.process.pid;
-        let cgroup = &mut self.process.cgroup;
-        let fetch = || Some(cgroups.id(pid));
-        if self.late { cgroup.get_late(*tick, fetch) } else { cgroup.get(*tick, fetch) }
-            .unwrap_or(0)
+        self.process.cgroup.get(*tick, self.late, || Some(cgroups.id(pid))).unwrap_or(0)
     }
 
     fn cpu(&mut self) -> u32 {

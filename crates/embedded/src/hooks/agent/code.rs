@@ -201,7 +201,7 @@ fn between(from: &'static u8, to: &'static u8) -> Vec<u8> {
 }
 
 /// The instruction of a `syscall` is this long.
-const SYSCALL_LENGTH: u64 = 2;
+pub(super) const SYSCALL_LENGTH: u64 = 2;
 
 /// The code that prepares a process and then makes the call `nr` at `site`; `path` is the file with
 /// the rings.

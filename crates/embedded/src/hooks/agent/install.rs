@@ -1,11 +1,11 @@
 //! Brings agents into processes, and takes their records out.
 
-use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use super::code::{self, Replacement};
+use super::code::{self, Replacement, SYSCALL_LENGTH};
+use super::ring::{RECORD, Record};
 use super::{
-    Agent, Agents, CONTROL, GATE, GATE_SIZE, RINGS, Recorder, State, TABLE, TABLE_SIZE, WORTH,
+    Agent, CONTROL, GATE, GATE_SIZE, RINGS, Recorder, State, TABLE, TABLE_SIZE, WORTH,
     WORTH_REARMING,
 };
 use crate::hooks::engine::Engine;
@@ -44,7 +44,7 @@ impl Engine {
             _ => {}
         }
         let Ok(mut regs) = sys::get_regs(tid) else { return false };
-        let site = regs.rip.wrapping_sub(2);
+        let site = regs.rip.wrapping_sub(SYSCALL_LENGTH);
         if regs.cs != USER_CS {
             return false;
         }
@@ -76,14 +76,7 @@ impl Engine {
         let near = self.prepare_masked(tid, nr, regs, &path);
         // It may have been killed.
         let _ = sys::set_signal_mask(tid, mask);
-        Some(Agent {
-            near: near?,
-            sites: HashMap::new(),
-            hopeless: HashSet::new(),
-            dormant: 0,
-            forbidden: false,
-            ring: None,
-        })
+        near.map(Agent::new)
     }
 
     fn prepare_masked(&mut self, tid: u32, nr: u32, regs: &Regs, path: &str) -> Option<u64> {
@@ -100,7 +93,7 @@ impl Engine {
         if mapped.rax != GATE {
             return None;
         }
-        let site = regs.rip.wrapping_sub(2);
+        let site = regs.rip.wrapping_sub(SYSCALL_LENGTH);
         let (_, process, _) = self.tasks.get(tid)?;
         if !process.write(GATE, &code::prepare(nr, site, path)) {
             return None;
@@ -178,7 +171,6 @@ impl Engine {
         let (Some(agents), Some((_, process, _))) = (&mut self.agents, self.tasks.get(tid)) else {
             return false;
         };
-        let Agents { sites, .. } = agents;
         let space = Rc::clone(&process.space);
         let mut space = space.borrow_mut();
         let Some(agent) = space.agent.agent() else { return false };
@@ -188,7 +180,7 @@ impl Engine {
         }
         let index = agent.sites.len();
         let made = (index < code::TRAMPOLINES)
-            .then(|| sites.replaceable(site, |from, into| process.read(from, into)))
+            .then(|| agents.sites.replaceable(site, |from, into| process.read(from, into)))
             .flatten()
             .and_then(|replaced| code::replacement(site, &replaced, agent.near, index));
         let written = made.is_some_and(|Replacement { trampoline, gate, jump }| {
@@ -255,10 +247,9 @@ impl Engine {
             return Control::Continue;
         };
         let still = still && process.threads == 1;
-        let taken = match process.space.borrow_mut().agent.agent() {
-            Some(agent) => agent.take(|runner| still && runner == tid),
-            None => None,
-        };
+        let mut space = process.space.borrow_mut();
+        let taken = space.agent.agent().and_then(|agent| agent.take(still.then_some(tid)));
+        drop(space);
         let Some((runner, mut records)) = taken else { return Control::Continue };
         // The process itself may have written there.
         records.retain(|[nr, ..]| agents.records(*nr as u32));
@@ -284,14 +275,14 @@ impl Engine {
 }
 
 impl Agent {
-    /// What was recorded since the last time, and by whom. Where the writer stands still the ring is
-    /// empty afterwards.
-    fn take(&mut self, still: impl Fn(u32) -> bool) -> Option<(u32, Vec<[u64; 7]>)> {
+    /// What was recorded since the last time, and by whom. When it is the task that stands still, the
+    /// ring is empty afterwards.
+    fn take(&mut self, still: Option<u32>) -> Option<(u32, Vec<Record>)> {
         let ring = self.ring.as_mut()?;
         let &runner = ring.runners.last()?;
         let (records, read) = ring.lease.read(ring.read);
-        if still(runner) {
-            if read > super::ring::RECORD {
+        if still == Some(runner) {
+            if read > RECORD {
                 ring.lease.empty();
             }
             ring.read = 0;

@@ -3,9 +3,9 @@
 //! A stop costs 6 to 30 us; a record costs 10 ns. Where nothing but aggregates depends on a system
 //! call (see [`super::Interest::deferred`]), its entry need not be seen at once: the instruction
 //! that makes it is replaced by a jump to a [`code`] trampoline, which appends number and arguments
-//! to a ring that the process shares with the tracer ([`rings`]), and then makes the call from the
+//! to a ring that the process shares with the tracer ([`ring`]), and then makes the call from the
 //! *gate*, the one place whose system calls the filter lets through. The tracer turns records into
-//! events at the next stop of the process, at each tick that somebody wants, and at its end.
+//! events at the next stop of the process, before anybody looks at a map, and at its end.
 //!
 //! Whatever is not exactly understood stays as it is without an agent, for every other way into the
 //! kernel still stops. In particular:
@@ -149,12 +149,9 @@ impl Clone for State {
             State::Without(_) => State::Without(0),
             State::Refused => State::Refused,
             State::Installed(agent) => State::Installed(Agent {
-                near: agent.near,
                 sites: agent.sites.clone(),
                 hopeless: agent.hopeless.clone(),
-                dormant: 0,
-                forbidden: false,
-                ring: None,
+                ..Agent::new(agent.near)
             }),
         }
     }
@@ -197,6 +194,12 @@ struct Recorder {
 }
 
 impl Agent {
+    /// An agent that has replaced nothing and has no ring yet.
+    fn new(near: u64) -> Agent {
+        let (sites, hopeless) = (HashMap::new(), HashSet::new());
+        Agent { near, sites, hopeless, dormant: 0, forbidden: false, ring: None }
+    }
+
     /// Moves a task that stopped by chance to where it may stop. Whether that changed anything.
     pub(super) fn leave(&self, regs: &mut Regs) -> bool {
         let to = code::way_out(regs.rip, self.near);
