@@ -143,8 +143,12 @@ impl Execution<'_> {
                     regs.set(dst, semantics::endian(order, size, a));
                 }
                 Op::LoadImm64 { dst, imm } => {
-                    // Program::new leaves nothing but values.
-                    let Imm64::Value(value) = imm else { return Err(TrapKind::Unsupported.into()) };
+                    let value = match imm {
+                        Imm64::Value(value) => value,
+                        Imm64::Func(distance) => Program::function_address(pc, distance),
+                        // Program::new leaves nothing else.
+                        _ => return Err(TrapKind::Unsupported.into()),
+                    };
                     regs.set(dst, value);
                     next += 1;
                 }

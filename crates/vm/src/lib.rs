@@ -1,17 +1,20 @@
 //! Engines that run BPF in user space.
 //!
-//! What is here now is the *checked interpreter*: every memory access, every register read and
-//! every helper pointer is checked when it happens, so no program, verified or not, can harm the
-//! process that runs it. Programs see guest addresses ([`address`]), never pointers of the host,
-//! which is why none of this needs `unsafe`.
+//! In the *checked interpreter* ([`Execution`]) every memory access, every register read and every
+//! helper pointer is checked when it happens, so no program, verified or not, can harm the process
+//! that runs it. Programs see guest addresses ([`address`]), never pointers of the host, which is
+//! why it needs no `unsafe`.
+//!
+//! The fast engines ([`native`]) run programs that have been proved safe, and check nothing.
 //!
 //! What an instruction means stands in [`semantics`] alone, as pure functions on numbers.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod address;
 mod execution;
 mod host;
 mod interpreter;
+pub mod native;
 mod program;
 pub mod semantics;
 mod trap;

@@ -7,8 +7,8 @@ use bombus_isa::{Imm64, Insn, Op};
 
 use crate::{address, validate};
 
-/// A program that can run: every instruction decoded, every `ld_imm64` resolved, every jump inside
-/// its function.
+/// A program that can run: every instruction decoded, every `ld_imm64` a number or one of the
+/// program's functions, every jump inside its function.
 #[derive(Clone, Debug)]
 pub struct Program {
     ops: Box<[Op]>,
@@ -46,15 +46,11 @@ impl Program {
         let functions = validate::check(&ops)?;
         for (pc, op) in ops.iter_mut().enumerate() {
             let Op::LoadImm64 { imm, .. } = op else { continue };
-            let value = match *imm {
-                Imm64::Value(value) => Some(value),
-                Imm64::Func(distance) => {
-                    Some(address::pack(address::CODE, (pc as i64 + 1 + i64::from(distance)) as u64))
-                }
-                other => resolve(other),
-            };
+            if matches!(imm, Imm64::Value(_) | Imm64::Func(_)) {
+                continue;
+            }
             let reason = || format!("{imm:?} names nothing that this program can use");
-            let value = value.ok_or_else(|| InvalidProgram { pc, reason: reason() })?;
+            let value = resolve(*imm).ok_or_else(|| InvalidProgram { pc, reason: reason() })?;
             *imm = Imm64::Value(value);
         }
         Ok(Rc::new(Program { ops: ops.into(), functions: functions.into(), id }))
@@ -69,6 +65,17 @@ impl Program {
     /// jumps there.
     pub(crate) fn ops(&self) -> &[Op] {
         &self.ops
+    }
+
+    /// Entry slots of the functions, sorted; the first is 0.
+    pub(crate) fn functions(&self) -> &[u32] {
+        &self.functions
+    }
+
+    /// The guest address of the function that a `ld_imm64` in slot `pc` means.
+    #[inline]
+    pub(crate) fn function_address(pc: usize, distance: i32) -> u64 {
+        address::pack(address::CODE, (pc as i64 + 1 + i64::from(distance)) as u64)
     }
 
     /// The entry slot that a function's guest address stands for.
