@@ -14,6 +14,7 @@ pub mod address;
 mod execution;
 mod host;
 mod interpreter;
+pub mod jit;
 pub mod native;
 mod program;
 pub mod semantics;

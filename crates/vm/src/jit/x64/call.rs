@@ -1,0 +1,124 @@
+//! Calls: helpers, functions, tail calls, look-ups in known maps.
+
+use bombus_isa::{Reg, Size, Width};
+
+use super::emit::Emitter;
+use super::encode::{Arith, Branch, Cc, Gpr, Mem, Shift};
+use super::{ENVIRONMENT, SCRATCH, gpr};
+use crate::jit::LinkError;
+use crate::native::{Callee, Lookup, NativeHelper};
+use bombus_platform::Helper;
+
+impl Emitter<'_> {
+    pub(super) fn call_helper(&mut self, pc: usize, id: i32) -> Result<(), LinkError> {
+        let callee = self.linker.helper(id).ok_or(LinkError { pc, helper: id })?;
+        match callee {
+            Callee::TailCall(find) => self.tail_call(find),
+            Callee::Helper(helper) => {
+                let map = (id == Helper::MapLookupElem.id()).then(|| self.known.get(Reg::R1));
+                match map.flatten().and_then(|map| self.linker.lookup(map)) {
+                    Some(Lookup::Array { base, stride, len }) => self.element(base, stride, len),
+                    Some(Lookup::Function(function)) => self.call(function),
+                    None => self.call(helper),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls a function of the host: the arguments are where they must be.
+    fn call(&mut self, function: NativeHelper) {
+        self.asm.mov(Width::W64, Gpr::R9, ENVIRONMENT);
+        let target = function as usize as u64;
+        let after = self.address + self.asm.len() as u64 + 5;
+        if i32::try_from(target.wrapping_sub(after) as i64).is_ok() {
+            let at = self.asm.branch(Branch::Call);
+            self.asm.patch(at, target.wrapping_sub(self.address) as usize);
+        } else {
+            self.asm.mov_imm(Gpr::RAX, target);
+            self.asm.call_reg(Gpr::RAX);
+        }
+    }
+
+    /// `r0 = address of the array element at *(u32 *)r2`, or 0.
+    fn element(&mut self, base: u64, stride: u32, len: u32) {
+        let rax = Gpr::RAX;
+        self.asm.load(Size::W, false, rax, Mem::new(gpr(Reg::R2), 0));
+        self.asm.arith_imm(Arith::Cmp, Width::W32, rax, len as i32);
+        let outside = self.asm.short_jcc(Cc::Ae);
+        match stride {
+            stride if stride.is_power_of_two() => {
+                let distance = stride.trailing_zeros() as u8;
+                if distance != 0 {
+                    self.asm.shift_imm(Shift::Shl, Width::W64, rax, distance);
+                }
+            }
+            stride => match i32::try_from(stride) {
+                Ok(stride) => self.asm.imul_imm(Width::W64, rax, rax, stride),
+                Err(_) => {
+                    self.asm.mov_imm(SCRATCH, stride.into());
+                    self.asm.imul(Width::W64, rax, SCRATCH);
+                }
+            },
+        }
+        self.asm.mov_imm(SCRATCH, base);
+        self.asm.arith(Arith::Add, Width::W64, rax, SCRATCH);
+        let done = self.asm.short_jmp();
+        self.asm.patch_short(outside);
+        self.asm.clear(rax);
+        self.asm.patch_short(done);
+    }
+
+    /// Calls a function of the program.
+    pub(super) fn call_local(&mut self, slot: usize) {
+        if slot == 0 {
+            // The first function takes the environment from its caller.
+            self.asm.mov(Width::W64, Gpr::R9, ENVIRONMENT);
+        }
+        let at = self.asm.branch(Branch::Call);
+        self.branches.push((at, slot));
+    }
+
+    /// Asks for the program to go on with; goes there, or on with the next instruction.
+    fn tail_call(&mut self, find: NativeHelper) {
+        let context = gpr(Reg::R1);
+        // Twice, to keep the stack aligned.
+        self.asm.push(context);
+        self.asm.push(context);
+        self.call(find);
+        self.asm.pop(context);
+        self.asm.pop(context);
+        self.asm.test(Width::W64, Gpr::RAX, Gpr::RAX);
+        let stay = self.asm.branch(Branch::Jcc(Cc::E));
+        self.asm.mov(Width::W64, Gpr::R9, ENVIRONMENT);
+        self.frame.close(&mut self.asm);
+        self.asm.jmp_reg(Gpr::RAX);
+        let here = self.asm.len();
+        self.asm.patch(stay, here);
+    }
+
+    /// `dst = address of a function` for helpers that call it: of an entry that takes the
+    /// environment as all functions from outside do.
+    pub(super) fn function_address(&mut self, dst: Reg, slot: usize) {
+        let at = self.asm.lea_relative(gpr(dst));
+        self.taken.push((at, slot));
+    }
+
+    /// The entries of functions whose addresses are taken.
+    pub(super) fn entries_from_outside(&mut self) {
+        let mut taken = std::mem::take(&mut self.taken);
+        taken.sort_by_key(|&(_, slot)| slot);
+        for places in taken.chunk_by(|(_, a), (_, b)| a == b) {
+            self.asm.align(16);
+            let entry = self.asm.len();
+            for &(at, _) in places {
+                self.asm.patch(at, entry);
+            }
+            self.asm.push(ENVIRONMENT);
+            self.asm.mov(Width::W64, ENVIRONMENT, Gpr::R9);
+            self.call_local(places[0].1);
+            self.asm.pop(ENVIRONMENT);
+            self.asm.ret();
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! The walk over a program: functions, jumps, and what is emitted after them.
+
+use bombus_isa::{AluOp, Cond, Imm64, Op, Operand, Reg, Width};
+
+use super::encode::{Assembler, Branch, Cc, Gpr};
+use super::frame::Frame;
+use super::{SCRATCH, X64, gpr};
+use crate::Program;
+use crate::jit::{LinkError, MachineCode};
+use crate::native::Linker;
+
+/// Registers with values that are known at this place of the program.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Known {
+    which: u16,
+    values: [u64; 16],
+}
+
+impl Known {
+    #[inline]
+    pub(super) fn get(&self, reg: Reg) -> Option<u64> {
+        let at = reg.0 & 15;
+        (self.which & (1 << at) != 0).then(|| self.values[usize::from(at)])
+    }
+
+    #[inline]
+    fn set(&mut self, reg: Reg, value: u64) {
+        self.which |= 1 << (reg.0 & 15);
+        self.values[usize::from(reg.0 & 15)] = value;
+    }
+
+    #[inline]
+    fn forget(&mut self, reg: Reg) {
+        self.which &= !(1 << (reg.0 & 15));
+    }
+
+    /// After a call.
+    fn forget_caller_saved(&mut self) {
+        self.which &= !0b11_1111;
+    }
+}
+
+/// Code that is seldom reached, emitted after its function.
+pub(super) struct Cold {
+    /// The branch to it.
+    pub(super) from: usize,
+    /// Where it goes back to.
+    pub(super) to: usize,
+    pub(super) what: ColdCode,
+}
+
+/// What such code does.
+#[derive(Clone, Copy)]
+pub(super) enum ColdCode {
+    /// `register = 0`.
+    Clear(Gpr),
+    /// `register = source`.
+    Move(Gpr, Gpr),
+    /// `register = -register`.
+    Negate(Width, Gpr),
+}
+
+/// Compiles one program.
+pub(super) struct Emitter<'a> {
+    pub(super) target: X64,
+    pub(super) program: &'a Program,
+    pub(super) linker: &'a dyn Linker,
+    /// Where the code will stand.
+    pub(super) address: u64,
+    pub(super) asm: Assembler,
+    /// Offset of each slot's code.
+    offsets: Vec<u32>,
+    /// Slots that something jumps to, a bit each.
+    joins: Vec<u64>,
+    /// Branches with 32-bit distances, and the slots that they go to.
+    pub(super) branches: Vec<(usize, usize)>,
+    /// Places with the address of a function that takes the environment: distance, slot.
+    pub(super) taken: Vec<(usize, usize)>,
+    pub(super) cold: Vec<Cold>,
+    pub(super) known: Known,
+    pub(super) frame: Frame,
+    /// State of the numbers that hide constants.
+    random: u64,
+}
+
+impl<'a> Emitter<'a> {
+    pub(super) fn new(
+        target: X64,
+        program: &'a Program,
+        linker: &'a dyn Linker,
+        address: u64,
+    ) -> Emitter<'a> {
+        let slots = program.ops().len();
+        Emitter {
+            target,
+            program,
+            linker,
+            address,
+            asm: Assembler::with_capacity(slots * 6 + 64),
+            offsets: vec![0; slots],
+            joins: vec![0; slots / 64 + 1],
+            branches: Vec::with_capacity(slots / 8),
+            taken: Vec::new(),
+            cold: Vec::new(),
+            known: Known::default(),
+            frame: Frame::default(),
+            random: target.blinding.unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn emit(mut self) -> Result<MachineCode, LinkError> {
+        let (ops, functions) = (self.program.ops(), self.program.functions());
+        self.mark_joins();
+        let frames: Vec<Frame> = (0..functions.len())
+            .map(|index| {
+                let end = functions.get(index + 1).map_or(ops.len(), |&next| next as usize);
+                Frame::of(ops, functions[index] as usize..end)
+            })
+            .collect();
+        // The environment stays in its register for all functions that the first one calls.
+        let environment = frames.iter().any(|frame| frame.calls);
+        for (index, &entry) in functions.iter().enumerate() {
+            let end = functions.get(index + 1).map_or(ops.len(), |&next| next as usize);
+            self.frame = frames[index];
+            self.frame.environment = environment && index == 0;
+            self.function(entry as usize, end)?;
+        }
+        self.entries_from_outside();
+        let Emitter { mut asm, branches, offsets, .. } = self;
+        for (at, slot) in branches {
+            asm.patch(at, offsets[slot] as usize);
+        }
+        Ok(MachineCode { bytes: asm.finish(), entry: 0 })
+    }
+
+    fn mark_joins(&mut self) {
+        let ops = self.program.ops();
+        let mut pc = 0;
+        while pc < ops.len() {
+            let distance = match ops[pc] {
+                Op::Goto { off } | Op::MayGoto { off } | Op::JumpIf { off, .. } => i64::from(off),
+                Op::GotoLong { off } => off.into(),
+                _ => {
+                    pc += ops[pc].slots();
+                    continue;
+                }
+            };
+            let target = (pc as i64 + 1 + distance) as usize;
+            self.joins[target / 64] |= 1 << (target % 64);
+            pc += 1;
+        }
+    }
+
+    /// Whether something jumps to this slot.
+    #[inline]
+    pub(super) fn is_join(&self, slot: usize) -> bool {
+        self.joins[slot / 64] & (1 << (slot % 64)) != 0
+    }
+
+    fn function(&mut self, entry: usize, end: usize) -> Result<(), LinkError> {
+        let ops = self.program.ops();
+        self.offsets[entry] = self.asm.len() as u32;
+        self.frame.open(&mut self.asm);
+        // A jump to the first instruction must not open the frame again.
+        let body = self.asm.len();
+        self.known = Known::default();
+        let mut pc = entry;
+        while pc < end {
+            if self.is_join(pc) {
+                self.known = Known::default();
+            }
+            if pc != entry {
+                self.offsets[pc] = self.asm.len() as u32;
+            }
+            pc += self.instruction(ops, pc, entry, body)?;
+        }
+        self.cold_code();
+        Ok(())
+    }
+
+    fn cold_code(&mut self) {
+        for Cold { from, to, what } in std::mem::take(&mut self.cold) {
+            let here = self.asm.len();
+            self.asm.patch(from, here);
+            match what {
+                ColdCode::Clear(reg) => self.asm.clear(reg),
+                ColdCode::Move(reg, source) => self.asm.mov(Width::W64, reg, source),
+                ColdCode::Negate(width, reg) => {
+                    self.asm.unary(super::encode::Unary::Neg, width, reg);
+                }
+            }
+            self.asm.branch_to(Branch::Jmp, to);
+        }
+    }
+
+    /// Emits the instruction at `pc`, and perhaps those after it; gives how many slots that were.
+    fn instruction(
+        &mut self,
+        ops: &[Op],
+        pc: usize,
+        entry: usize,
+        body: usize,
+    ) -> Result<usize, LinkError> {
+        let op = ops[pc];
+        match op {
+            Op::Alu { width, op, dst, src } => {
+                let next = ops.get(pc + 1).filter(|_| !self.is_join(pc + 1));
+                if let Some(slots) = next.and_then(|&next| self.fused(width, op, dst, src, next)) {
+                    self.known.forget(dst);
+                    return Ok(slots);
+                }
+                self.alu(width, op, dst, src);
+                match (op, width, src) {
+                    (AluOp::Mov, Width::W64, Operand::Reg(src)) => match self.known.get(src) {
+                        Some(value) => self.known.set(dst, value),
+                        None => self.known.forget(dst),
+                    },
+                    _ => self.known.forget(dst),
+                }
+            }
+            Op::Neg { width, dst } => {
+                self.asm.unary(super::encode::Unary::Neg, width, gpr(dst));
+                self.known.forget(dst);
+            }
+            Op::MovSx { width, from, dst, src } => {
+                self.asm.extend(from, true, width, gpr(dst), gpr(src));
+                self.known.forget(dst);
+            }
+            Op::End { order, size, dst } => {
+                self.endian(order, size, gpr(dst));
+                self.known.forget(dst);
+            }
+            Op::LoadImm64 { dst, imm } => match imm {
+                Imm64::Func(distance) => {
+                    self.function_address(dst, (pc as i64 + 1 + i64::from(distance)) as usize);
+                    self.known.forget(dst);
+                }
+                Imm64::Value(value) => {
+                    self.constant(gpr(dst), value);
+                    self.known.set(dst, value);
+                }
+                // Program::new leaves nothing else.
+                _ => self.known.forget(dst),
+            },
+            Op::Load { size, signed, dst, base, off } => {
+                self.asm.load(size, signed, gpr(dst), displaced(base, off));
+                self.known.forget(dst);
+            }
+            Op::LoadAcquire { size, dst, base, off } => {
+                // Loads have acquire semantics on this machine.
+                self.asm.load(size, false, gpr(dst), displaced(base, off));
+                self.known.forget(dst);
+            }
+            Op::Store { size, base, off, src } => self.store(size, base, off, src),
+            Op::StoreRelease { size, base, off, src } => {
+                // Stores have release semantics on this machine.
+                self.asm.store(size, displaced(base, off), gpr(src));
+            }
+            Op::Atomic { size, op, fetch, base, off, src } => {
+                self.atomic(size, op, fetch, base, off, src);
+                self.known.forget(src);
+                self.known.forget(Reg::R0);
+            }
+            Op::Goto { off } => self.jump(Branch::Jmp, pc, off.into(), entry, body),
+            Op::GotoLong { off } => self.jump(Branch::Jmp, pc, off.into(), entry, body),
+            Op::MayGoto { off } => {
+                Frame::pay_for_loop(&mut self.asm);
+                self.jump(Branch::Jcc(Cc::B), pc, off.into(), entry, body);
+            }
+            Op::JumpIf { width, cond, dst, src, off } => {
+                let cc = self.compare(width, cond, dst, src);
+                self.jump(Branch::Jcc(cc), pc, off.into(), entry, body);
+            }
+            Op::CallHelper { id } => {
+                self.call_helper(pc, id)?;
+                self.known.forget_caller_saved();
+            }
+            Op::CallLocal { off } => {
+                let target = (pc as i64 + 1 + i64::from(off)) as usize;
+                self.call_local(target);
+                self.known.forget_caller_saved();
+            }
+            Op::Exit => {
+                self.frame.close(&mut self.asm);
+                self.asm.ret();
+            }
+            // Program::new refuses these.
+            Op::LoadPacket { .. } | Op::CallKfunc { .. } | Op::AddrSpaceCast { .. } => {}
+        }
+        Ok(op.slots())
+    }
+
+    /// Goes to the slot `distance` after the next one.
+    fn jump(&mut self, branch: Branch, pc: usize, distance: i64, entry: usize, body: usize) {
+        let target = (pc as i64 + 1 + distance) as usize;
+        if target == pc + 1 {
+            return;
+        }
+        if target == entry {
+            self.asm.branch_to(branch, body);
+        } else if target <= pc {
+            self.asm.branch_to(branch, self.offsets[target] as usize);
+        } else {
+            let at = self.asm.branch(branch);
+            self.branches.push((at, target));
+        }
+    }
+
+    /// Compares; gives the condition under which to jump.
+    fn compare(&mut self, width: Width, cond: Cond, dst: Reg, src: Operand) -> Cc {
+        use super::encode::Arith;
+        let a = gpr(dst);
+        match (cond, src) {
+            (Cond::Set, Operand::Reg(src)) => self.asm.test(width, a, gpr(src)),
+            (Cond::Set, Operand::Imm(imm)) => match self.visible(imm) {
+                Some(imm) => self.asm.test_imm(width, a, imm),
+                None => {
+                    self.constant(SCRATCH, imm as u64);
+                    self.asm.test(width, a, SCRATCH);
+                }
+            },
+            (_, Operand::Reg(src)) => self.asm.arith(Arith::Cmp, width, a, gpr(src)),
+            (_, Operand::Imm(0)) => self.asm.test(width, a, a),
+            (_, Operand::Imm(imm)) => self.arith_imm(Arith::Cmp, width, a, imm),
+        }
+        match cond {
+            Cond::Eq => Cc::E,
+            Cond::Ne | Cond::Set => Cc::Ne,
+            Cond::Gt => Cc::A,
+            Cond::Ge => Cc::Ae,
+            Cond::Lt => Cc::B,
+            Cond::Le => Cc::Be,
+            Cond::Sgt => Cc::G,
+            Cond::Sge => Cc::Ge,
+            Cond::Slt => Cc::L,
+            Cond::Sle => Cc::Le,
+        }
+    }
+
+    /// The immediate, if it may stand in the code as it is.
+    #[inline]
+    pub(super) fn visible(&self, imm: i32) -> Option<i32> {
+        // What fits a byte cannot be made an instruction of.
+        (self.target.blinding.is_none() || i8::try_from(imm).is_ok()).then_some(imm)
+    }
+
+    /// `reg = value`.
+    #[inline]
+    pub(super) fn constant(&mut self, reg: Gpr, value: u64) {
+        let small = i8::try_from(value as i64).is_ok();
+        if self.target.blinding.is_none() || small {
+            return self.asm.mov_imm(reg, value);
+        }
+        // xorshift64* (Vigna, 2016).
+        self.random = (self.random | 1) ^ (self.random << 13);
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let mask = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d);
+        let other = if reg == SCRATCH { super::SCRATCH2 } else { SCRATCH };
+        self.asm.mov_imm(reg, value ^ mask);
+        self.asm.mov_imm(other, mask);
+        self.asm.arith(super::encode::Arith::Xor, Width::W64, reg, other);
+    }
+}
+
+/// The operand at an address.
+#[inline]
+pub(super) fn displaced(base: Reg, off: i16) -> super::encode::Mem {
+    super::encode::Mem::new(gpr(base), off.into())
+}
