@@ -70,8 +70,18 @@ impl<'a> Execution<'a> {
     /// program is the context's length, which the kernel leaves undefined for most program types.
     pub fn run<H: Host>(&mut self, program: &Rc<Program>, host: &mut H) -> Result<u64, Trap> {
         let args = [address::pack(CTX, 0), self.context.bytes().len() as u64];
+        self.run_with(program, &args, host)
+    }
+
+    /// The same with these arguments in `r1` and on.
+    pub fn run_with<H: Host>(
+        &mut self,
+        program: &Rc<Program>,
+        args: &[u64],
+        host: &mut H,
+    ) -> Result<u64, Trap> {
         // The outermost function has a value, or traps.
-        Ok(self.enter(program, 0, Args::new(&args), host)?.unwrap_or_default())
+        Ok(self.enter(program, 0, Args::new(args), host)?.unwrap_or_default())
     }
 
     /// Calls a function of `program` by its guest address, for helpers that take callbacks.
