@@ -226,6 +226,8 @@ fn the_longest_filters() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_text(text in "\\PC*|([0-9a-fx{},; \n]*)") {
         if let Ok(insns) = parse(&text) {
