@@ -2,7 +2,8 @@
 //! kernel. Nothing may panic, nothing may hang, and every message must name a place in the script.
 //! `cargo xtask fuzz elf` does the same to the reader of object files, `btf`, `btf-ext` and `core` to
 //! those of types, of what belongs to instructions, and of CO-RE relocations; these may not take
-//! more memory than the file's size allows, either.
+//! more memory than the file's size allows, either. `cargo xtask fuzz vm` is another matter: see
+//! [`vm`].
 
 mod corrupt;
 mod memory;
@@ -11,6 +12,7 @@ mod random;
 mod scripts;
 mod seeds;
 mod types;
+mod vm;
 mod world;
 
 use std::cell::RefCell;
@@ -46,6 +48,9 @@ const USAGE: &str = "usage: cargo xtask fuzz script|elf|btf|btf-ext|core [--seco
 
 /// Runs a target.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
+    if let Some(("vm", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return vm::run(rest);
+    }
     let mut seconds = 600;
     let mut seed = 1;
     let mut jobs = thread::available_parallelism().map_or(1, |count| count.get() as u64);
