@@ -55,10 +55,12 @@ const VALUES: [u64; 12] = [
 const IMMEDIATES: [i32; 16] =
     [0, 1, 2, 3, 8, 31, 32, 64, 127, 128, -128, 255, 0xffff, i32::MAX, i32::MIN, -1];
 
-/// Every kind of processor, and constants hidden.
-fn targets() -> [X64; 3] {
+/// Both tiers, for kinds of processors, and constants hidden.
+fn targets() -> [X64; 5] {
     let own = X64::of_this_machine();
-    [own, X64 { bmi2: false, ..own }, X64 { blinding: Some(0x1234_5678_9abc_def1), ..own }]
+    let old = X64 { bmi2: false, movbe: false, ..own };
+    let hiding = X64 { blinding: Some(0x1234_5678_9abc_def1), ..own };
+    [own, X64 { optimise: true, ..own }, old, X64 { optimise: true, ..old }, hiding]
 }
 
 fn encode(op: Op) -> Vec<Insn> {

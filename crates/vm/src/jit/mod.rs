@@ -1,8 +1,8 @@
 //! The compiler to machine code.
 //!
-//! One pass over the program, a fixed template an instruction ([`x64`]), registers one to one: what
-//! a template cannot do better, no analysis is spent on. The code checks nothing; it is for programs
-//! that have been proved safe.
+//! Two tiers. The first is one pass over the program, a fixed template an instruction ([`x64`]),
+//! registers one to one. The second first makes one instruction of several ([`optimise`]). The code
+//! checks nothing; it is for programs that have been proved safe.
 //!
 //! A [`Target`] is a value that turns a program into bytes, whatever machine this is; only
 //! [`JitProgram`] runs them.
@@ -10,6 +10,7 @@
 #![allow(unsafe_code, reason = "runs machine code")]
 
 mod memory;
+pub mod optimise;
 mod target;
 pub mod x64;
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use bombus_isa::Imm64;
 use bombus_platform::Helper;
 use bombus_vm::jit::JitProgram;
+use bombus_vm::jit::x64::X64;
 use bombus_vm::native::{Callee, Environment, Linker, Lookup};
 use bombus_vm::{Call, Context, Execution, Host, Program, Return, Stack, TrapKind, address};
 
@@ -323,7 +324,8 @@ pub(super) struct Engines {
 /// A case, ready to run on all of them.
 pub(super) struct Loaded {
     checked: Rc<Program>,
-    jit: JitProgram,
+    /// Name and machine code.
+    jits: Vec<(&'static str, JitProgram)>,
 }
 
 impl Engines {
@@ -340,21 +342,36 @@ impl Engines {
             };
             Program::new(case.own(), 0, &mut resolve).map_err(|invalid| invalid.to_string())
         };
-        let jit = JitProgram::compile(&*program(native_map)?, &self.native);
-        let jit = jit.map_err(|error| error.to_string())?;
-        Ok(Loaded { checked: program(guest::map)?, jit })
+        let native = program(native_map)?;
+        let own = X64::of_this_machine();
+        let plain = X64 { bmi2: false, movbe: false, ..own };
+        let targets = [
+            ("jit", own),
+            ("optimising jit", X64 { optimise: true, ..own }),
+            ("jit for an old processor", plain),
+            ("optimising jit for an old processor", X64 { optimise: true, ..plain }),
+            ("jit that hides constants", X64 { blinding: Some(1), ..own }),
+        ];
+        let compile = |(name, target): (&'static str, X64)| {
+            let jit = JitProgram::compile_for(&target, &native, &self.native);
+            jit.map(|jit| (name, jit)).map_err(|error| error.to_string())
+        };
+        let jits = targets.into_iter().map(compile).collect::<Result<_, _>>()?;
+        Ok(Loaded { checked: program(guest::map)?, jits })
     }
 
     /// Runs it on every engine; gives what the checked interpreter left, or what differs from it.
     pub(super) fn run(&mut self, loaded: &Loaded, start: &State) -> Result<State, String> {
         let expected = self.run_checked(&loaded.checked, start)?;
-        let found = self.run_native(start, |args, environment| {
-            // SAFETY: programs of the generator stay within what they are given, which the checked
-            // interpreter has just seen for this very state.
-            unsafe { loaded.jit.run(args, environment) }
-        });
-        if found != expected {
-            return Err(format!("jit: {}", difference(&expected, &found)));
+        for (name, jit) in &loaded.jits {
+            let found = self.run_native(start, |args, environment| {
+                // SAFETY: programs of the generator stay within what they are given, which the
+                // checked interpreter has just seen for this very state.
+                unsafe { jit.run(args, environment) }
+            });
+            if found != expected {
+                return Err(format!("{name}: {}", difference(&expected, &found)));
+            }
         }
         Ok(expected)
     }

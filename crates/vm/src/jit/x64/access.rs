@@ -2,17 +2,17 @@
 
 use bombus_isa::{AtomicOp, Operand, Reg, Size, Width};
 
-use super::emit::{Emitter, displaced};
+use super::emit::Emitter;
 use super::encode::{Arith, Branch, Cc, Gpr, Mem};
-use super::{SCRATCH, SCRATCH3, gpr};
+use super::{SCRATCH, SCRATCH3};
 
 impl Emitter<'_> {
     /// `*(size *)(base + off) = src`.
     #[inline]
     pub(super) fn store(&mut self, size: Size, base: Reg, off: i16, src: Operand) {
-        let mem = displaced(base, off);
+        let mem = self.displaced(base, off);
         match src {
-            Operand::Reg(src) => self.asm.store(size, mem, gpr(src)),
+            Operand::Reg(src) => self.asm.store(size, mem, self.gpr(src)),
             Operand::Imm(imm) => match self.visible(imm) {
                 Some(imm) => self.asm.store_imm(size, mem, imm),
                 None => {
@@ -34,7 +34,7 @@ impl Emitter<'_> {
         src: Reg,
     ) {
         let width = if size == Size::Dw { Width::W64 } else { Width::W32 };
-        let (mem, value) = (displaced(base, off), gpr(src));
+        let (mem, value) = (self.displaced(base, off), self.gpr(src));
         let arith = match op {
             AtomicOp::Xchg => return self.asm.xchg(width, mem, value),
             AtomicOp::Cmpxchg => {

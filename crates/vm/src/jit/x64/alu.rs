@@ -4,7 +4,7 @@ use bombus_isa::{AluOp, Endian, Op, Operand, Reg, Size, Width};
 
 use super::emit::{Cold, ColdCode, Emitter};
 use super::encode::{Arith, Branch, Cc, Gpr, Mem, Shift, Unary};
-use super::{SCRATCH, SCRATCH2, SCRATCH3, gpr};
+use super::{SCRATCH, SCRATCH2, SCRATCH3};
 
 impl Emitter<'_> {
     /// Two instructions as one, if there is one; gives the slots that they take.
@@ -23,20 +23,20 @@ impl Emitter<'_> {
         if next_dst != dst {
             return None;
         }
-        let d = gpr(dst);
+        let d = self.gpr(dst);
         match (op, src, next_op, next_src) {
             // dst = src; dst += imm
             (AluOp::Mov, Operand::Reg(base), AluOp::Add, Operand::Imm(disp))
                 if next_width == Width::W32 || width == Width::W64 =>
             {
                 let disp = self.visible(disp)?;
-                self.asm.lea(next_width, d, Mem::new(gpr(base), disp));
+                self.asm.lea(next_width, d, Mem::new(self.gpr(base), disp));
             }
             // dst = src; dst += other
             (AluOp::Mov, Operand::Reg(base), AluOp::Add, Operand::Reg(index))
                 if index != dst && (next_width == Width::W32 || width == Width::W64) =>
             {
-                let mem = Mem { base: gpr(base), index: Some((gpr(index), 0)), disp: 0 };
+                let mem = Mem { base: self.gpr(base), index: Some((self.gpr(index), 0)), disp: 0 };
                 self.asm.lea(next_width, d, mem);
             }
             // dst = src; dst <<= 1, 2, 3: an address without base costs four bytes, base and index
@@ -44,7 +44,7 @@ impl Emitter<'_> {
             (AluOp::Mov, Operand::Reg(base), AluOp::Lsh, Operand::Imm(1))
                 if next_width == Width::W32 || width == Width::W64 =>
             {
-                let mem = Mem { base: gpr(base), index: Some((gpr(base), 0)), disp: 0 };
+                let mem = Mem { base: self.gpr(base), index: Some((self.gpr(base), 0)), disp: 0 };
                 self.asm.lea(next_width, d, mem);
             }
             // dst <<= 32; dst >>= 32: what compilers without 32-bit operations write.
@@ -66,7 +66,7 @@ impl Emitter<'_> {
     /// `dst op= src`.
     #[inline]
     pub(super) fn alu(&mut self, width: Width, op: AluOp, dst: Reg, src: Operand) {
-        let d = gpr(dst);
+        let d = self.gpr(dst);
         let arith = match op {
             AluOp::Add => Arith::Add,
             AluOp::Sub => Arith::Sub,
@@ -83,7 +83,7 @@ impl Emitter<'_> {
             }
         };
         match src {
-            Operand::Reg(src) => self.asm.arith(arith, width, d, gpr(src)),
+            Operand::Reg(src) => self.asm.arith(arith, width, d, self.gpr(src)),
             Operand::Imm(imm) => self.arith_imm(arith, width, d, imm),
         }
     }
@@ -114,8 +114,8 @@ impl Emitter<'_> {
 
     fn mov(&mut self, width: Width, dst: Gpr, src: Operand) {
         match (src, width) {
-            (Operand::Reg(src), Width::W64) if gpr(src) == dst => {}
-            (Operand::Reg(src), _) => self.asm.mov(width, dst, gpr(src)),
+            (Operand::Reg(src), Width::W64) if self.gpr(src) == dst => {}
+            (Operand::Reg(src), _) => self.asm.mov(width, dst, self.gpr(src)),
             (Operand::Imm(0), _) => self.asm.clear(dst),
             (Operand::Imm(imm), Width::W64) => self.constant(dst, imm as u64),
             (Operand::Imm(imm), Width::W32) => self.constant(dst, imm as u32 as u64),
@@ -124,7 +124,7 @@ impl Emitter<'_> {
 
     fn mul(&mut self, width: Width, dst: Gpr, src: Operand) {
         match src {
-            Operand::Reg(src) => self.asm.imul(width, dst, gpr(src)),
+            Operand::Reg(src) => self.asm.imul(width, dst, self.gpr(src)),
             Operand::Imm(imm) => match self.visible(imm) {
                 Some(imm) => self.asm.imul_imm(width, dst, dst, imm),
                 None => {
@@ -144,9 +144,9 @@ impl Emitter<'_> {
                 (distance, _) => self.asm.shift_imm(op, width, dst, distance as u8),
             },
             Operand::Reg(src) if self.target.bmi2 => {
-                self.asm.shift_reg(op, width, dst, dst, gpr(src));
+                self.asm.shift_reg(op, width, dst, dst, self.gpr(src));
             }
-            Operand::Reg(src) => self.shift_by_cl(op, width, dst, gpr(src)),
+            Operand::Reg(src) => self.shift_by_cl(op, width, dst, self.gpr(src)),
         }
     }
 
@@ -193,13 +193,15 @@ impl Emitter<'_> {
         }
         let (rax, rdx) = (Gpr::RAX, Gpr::RDX);
         match src {
-            Operand::Reg(src) => self.asm.mov(width, SCRATCH, gpr(src)),
+            Operand::Reg(src) => self.asm.mov(width, SCRATCH, self.gpr(src)),
             Operand::Imm(imm) => self.constant(SCRATCH, imm as u64),
         }
-        if dst != rax {
+        let keep_rax = dst != rax && self.is_live(Reg::R0);
+        let keep_rdx = dst != rdx && self.is_live(Reg::R3);
+        if keep_rax {
             self.asm.mov(Width::W64, SCRATCH2, rax);
         }
-        if dst != rdx {
+        if keep_rdx {
             self.asm.mov(Width::W64, SCRATCH3, rdx);
         }
         if dst != rax {
@@ -233,10 +235,10 @@ impl Emitter<'_> {
         if dst != result {
             self.asm.mov(Width::W64, dst, result);
         }
-        if dst != rax {
+        if keep_rax {
             self.asm.mov(Width::W64, rax, SCRATCH2);
         }
-        if dst != rdx {
+        if keep_rdx {
             self.asm.mov(Width::W64, rdx, SCRATCH3);
         }
     }

@@ -4,7 +4,7 @@ use bombus_isa::{Reg, Size, Width};
 
 use super::emit::Emitter;
 use super::encode::{Arith, Branch, Cc, Gpr, Mem, Shift};
-use super::{ENVIRONMENT, SCRATCH, gpr};
+use super::{ENVIRONMENT, SCRATCH};
 use crate::jit::LinkError;
 use crate::native::{Callee, Lookup, NativeHelper};
 use bombus_platform::Helper;
@@ -43,7 +43,7 @@ impl Emitter<'_> {
     /// `r0 = address of the array element at *(u32 *)r2`, or 0.
     fn element(&mut self, base: u64, stride: u32, len: u32) {
         let rax = Gpr::RAX;
-        self.asm.load(Size::W, false, rax, Mem::new(gpr(Reg::R2), 0));
+        self.asm.load(Size::W, false, rax, Mem::new(self.gpr(Reg::R2), 0));
         self.asm.arith_imm(Arith::Cmp, Width::W32, rax, len as i32);
         let outside = self.asm.short_jcc(Cc::Ae);
         match stride {
@@ -81,7 +81,7 @@ impl Emitter<'_> {
 
     /// Asks for the program to go on with; goes there, or on with the next instruction.
     fn tail_call(&mut self, find: NativeHelper) {
-        let context = gpr(Reg::R1);
+        let context = self.gpr(Reg::R1);
         // Twice, to keep the stack aligned.
         self.asm.push(context);
         self.asm.push(context);
@@ -100,7 +100,7 @@ impl Emitter<'_> {
     /// `dst = address of a function` for helpers that call it: of an entry that takes the
     /// environment as all functions from outside do.
     pub(super) fn function_address(&mut self, dst: Reg, slot: usize) {
-        let at = self.asm.lea_relative(gpr(dst));
+        let at = self.asm.lea_relative(self.gpr(dst));
         self.taken.push((at, slot));
     }
 

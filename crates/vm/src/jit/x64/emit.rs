@@ -1,11 +1,14 @@
 //! The walk over a program: functions, jumps, and what is emitted after them.
 
+use std::ops::Range;
+
 use bombus_isa::{AluOp, Cond, Imm64, Op, Operand, Reg, Width};
 
-use super::encode::{Assembler, Branch, Cc, Gpr};
+use super::encode::{Arith, Assembler, Branch, Cc, Gpr, Mem, Unary};
 use super::frame::Frame;
-use super::{SCRATCH, X64, gpr};
+use super::{HOMES, SCRATCH, X64};
 use crate::Program;
+use crate::jit::optimise::{self, FIRST_EXTRA, Inst, Optimised};
 use crate::jit::{LinkError, MachineCode};
 use crate::native::Linker;
 
@@ -30,7 +33,7 @@ impl Known {
     }
 
     #[inline]
-    fn forget(&mut self, reg: Reg) {
+    pub(super) fn forget(&mut self, reg: Reg) {
         self.which &= !(1 << (reg.0 & 15));
     }
 
@@ -79,6 +82,12 @@ pub(super) struct Emitter<'a> {
     pub(super) cold: Vec<Cold>,
     pub(super) known: Known,
     pub(super) frame: Frame,
+    /// First slot of the function, and where its code begins after the prologue.
+    entry: usize,
+    body: usize,
+    homes: [Gpr; 16],
+    /// Registers that somebody reads after the instruction at hand.
+    live: u16,
     /// State of the numbers that hide constants.
     random: u64,
 }
@@ -104,6 +113,10 @@ impl<'a> Emitter<'a> {
             cold: Vec::new(),
             known: Known::default(),
             frame: Frame::default(),
+            entry: 0,
+            body: 0,
+            homes: HOMES,
+            live: u16::MAX,
             random: target.blinding.unwrap_or_default(),
         }
     }
@@ -111,19 +124,22 @@ impl<'a> Emitter<'a> {
     pub(super) fn emit(mut self) -> Result<MachineCode, LinkError> {
         let (ops, functions) = (self.program.ops(), self.program.functions());
         self.mark_joins();
-        let frames: Vec<Frame> = (0..functions.len())
-            .map(|index| {
-                let end = functions.get(index + 1).map_or(ops.len(), |&next| next as usize);
-                Frame::of(ops, functions[index] as usize..end)
-            })
-            .collect();
-        // The environment stays in its register for all functions that the first one calls.
-        let environment = frames.iter().any(|frame| frame.calls);
-        for (index, &entry) in functions.iter().enumerate() {
+        let functions = (0..functions.len()).map(|index| {
             let end = functions.get(index + 1).map_or(ops.len(), |&next| next as usize);
-            self.frame = frames[index];
-            self.frame.environment = environment && index == 0;
-            self.function(entry as usize, end)?;
+            functions[index] as usize..end
+        });
+        // The environment stays in its register for all functions that the first one calls.
+        let environment =
+            ops.iter().any(|op| matches!(op, Op::CallHelper { .. } | Op::CallLocal { .. }));
+        for function in functions {
+            let first = function.start == 0;
+            if self.target.optimise && self.target.blinding.is_none() {
+                self.optimised(function, environment)?;
+            } else {
+                let insts = ops[function.clone()].iter().map(|&op| Inst::Op(op));
+                self.frame = Frame::of(insts, &self.homes, environment && first);
+                self.function(function)?;
+            }
         }
         self.entries_from_outside();
         let Emitter { mut asm, branches, offsets, .. } = self;
@@ -157,25 +173,67 @@ impl<'a> Emitter<'a> {
         self.joins[slot / 64] & (1 << (slot % 64)) != 0
     }
 
-    fn function(&mut self, entry: usize, end: usize) -> Result<(), LinkError> {
+    /// A function as it is.
+    fn function(&mut self, function: Range<usize>) -> Result<(), LinkError> {
         let ops = self.program.ops();
-        self.offsets[entry] = self.asm.len() as u32;
-        self.frame.open(&mut self.asm);
-        // A jump to the first instruction must not open the frame again.
-        let body = self.asm.len();
-        self.known = Known::default();
-        let mut pc = entry;
-        while pc < end {
-            if self.is_join(pc) {
-                self.known = Known::default();
-            }
-            if pc != entry {
-                self.offsets[pc] = self.asm.len() as u32;
-            }
-            pc += self.instruction(ops, pc, entry, body)?;
+        self.open(function.start);
+        let mut pc = function.start;
+        while pc < function.end {
+            self.arrive(pc);
+            pc += self.instruction(ops, pc)?;
         }
         self.cold_code();
         Ok(())
+    }
+
+    /// A function by way of the optimiser.
+    fn optimised(&mut self, function: Range<usize>, environment: bool) -> Result<(), LinkError> {
+        let ops = self.program.ops();
+        let plain = ops[function.clone()].iter().map(|&op| Inst::Op(op));
+        let free = Frame::free_registers(plain, environment);
+        let Optimised { insts, live_after } = optimise::optimise(ops, function.clone(), free.len());
+        for (home, free) in self.homes[usize::from(FIRST_EXTRA)..].iter_mut().zip(free) {
+            *home = free;
+        }
+        let environment = environment && function.start == 0;
+        self.frame = Frame::of(insts.iter().copied(), &self.homes, environment);
+        self.open(function.start);
+        let mut slot = 0;
+        while slot < insts.len() {
+            let pc = function.start + slot;
+            self.arrive(pc);
+            self.live = live_after[slot];
+            match insts[slot] {
+                // The optimiser has looked at pairs already.
+                Inst::Op(op) => slot += self.single(op, pc)?,
+                inst => {
+                    self.fused_instruction(inst, pc);
+                    slot += 1;
+                }
+            }
+        }
+        self.cold_code();
+        (self.homes, self.live) = (HOMES, u16::MAX);
+        Ok(())
+    }
+
+    fn open(&mut self, entry: usize) {
+        self.entry = entry;
+        self.offsets[entry] = self.asm.len() as u32;
+        self.frame.open(&mut self.asm);
+        // A jump to the first instruction must not open the frame again.
+        self.body = self.asm.len();
+        self.known = Known::default();
+    }
+
+    #[inline]
+    fn arrive(&mut self, pc: usize) {
+        if self.is_join(pc) {
+            self.known = Known::default();
+        }
+        if pc != self.entry {
+            self.offsets[pc] = self.asm.len() as u32;
+        }
     }
 
     fn cold_code(&mut self) {
@@ -186,29 +244,32 @@ impl<'a> Emitter<'a> {
                 ColdCode::Clear(reg) => self.asm.clear(reg),
                 ColdCode::Move(reg, source) => self.asm.mov(Width::W64, reg, source),
                 ColdCode::Negate(width, reg) => {
-                    self.asm.unary(super::encode::Unary::Neg, width, reg);
+                    self.asm.unary(Unary::Neg, width, reg);
                 }
             }
             self.asm.branch_to(Branch::Jmp, to);
         }
     }
 
-    /// Emits the instruction at `pc`, and perhaps those after it; gives how many slots that were.
-    fn instruction(
-        &mut self,
-        ops: &[Op],
-        pc: usize,
-        entry: usize,
-        body: usize,
-    ) -> Result<usize, LinkError> {
-        let op = ops[pc];
+    /// Emits the instruction at `pc`, and perhaps that after it; gives how many slots that were.
+    #[inline]
+    fn instruction(&mut self, ops: &[Op], pc: usize) -> Result<usize, LinkError> {
+        if let Op::Alu { width, op, dst, src } = ops[pc]
+            && let Some(&next) = ops.get(pc + 1)
+            && !self.is_join(pc + 1)
+            && let Some(slots) = self.fused(width, op, dst, src, next)
+        {
+            self.known.forget(dst);
+            return Ok(slots);
+        }
+        self.single(ops[pc], pc)
+    }
+
+    /// Emits the instruction at `pc`; gives how many slots it takes.
+    #[inline]
+    fn single(&mut self, op: Op, pc: usize) -> Result<usize, LinkError> {
         match op {
             Op::Alu { width, op, dst, src } => {
-                let next = ops.get(pc + 1).filter(|_| !self.is_join(pc + 1));
-                if let Some(slots) = next.and_then(|&next| self.fused(width, op, dst, src, next)) {
-                    self.known.forget(dst);
-                    return Ok(slots);
-                }
                 self.alu(width, op, dst, src);
                 match (op, width, src) {
                     (AluOp::Mov, Width::W64, Operand::Reg(src)) => match self.known.get(src) {
@@ -219,15 +280,15 @@ impl<'a> Emitter<'a> {
                 }
             }
             Op::Neg { width, dst } => {
-                self.asm.unary(super::encode::Unary::Neg, width, gpr(dst));
+                self.asm.unary(Unary::Neg, width, self.gpr(dst));
                 self.known.forget(dst);
             }
             Op::MovSx { width, from, dst, src } => {
-                self.asm.extend(from, true, width, gpr(dst), gpr(src));
+                self.asm.extend(from, true, width, self.gpr(dst), self.gpr(src));
                 self.known.forget(dst);
             }
             Op::End { order, size, dst } => {
-                self.endian(order, size, gpr(dst));
+                self.endian(order, size, self.gpr(dst));
                 self.known.forget(dst);
             }
             Op::LoadImm64 { dst, imm } => match imm {
@@ -236,40 +297,40 @@ impl<'a> Emitter<'a> {
                     self.known.forget(dst);
                 }
                 Imm64::Value(value) => {
-                    self.constant(gpr(dst), value);
+                    self.constant(self.gpr(dst), value);
                     self.known.set(dst, value);
                 }
                 // Program::new leaves nothing else.
                 _ => self.known.forget(dst),
             },
             Op::Load { size, signed, dst, base, off } => {
-                self.asm.load(size, signed, gpr(dst), displaced(base, off));
+                self.asm.load(size, signed, self.gpr(dst), self.displaced(base, off));
                 self.known.forget(dst);
             }
             Op::LoadAcquire { size, dst, base, off } => {
                 // Loads have acquire semantics on this machine.
-                self.asm.load(size, false, gpr(dst), displaced(base, off));
+                self.asm.load(size, false, self.gpr(dst), self.displaced(base, off));
                 self.known.forget(dst);
             }
             Op::Store { size, base, off, src } => self.store(size, base, off, src),
             Op::StoreRelease { size, base, off, src } => {
                 // Stores have release semantics on this machine.
-                self.asm.store(size, displaced(base, off), gpr(src));
+                self.asm.store(size, self.displaced(base, off), self.gpr(src));
             }
             Op::Atomic { size, op, fetch, base, off, src } => {
                 self.atomic(size, op, fetch, base, off, src);
                 self.known.forget(src);
                 self.known.forget(Reg::R0);
             }
-            Op::Goto { off } => self.jump(Branch::Jmp, pc, off.into(), entry, body),
-            Op::GotoLong { off } => self.jump(Branch::Jmp, pc, off.into(), entry, body),
+            Op::Goto { off } => self.jump(Branch::Jmp, pc, off.into()),
+            Op::GotoLong { off } => self.jump(Branch::Jmp, pc, off.into()),
             Op::MayGoto { off } => {
                 Frame::pay_for_loop(&mut self.asm);
-                self.jump(Branch::Jcc(Cc::B), pc, off.into(), entry, body);
+                self.jump(Branch::Jcc(Cc::B), pc, off.into());
             }
             Op::JumpIf { width, cond, dst, src, off } => {
                 let cc = self.compare(width, cond, dst, src);
-                self.jump(Branch::Jcc(cc), pc, off.into(), entry, body);
+                self.jump(Branch::Jcc(cc), pc, off.into());
             }
             Op::CallHelper { id } => {
                 self.call_helper(pc, id)?;
@@ -291,13 +352,13 @@ impl<'a> Emitter<'a> {
     }
 
     /// Goes to the slot `distance` after the next one.
-    fn jump(&mut self, branch: Branch, pc: usize, distance: i64, entry: usize, body: usize) {
+    pub(super) fn jump(&mut self, branch: Branch, pc: usize, distance: i64) {
         let target = (pc as i64 + 1 + distance) as usize;
         if target == pc + 1 {
             return;
         }
-        if target == entry {
-            self.asm.branch_to(branch, body);
+        if target == self.entry {
+            self.asm.branch_to(branch, self.body);
         } else if target <= pc {
             self.asm.branch_to(branch, self.offsets[target] as usize);
         } else {
@@ -307,11 +368,10 @@ impl<'a> Emitter<'a> {
     }
 
     /// Compares; gives the condition under which to jump.
-    fn compare(&mut self, width: Width, cond: Cond, dst: Reg, src: Operand) -> Cc {
-        use super::encode::Arith;
-        let a = gpr(dst);
+    pub(super) fn compare(&mut self, width: Width, cond: Cond, dst: Reg, src: Operand) -> Cc {
+        let a = self.gpr(dst);
         match (cond, src) {
-            (Cond::Set, Operand::Reg(src)) => self.asm.test(width, a, gpr(src)),
+            (Cond::Set, Operand::Reg(src)) => self.asm.test(width, a, self.gpr(src)),
             (Cond::Set, Operand::Imm(imm)) => match self.visible(imm) {
                 Some(imm) => self.asm.test_imm(width, a, imm),
                 None => {
@@ -319,7 +379,7 @@ impl<'a> Emitter<'a> {
                     self.asm.test(width, a, SCRATCH);
                 }
             },
-            (_, Operand::Reg(src)) => self.asm.arith(Arith::Cmp, width, a, gpr(src)),
+            (_, Operand::Reg(src)) => self.asm.arith(Arith::Cmp, width, a, self.gpr(src)),
             (_, Operand::Imm(0)) => self.asm.test(width, a, a),
             (_, Operand::Imm(imm)) => self.arith_imm(Arith::Cmp, width, a, imm),
         }
@@ -359,12 +419,24 @@ impl<'a> Emitter<'a> {
         let other = if reg == SCRATCH { super::SCRATCH2 } else { SCRATCH };
         self.asm.mov_imm(reg, value ^ mask);
         self.asm.mov_imm(other, mask);
-        self.asm.arith(super::encode::Arith::Xor, Width::W64, reg, other);
+        self.asm.arith(Arith::Xor, Width::W64, reg, other);
     }
-}
 
-/// The operand at an address.
-#[inline]
-pub(super) fn displaced(base: Reg, off: i16) -> super::encode::Mem {
-    super::encode::Mem::new(gpr(base), off.into())
+    /// Where a register of the program is.
+    #[inline]
+    pub(super) fn gpr(&self, reg: Reg) -> Gpr {
+        self.homes[usize::from(reg.0 & 15)]
+    }
+
+    /// The operand at an address.
+    #[inline]
+    pub(super) fn displaced(&self, base: Reg, off: i16) -> Mem {
+        Mem::new(self.gpr(base), off.into())
+    }
+
+    /// Whether somebody reads what is in this register after the instruction at hand.
+    #[inline]
+    pub(super) fn is_live(&self, reg: Reg) -> bool {
+        self.live & (1 << (reg.0 & 15)) != 0
+    }
 }

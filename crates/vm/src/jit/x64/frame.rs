@@ -1,84 +1,73 @@
 //! What a function of the program needs: its frame, its prologue and epilogue.
 
-use std::ops::Range;
-
-use bombus_isa::{Imm64, Op, Operand, Reg};
+use bombus_isa::{Op, Reg, Size, Width};
 use bombus_platform::MAX_STACK;
 
 use super::encode::{Arith, Assembler, Gpr, Mem};
-use super::{ENVIRONMENT, gpr};
-use bombus_isa::{Size, Width};
+use super::{ENVIRONMENT, HOMES};
+use crate::jit::optimise::Inst;
 
 /// Iterations that `may_goto` allows (`BPF_MAX_LOOPS`, `include/linux/bpf.h`).
 const MAX_LOOPS: i32 = 8 * 1024 * 1024;
 /// Where the budget of `may_goto` is, from the frame pointer.
 const LOOPS: i32 = -(MAX_STACK as i32) - 8;
 
+/// Registers that a function must leave as they were, a bit each.
+const CALLEE_SAVED: u16 =
+    1 << Gpr::RBX.0 | 1 << Gpr::R12.0 | 1 << Gpr::R13.0 | 1 << Gpr::R14.0 | 1 << Gpr::R15.0;
+
 /// The shape of a function's frame: from the frame pointer down the program's stack, the budget of
 /// its loops, saved registers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Frame {
-    /// Callee-saved registers that it uses, by number of the program's register.
+    /// Registers that it saves, a bit each.
     saved: u16,
     /// It uses `r10`.
     pointer: bool,
     /// It has `may_goto`.
     loops: bool,
     /// It calls.
-    pub(super) calls: bool,
-    /// Another function's address is taken here.
-    pub(super) takes_functions: bool,
-    /// It is entered from outside and its calls need the environment.
-    pub(super) environment: bool,
+    calls: bool,
+    /// It takes the environment from its caller, for it is entered from outside.
+    environment: bool,
+}
+
+/// Registers of the program that appear, a bit each; whether there are calls; `may_goto`.
+fn appearing(insts: impl Iterator<Item = Inst>) -> (u16, bool, bool) {
+    insts.fold((0, false, false), |(registers, calls, loops), inst| {
+        let is_call = matches!(inst, Inst::Op(Op::CallHelper { .. } | Op::CallLocal { .. }));
+        let is_loop = matches!(inst, Inst::Op(Op::MayGoto { .. }));
+        (registers | inst.uses() | inst.defs(), calls | is_call, loops | is_loop)
+    })
 }
 
 impl Frame {
-    /// The frame of the function in these slots.
-    pub(super) fn of(ops: &[Op], function: Range<usize>) -> Frame {
-        let mut frame = Frame::default();
-        let mut used = 0u16;
-        let mut use_reg = |reg: Reg| used |= 1 << (reg.0 & 15);
-        for op in &ops[function] {
-            match *op {
-                Op::Alu { dst, src, .. } | Op::JumpIf { dst, src, .. } => {
-                    use_reg(dst);
-                    if let Operand::Reg(src) = src {
-                        use_reg(src);
-                    }
-                }
-                Op::Neg { dst, .. } | Op::End { dst, .. } => use_reg(dst),
-                Op::LoadImm64 { dst, imm } => {
-                    use_reg(dst);
-                    frame.takes_functions |= matches!(imm, Imm64::Func(_));
-                }
-                Op::MovSx { dst, src, .. } | Op::AddrSpaceCast { dst, src, .. } => {
-                    use_reg(dst);
-                    use_reg(src);
-                }
-                Op::Load { dst, base, .. } | Op::LoadAcquire { dst, base, .. } => {
-                    use_reg(dst);
-                    use_reg(base);
-                }
-                Op::Store { base, src, .. } => {
-                    use_reg(base);
-                    if let Operand::Reg(src) = src {
-                        use_reg(src);
-                    }
-                }
-                Op::Atomic { base, src, .. } | Op::StoreRelease { base, src, .. } => {
-                    use_reg(base);
-                    use_reg(src);
-                }
-                Op::CallHelper { .. } | Op::CallLocal { .. } | Op::CallKfunc { .. } => {
-                    frame.calls = true;
-                }
-                Op::MayGoto { .. } => frame.loops = true,
-                Op::LoadPacket { .. } | Op::Goto { .. } | Op::GotoLong { .. } | Op::Exit => {}
-            }
+    /// The frame of a function of these instructions.
+    pub(super) fn of(
+        insts: impl Iterator<Item = Inst>,
+        homes: &[Gpr; 16],
+        environment: bool,
+    ) -> Frame {
+        let (registers, calls, loops) = appearing(insts);
+        let used = |reg: &usize| registers & (1 << reg) != 0;
+        let mut saved = (0..16).filter(used).fold(0, |saved, reg| saved | 1 << homes[reg].0);
+        saved &= CALLEE_SAVED;
+        if environment {
+            saved |= 1 << ENVIRONMENT.0;
         }
-        frame.saved = used & 0b11_1100_0000;
-        frame.pointer = used & (1 << Reg::FP.0) != 0;
-        frame
+        let pointer = registers & (1 << Reg::FP.0) != 0;
+        Frame { saved, pointer, loops, calls, environment }
+    }
+
+    /// Registers that a function of these instructions has no use for, and may keep something in
+    /// over all that it does. The environment's is not among them if there is one.
+    pub(super) fn free_registers(insts: impl Iterator<Item = Inst>, environment: bool) -> Vec<Gpr> {
+        let (registers, calls, _) = appearing(insts);
+        // Divisions need rax and rdx.
+        let candidates: &[u8] = if calls { &[9, 8, 7, 6] } else { &[5, 4, 2, 1, 9, 8, 7, 6] };
+        let free = candidates.iter().filter(|&reg| registers & (1 << reg) == 0);
+        let free = free.map(|&reg| HOMES[usize::from(reg)]);
+        free.chain((!environment).then_some(ENVIRONMENT)).take(5).collect()
     }
 
     fn has_stack(self) -> bool {
@@ -89,7 +78,7 @@ impl Frame {
     fn size(self) -> i32 {
         let stack = if self.has_stack() { MAX_STACK as i32 } else { 0 };
         let loops = if self.loops { 8 } else { 0 };
-        let pushes = 8 * (self.saved.count_ones() as i32 + i32::from(self.environment));
+        let pushes = 8 * self.saved.count_ones() as i32;
         // The return address and, with a stack, the caller's frame pointer lie above.
         let above = if self.has_stack() { 16 } else { 8 };
         let misaligned = (above + stack + loops + pushes) % 16 != 0;
@@ -97,9 +86,7 @@ impl Frame {
     }
 
     fn saved(self) -> impl DoubleEndedIterator<Item = Gpr> {
-        let registers = (6..10).filter(move |&reg| self.saved & (1 << reg) != 0);
-        let registers = registers.map(|reg| gpr(Reg(reg)));
-        registers.chain(self.environment.then_some(ENVIRONMENT))
+        (0..16).filter(move |reg| self.saved & (1 << reg) != 0).map(Gpr)
     }
 
     /// Opens the frame.

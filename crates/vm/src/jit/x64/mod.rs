@@ -17,8 +17,8 @@ mod call;
 mod emit;
 pub mod encode;
 mod frame;
+mod fused;
 
-use bombus_isa::Reg;
 
 use super::{LinkError, MachineCode, Target};
 use crate::Program;
@@ -30,20 +30,27 @@ use encode::Gpr;
 pub struct X64 {
     /// It has BMI2: shifts by any register.
     pub bmi2: bool,
+    /// It has MOVBE: loads that reverse the bytes.
+    pub movbe: bool,
     /// Hides constants of the program: they are never in the code as they are, but combined with
     /// numbers made from this seed. (A program that somebody hostile wrote could otherwise plant
     /// instructions in them: `bpf_jit_harden`, `Documentation/admin-guide/sysctl/net.rst`.)
     pub blinding: Option<u64>,
+    /// Optimises first (not with hidden constants).
+    pub optimise: bool,
 }
 
 impl X64 {
     /// The processor that this runs on.
     pub fn of_this_machine() -> X64 {
         #[cfg(target_arch = "x86_64")]
-        let bmi2 = std::arch::is_x86_feature_detected!("bmi2");
+        let (bmi2, movbe) = (
+            std::arch::is_x86_feature_detected!("bmi2"),
+            std::arch::is_x86_feature_detected!("movbe"),
+        );
         #[cfg(not(target_arch = "x86_64"))]
-        let bmi2 = false;
-        X64 { bmi2, blinding: None }
+        let (bmi2, movbe) = (false, false);
+        X64 { bmi2, movbe, ..X64::default() }
     }
 }
 
@@ -65,22 +72,18 @@ const SCRATCH3: Gpr = Gpr::R9;
 const SCRATCH2: Gpr = Gpr::R10;
 const SCRATCH: Gpr = Gpr::R11;
 
-/// Where a register of the program is.
-#[inline]
-const fn gpr(reg: Reg) -> Gpr {
-    const HOMES: [Gpr; 16] = {
-        let mut homes = [Gpr::RBP; 16];
-        homes[0] = Gpr::RAX;
-        homes[1] = Gpr::RDI;
-        homes[2] = Gpr::RSI;
-        homes[3] = Gpr::RDX;
-        homes[4] = Gpr::RCX;
-        homes[5] = Gpr::R8;
-        homes[6] = Gpr::RBX;
-        homes[7] = Gpr::R13;
-        homes[8] = Gpr::R14;
-        homes[9] = Gpr::R15;
-        homes
-    };
-    HOMES[(reg.0 & 15) as usize]
-}
+/// Where the registers of the program are.
+const HOMES: [Gpr; 16] = {
+    let mut homes = [Gpr::RBP; 16];
+    homes[0] = Gpr::RAX;
+    homes[1] = Gpr::RDI;
+    homes[2] = Gpr::RSI;
+    homes[3] = Gpr::RDX;
+    homes[4] = Gpr::RCX;
+    homes[5] = Gpr::R8;
+    homes[6] = Gpr::RBX;
+    homes[7] = Gpr::R13;
+    homes[8] = Gpr::R14;
+    homes[9] = Gpr::R15;
+    homes
+};

@@ -1,0 +1,247 @@
+//! Instructions of the second tier.
+
+use bombus_isa::{AluOp, AtomicOp, Cond, Op, Operand, Reg, Size, Width};
+
+/// `base + index << scale + disp`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Address {
+    /// The register with the address.
+    pub base: Reg,
+    /// A register and by how many bits (0 to 3) it is shifted.
+    pub index: Option<(Reg, u8)>,
+    /// Bytes added.
+    pub disp: i32,
+}
+
+/// An instruction of the program, or one that stands for several.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Inst {
+    /// As the program has it.
+    Op(Op),
+    /// Nothing.
+    Nop,
+    /// `dst = address`.
+    Lea {
+        /// Result.
+        dst: Reg,
+        /// What is added up.
+        address: Address,
+    },
+    /// `dst = *(size *)address`.
+    Load {
+        /// Width in memory.
+        size: Size,
+        /// Sign-extend.
+        signed: bool,
+        /// Result.
+        dst: Reg,
+        /// Where.
+        address: Address,
+    },
+    /// The same with the bytes reversed, zero-extended; never [`Size::B`].
+    LoadSwapped {
+        /// Width in memory.
+        size: Size,
+        /// Result.
+        dst: Reg,
+        /// Where.
+        address: Address,
+    },
+    /// `*(size *)address = src`.
+    Store {
+        /// Width in memory.
+        size: Size,
+        /// Where.
+        address: Address,
+        /// Value.
+        src: Operand,
+    },
+    /// `dst = src` rotated right.
+    Rotate {
+        /// Which half.
+        width: Width,
+        /// Result.
+        dst: Reg,
+        /// Operand.
+        src: Reg,
+        /// Bits.
+        right: u8,
+    },
+    /// `dst = (from)src`, zero-extended.
+    Truncate {
+        /// The part that stays: never [`Size::Dw`].
+        from: Size,
+        /// Result.
+        dst: Reg,
+        /// Operand.
+        src: Reg,
+    },
+    /// `if !(a cond b) { dst = src }`: what a jump over a move does.
+    Choose {
+        /// Which half is compared.
+        width: Width,
+        /// When `dst` stays.
+        cond: Cond,
+        /// Left operand.
+        a: Reg,
+        /// Right operand.
+        b: Operand,
+        /// Result.
+        dst: Reg,
+        /// The other value; constants are sign-extended.
+        src: Operand,
+    },
+    /// `if dst & mask == 0 goto`.
+    JumpIfClear {
+        /// Which half is looked at.
+        width: Width,
+        /// The bits' register.
+        dst: Reg,
+        /// Which bits.
+        mask: i32,
+        /// Slots from the next instruction.
+        off: i16,
+    },
+}
+
+/// A register's bit in a set.
+pub(super) const fn bit(reg: Reg) -> u16 {
+    1 << (reg.0 & 15)
+}
+
+fn operand_bit(operand: Operand) -> u16 {
+    match operand {
+        Operand::Reg(reg) => bit(reg),
+        Operand::Imm(_) => 0,
+    }
+}
+
+impl Address {
+    /// The registers in it.
+    pub(super) fn uses(self) -> u16 {
+        bit(self.base) | self.index.map_or(0, |(index, _)| bit(index))
+    }
+}
+
+/// `r1` to `r5`.
+const ARGUMENTS: u16 = 0b11_1110;
+
+impl Inst {
+    /// Registers that it reads, a bit each.
+    pub fn uses(self) -> u16 {
+        match self {
+            Inst::Op(op) => op_uses(op),
+            Inst::Nop => 0,
+            Inst::Lea { address, .. }
+            | Inst::Load { address, .. }
+            | Inst::LoadSwapped { address, .. } => address.uses(),
+            Inst::Store { address, src, .. } => address.uses() | operand_bit(src),
+            Inst::Rotate { src, .. } | Inst::Truncate { src, .. } => bit(src),
+            Inst::Choose { a, b, dst, src, .. } => {
+                bit(a) | operand_bit(b) | bit(dst) | operand_bit(src)
+            }
+            Inst::JumpIfClear { dst, .. } => bit(dst),
+        }
+    }
+
+    /// Registers that it writes or leaves undefined, a bit each.
+    pub fn defs(self) -> u16 {
+        match self {
+            Inst::Op(op) => match op {
+                Op::Alu { dst, .. }
+                | Op::Neg { dst, .. }
+                | Op::MovSx { dst, .. }
+                | Op::End { dst, .. }
+                | Op::AddrSpaceCast { dst, .. }
+                | Op::LoadImm64 { dst, .. }
+                | Op::Load { dst, .. }
+                | Op::LoadAcquire { dst, .. } => bit(dst),
+                Op::Atomic { op: AtomicOp::Cmpxchg, .. } | Op::LoadPacket { .. } => bit(Reg::R0),
+                Op::Atomic { fetch: true, src, .. } => bit(src),
+                Op::CallHelper { .. } | Op::CallLocal { .. } | Op::CallKfunc { .. } => {
+                    bit(Reg::R0) | ARGUMENTS
+                }
+                _ => 0,
+            },
+            Inst::Lea { dst, .. }
+            | Inst::Load { dst, .. }
+            | Inst::LoadSwapped { dst, .. }
+            | Inst::Rotate { dst, .. }
+            | Inst::Truncate { dst, .. }
+            | Inst::Choose { dst, .. } => bit(dst),
+            Inst::Nop | Inst::Store { .. } | Inst::JumpIfClear { .. } => 0,
+        }
+    }
+
+    /// Whether nothing is lost without it when nobody reads what it writes.
+    pub(super) fn is_pure(self) -> bool {
+        match self {
+            Inst::Op(op) => matches!(
+                op,
+                Op::Alu { .. }
+                    | Op::Neg { .. }
+                    | Op::MovSx { .. }
+                    | Op::End { .. }
+                    | Op::LoadImm64 { .. }
+                    | Op::Load { .. }
+            ),
+            Inst::Store { .. } | Inst::JumpIfClear { .. } => false,
+            _ => true,
+        }
+    }
+
+    /// How far it may jump.
+    pub(super) fn jump(self) -> Option<i64> {
+        match self {
+            Inst::Op(Op::Goto { off } | Op::MayGoto { off } | Op::JumpIf { off, .. }) => {
+                Some(off.into())
+            }
+            Inst::Op(Op::GotoLong { off }) => Some(off.into()),
+            Inst::JumpIfClear { off, .. } => Some(off.into()),
+            _ => None,
+        }
+    }
+
+    /// Whether the next instruction is never reached from here.
+    pub(super) fn is_end(self) -> bool {
+        matches!(self, Inst::Op(Op::Goto { .. } | Op::GotoLong { .. } | Op::Exit))
+    }
+
+    /// Whether memory may be another afterwards.
+    pub(super) fn writes_memory(self) -> bool {
+        match self {
+            Inst::Op(op) => matches!(
+                op,
+                Op::Store { .. }
+                    | Op::Atomic { .. }
+                    | Op::StoreRelease { .. }
+                    | Op::LoadAcquire { .. }
+                    | Op::CallHelper { .. }
+                    | Op::CallLocal { .. }
+                    | Op::CallKfunc { .. }
+            ),
+            Inst::Store { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+fn op_uses(op: Op) -> u16 {
+    match op {
+        Op::Alu { op: AluOp::Mov, src, .. } => operand_bit(src),
+        // Whatever it was, it is zero then.
+        Op::Alu { op: AluOp::Xor | AluOp::Sub, dst, src: Operand::Reg(src), .. } if dst == src => 0,
+        Op::Alu { dst, src, .. } | Op::JumpIf { dst, src, .. } => bit(dst) | operand_bit(src),
+        Op::Neg { dst, .. } | Op::End { dst, .. } => bit(dst),
+        Op::MovSx { src, .. } | Op::AddrSpaceCast { src, .. } => bit(src),
+        Op::Load { base, .. } | Op::LoadAcquire { base, .. } => bit(base),
+        Op::Store { base, src, .. } => bit(base) | operand_bit(src),
+        Op::StoreRelease { base, src, .. } => bit(base) | bit(src),
+        Op::Atomic { op: AtomicOp::Cmpxchg, base, src, .. } => bit(base) | bit(src) | bit(Reg::R0),
+        Op::Atomic { base, src, .. } => bit(base) | bit(src),
+        Op::CallHelper { .. } | Op::CallLocal { .. } | Op::CallKfunc { .. } => ARGUMENTS,
+        Op::LoadPacket { index, .. } => bit(Reg(6)) | index.map_or(0, bit),
+        Op::Exit => bit(Reg::R0),
+        Op::LoadImm64 { .. } | Op::Goto { .. } | Op::GotoLong { .. } | Op::MayGoto { .. } => 0,
+    }
+}
