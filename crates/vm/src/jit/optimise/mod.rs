@@ -8,8 +8,10 @@
 //! 2. [`choose`]: a jump over a move becomes a conditional move.
 //! 3. [`fold`]: sums become addresses, copies are read through, rotations and swapped loads found.
 //! 4. [`liveness`]: what nobody reads is taken out.
+//! 5. [`coalesce`]: what is made only to be moved is made where it is wanted.
 
 mod choose;
+mod coalesce;
 mod fold;
 mod inst;
 mod liveness;
@@ -48,6 +50,9 @@ pub fn optimise(ops: &[Op], function: Range<usize>, extra: usize) -> Optimised {
     choose::choose(&mut insts);
     let blocks = liveness::blocks(&insts);
     fold::fold(&mut insts, &blocks);
-    let live_after = liveness::remove_dead(&mut insts, &blocks);
+    let mut live_after = liveness::remove_dead(&mut insts, &blocks);
+    if coalesce::coalesce(&mut insts, &blocks, &live_after) {
+        live_after = liveness::remove_dead(&mut insts, &blocks);
+    }
     Optimised { insts, live_after }
 }

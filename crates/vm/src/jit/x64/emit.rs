@@ -12,6 +12,9 @@ use crate::jit::optimise::{self, FIRST_EXTRA, Inst, Optimised};
 use crate::jit::{LinkError, MachineCode};
 use crate::native::Linker;
 
+/// Loops begin at multiples of this, so that the processor fetches a short one at once.
+const LOOP_ALIGN: usize = 32;
+
 /// Registers with values that are known at this place of the program.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Known {
@@ -75,6 +78,8 @@ pub(super) struct Emitter<'a> {
     offsets: Vec<u32>,
     /// Slots that something jumps to, a bit each.
     joins: Vec<u64>,
+    /// Slots that something jumps back to, a bit each.
+    heads: Vec<u64>,
     /// Branches with 32-bit distances, and the slots that they go to.
     pub(super) branches: Vec<(usize, usize)>,
     /// Places with the address of a function that takes the environment: distance, slot.
@@ -108,6 +113,7 @@ impl<'a> Emitter<'a> {
             asm: Assembler::with_capacity(slots * 6 + 64),
             offsets: vec![0; slots],
             joins: vec![0; slots / 64 + 1],
+            heads: vec![0; slots / 64 + 1],
             branches: Vec::with_capacity(slots / 8),
             taken: Vec::new(),
             cold: Vec::new(),
@@ -163,6 +169,9 @@ impl<'a> Emitter<'a> {
             };
             let target = (pc as i64 + 1 + distance) as usize;
             self.joins[target / 64] |= 1 << (target % 64);
+            if target <= pc {
+                self.heads[target / 64] |= 1 << (target % 64);
+            }
             pc += 1;
         }
     }
@@ -201,9 +210,30 @@ impl<'a> Emitter<'a> {
         let mut slot = 0;
         while slot < insts.len() {
             let pc = function.start + slot;
+            if self.heads[pc / 64] & (1 << (pc % 64)) != 0 {
+                self.asm.align(LOOP_ALIGN);
+            }
             self.arrive(pc);
             self.live = live_after[slot];
+            let next = match insts.get(slot + 1) {
+                Some(Inst::Op(op)) => Some(*op),
+                _ => None,
+            };
             match insts[slot] {
+                Inst::Op(Op::JumpIf { width, cond, dst, src, off })
+                    if let Some(distance) = self.inverted(pc, off, next) =>
+                {
+                    let cc = self.compare(width, cond, dst, src);
+                    self.jump(Branch::Jcc(cc.negated()), pc + 1, distance);
+                    slot += 2;
+                }
+                Inst::JumpIfClear { width, dst, mask, off }
+                    if let Some(distance) = self.inverted(pc, off, next) =>
+                {
+                    self.asm.test_imm(width, self.gpr(dst), mask);
+                    self.jump(Branch::Jcc(Cc::Ne), pc + 1, distance);
+                    slot += 2;
+                }
                 // The optimiser has looked at pairs already.
                 Inst::Op(op) => slot += self.single(op, pc)?,
                 inst => {
@@ -262,7 +292,24 @@ impl<'a> Emitter<'a> {
             self.known.forget(dst);
             return Ok(slots);
         }
+        if let Op::JumpIf { width, cond, dst, src, off } = ops[pc]
+            && let Some(distance) = self.inverted(pc, off, ops.get(pc + 1).copied())
+        {
+            let cc = self.compare(width, cond, dst, src);
+            self.jump(Branch::Jcc(cc.negated()), pc + 1, distance);
+            return Ok(2);
+        }
         self.single(ops[pc], pc)
+    }
+
+    /// The distance of a `goto` that a conditional jump only jumps over: with the opposite condition
+    /// one jump does for both.
+    #[inline]
+    fn inverted(&self, pc: usize, off: i16, next: Option<Op>) -> Option<i64> {
+        match next {
+            Some(Op::Goto { off: away }) if off == 1 && !self.is_join(pc + 1) => Some(away.into()),
+            _ => None,
+        }
     }
 
     /// Emits the instruction at `pc`; gives how many slots it takes.

@@ -19,7 +19,6 @@ pub mod encode;
 mod frame;
 mod fused;
 
-
 use super::{LinkError, MachineCode, Target};
 use crate::Program;
 use crate::native::Linker;
