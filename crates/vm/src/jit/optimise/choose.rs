@@ -1,26 +1,37 @@
-//! Jumps over moves become conditional moves.
+//! Conditional jumps: over a jump, they are one jump; over a move, no jump at all.
 
 use bombus_isa::{AluOp, Op, Operand, Reg, Width};
 
-use super::inst::Inst;
+use super::inst::{Inst, Test};
 
-/// Does it wherever a jump goes over a single move that nothing else jumps to.
+/// Does it wherever nothing else jumps to what is jumped over.
 pub(super) fn choose(insts: &mut [Inst]) {
-    let mut targets = vec![0u32; insts.len()];
+    let mut targets = vec![0u32; insts.len() + 1];
     for (slot, inst) in insts.iter().enumerate() {
         if let Some(distance) = inst.jump() {
             targets[(slot as i64 + 1 + distance) as usize] += 1;
         }
     }
-    for slot in 0..insts.len().saturating_sub(2) {
-        let Inst::Op(Op::JumpIf { width, cond, dst: a, src: b, off: 1 }) = insts[slot] else {
+    for slot in 0..insts.len() {
+        let Inst::Op(Op::JumpIf { width, cond, dst: a, src: b, off }) = insts[slot] else {
             continue;
         };
-        let Some((dst, src)) = moved(insts[slot + 1]).filter(|_| targets[slot + 1] == 0) else {
-            continue;
-        };
-        insts[slot] = Inst::Nop;
-        insts[slot + 1] = Inst::Choose { width, cond, a, b, dst, src };
+        let test = Test { width, cond, negated: false, a, b };
+        insts[slot] = Inst::Branch { test, off: off.into() };
+        let over = insts.get(slot + 1).filter(|_| off == 1 && targets[slot + 1] == 0);
+        match over.copied() {
+            Some(Inst::Op(Op::Goto { off: away })) => {
+                let test = Test { negated: true, ..test };
+                insts[slot] = Inst::Branch { test, off: i32::from(away) + 1 };
+                insts[slot + 1] = Inst::Nop;
+            }
+            Some(over) => {
+                let Some((dst, src)) = moved(over) else { continue };
+                insts[slot] = Inst::Nop;
+                insts[slot + 1] = Inst::Choose { test, dst, src };
+            }
+            None => {}
+        }
     }
 }
 

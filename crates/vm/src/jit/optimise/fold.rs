@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use bombus_isa::{AluOp, Cond, Endian, Op, Operand, Reg, Size, Width};
 
-use super::inst::{Address, Inst};
+use super::inst::{Address, Inst, Test};
 
 /// What a register held at some time: it is still there while its version is the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -140,6 +140,10 @@ impl State {
     /// Puts in place of the instruction at `slot` of a block what is better.
     fn replace(&mut self, insts: &mut [Inst], slot: usize) {
         let inst = insts[slot];
+        if let Inst::Branch { test, off } = inst {
+            insts[slot] = Inst::Branch { test: self.test(test), off };
+            return;
+        }
         let Inst::Op(op) = inst else { return self.pass(inst) };
         insts[slot] = match op {
             Op::Alu { width, op, dst, src } => return self.alu(insts, slot, width, op, dst, src),
@@ -165,7 +169,6 @@ impl State {
                 self.set(dst, Value::Unknown);
                 Inst::Op(Op::MovSx { width, from, dst, src })
             }
-            Op::JumpIf { width, cond, dst, src, off } => self.jump(width, cond, dst, src, off),
             _ => return self.pass(inst),
         };
     }
@@ -179,25 +182,21 @@ impl State {
             .for_each(|reg| self.set(Reg(reg), Value::Unknown));
     }
 
-    fn jump(&mut self, width: Width, cond: Cond, dst: Reg, src: Operand, off: i16) -> Inst {
+    /// The same question, of those that still know the answer.
+    fn test(&self, test: Test) -> Test {
+        let Test { width, cond, negated, a, b } = test;
         if let (Value::Masked { width: masked, of, mask }, Operand::Imm(0)) =
-            (self.values[usize::from(dst.0)], src)
+            (self.values[usize::from(a.0)], b)
             && self.holds(of)
             && (masked == width || mask >= 0 || width == Width::W32)
             && matches!(cond, Cond::Eq | Cond::Ne)
         {
             let narrow = if mask >= 0 { Width::W32 } else { masked };
-            let (width, dst) = (if width == Width::W32 { width } else { narrow }, of.reg);
-            return match cond {
-                Cond::Eq => Inst::JumpIfClear { width, dst, mask, off },
-                _ => {
-                    let (cond, src) = (Cond::Set, Operand::Imm(mask));
-                    Inst::Op(Op::JumpIf { width, cond, dst, src, off })
-                }
-            };
+            let width = if width == Width::W32 { width } else { narrow };
+            let negated = negated != (cond == Cond::Eq);
+            return Test { width, cond: Cond::Set, negated, a: of.reg, b: Operand::Imm(mask) };
         }
-        let (dst, src) = (self.origin(width, dst), self.origin_of(width, src));
-        Inst::Op(Op::JumpIf { width, cond, dst, src, off })
+        Test { a: self.origin(width, a), b: self.origin_of(width, b), ..test }
     }
 
     /// A byte swap: of what was just loaded, or of a register.

@@ -76,32 +76,37 @@ pub enum Inst {
         /// Operand.
         src: Reg,
     },
-    /// `if !(a cond b) { dst = src }`: what a jump over a move does.
+    /// `if !test { dst = src }`: what a jump over a move does.
     Choose {
-        /// Which half is compared.
-        width: Width,
         /// When `dst` stays.
-        cond: Cond,
-        /// Left operand.
-        a: Reg,
-        /// Right operand.
-        b: Operand,
+        test: Test,
         /// Result.
         dst: Reg,
         /// The other value; constants are sign-extended.
         src: Operand,
     },
-    /// `if dst & mask == 0 goto`.
-    JumpIfClear {
-        /// Which half is looked at.
-        width: Width,
-        /// The bits' register.
-        dst: Reg,
-        /// Which bits.
-        mask: i32,
+    /// A conditional jump.
+    Branch {
+        /// When.
+        test: Test,
         /// Slots from the next instruction.
-        off: i16,
+        off: i32,
     },
+}
+
+/// What a conditional jump asks: `a cond b`, or the opposite.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Test {
+    /// Which half is compared.
+    pub width: Width,
+    /// The comparison.
+    pub cond: Cond,
+    /// Jump when it does not hold.
+    pub negated: bool,
+    /// Left operand.
+    pub a: Reg,
+    /// Right operand.
+    pub b: Operand,
 }
 
 /// A register's bit in a set.
@@ -137,10 +142,10 @@ impl Inst {
             | Inst::LoadSwapped { address, .. } => address.uses(),
             Inst::Store { address, src, .. } => address.uses() | operand_bit(src),
             Inst::Rotate { src, .. } | Inst::Truncate { src, .. } => bit(src),
-            Inst::Choose { a, b, dst, src, .. } => {
-                bit(a) | operand_bit(b) | bit(dst) | operand_bit(src)
+            Inst::Choose { test, dst, src } => {
+                bit(test.a) | operand_bit(test.b) | bit(dst) | operand_bit(src)
             }
-            Inst::JumpIfClear { dst, .. } => bit(dst),
+            Inst::Branch { test, .. } => bit(test.a) | operand_bit(test.b),
         }
     }
 
@@ -169,7 +174,7 @@ impl Inst {
             | Inst::Rotate { dst, .. }
             | Inst::Truncate { dst, .. }
             | Inst::Choose { dst, .. } => bit(dst),
-            Inst::Nop | Inst::Store { .. } | Inst::JumpIfClear { .. } => 0,
+            Inst::Nop | Inst::Store { .. } | Inst::Branch { .. } => 0,
         }
     }
 
@@ -185,7 +190,7 @@ impl Inst {
                     | Op::LoadImm64 { .. }
                     | Op::Load { .. }
             ),
-            Inst::Store { .. } | Inst::JumpIfClear { .. } => false,
+            Inst::Store { .. } | Inst::Branch { .. } => false,
             _ => true,
         }
     }
@@ -197,7 +202,7 @@ impl Inst {
                 Some(off.into())
             }
             Inst::Op(Op::GotoLong { off }) => Some(off.into()),
-            Inst::JumpIfClear { off, .. } => Some(off.into()),
+            Inst::Branch { off, .. } => Some(off.into()),
             _ => None,
         }
     }

@@ -23,12 +23,12 @@ pub(super) fn blocks(insts: &[Inst]) -> Vec<Range<usize>> {
     starts.windows(2).map(|pair| pair[0]..pair[1]).collect()
 }
 
-fn target(slot: usize, distance: i64) -> usize {
+pub(super) fn target(slot: usize, distance: i64) -> usize {
     (slot as i64 + 1 + distance) as usize
 }
 
 /// Which registers are live at the start of each block.
-fn live_in(insts: &[Inst], blocks: &[Range<usize>]) -> Vec<u16> {
+pub(super) fn live_in(insts: &[Inst], blocks: &[Range<usize>]) -> Vec<u16> {
     // What each block reads before it writes, and what it writes.
     let effects: Vec<(u16, u16)> = blocks
         .iter()

@@ -9,19 +9,22 @@
 //! 3. [`fold`]: sums become addresses, copies are read through, rotations and swapped loads found.
 //! 4. [`liveness`]: what nobody reads is taken out.
 //! 5. [`coalesce`]: what is made only to be moved is made where it is wanted.
+//! 6. [`sink`]: what only one way of a branch reads is made on that way.
 
 mod choose;
 mod coalesce;
 mod fold;
 mod inst;
 mod liveness;
+mod sink;
 mod slots;
 
 use std::ops::Range;
 
 use bombus_isa::Op;
 
-pub use inst::{Address, Inst};
+pub use inst::{Address, Inst, Test};
+pub use sink::Sunk;
 pub use slots::FIRST_EXTRA;
 
 /// A function, optimised.
@@ -30,6 +33,8 @@ pub struct Optimised {
     pub insts: Vec<Inst>,
     /// For each slot, which registers somebody reads later, a bit each.
     pub live_after: Vec<u16>,
+    /// What is to be made after branches, in the order of these.
+    pub sunk: Vec<Sunk>,
 }
 
 /// Optimises the function in these slots. `extra` is how many registers the target has beside those
@@ -54,5 +59,6 @@ pub fn optimise(ops: &[Op], function: Range<usize>, extra: usize) -> Optimised {
     if coalesce::coalesce(&mut insts, &blocks, &live_after) {
         live_after = liveness::remove_dead(&mut insts, &blocks);
     }
-    Optimised { insts, live_after }
+    let sunk = sink::sink(&mut insts, &blocks, &mut live_after);
+    Optimised { insts, live_after, sunk }
 }

@@ -1,68 +1,12 @@
 //! Arithmetic.
 
-use bombus_isa::{AluOp, Endian, Op, Operand, Reg, Size, Width};
+use bombus_isa::{AluOp, Endian, Operand, Reg, Size, Width};
 
 use super::emit::{Cold, ColdCode, Emitter};
-use super::encode::{Arith, Branch, Cc, Gpr, Mem, Shift, Unary};
+use super::encode::{Arith, Branch, Cc, Gpr, Shift, Unary};
 use super::{SCRATCH, SCRATCH2, SCRATCH3};
 
 impl Emitter<'_> {
-    /// Two instructions as one, if there is one; gives the slots that they take.
-    #[inline]
-    pub(super) fn fused(
-        &mut self,
-        width: Width,
-        op: AluOp,
-        dst: Reg,
-        src: Operand,
-        next: Op,
-    ) -> Option<usize> {
-        let Op::Alu { width: next_width, op: next_op, dst: next_dst, src: next_src } = next else {
-            return None;
-        };
-        if next_dst != dst {
-            return None;
-        }
-        let d = self.gpr(dst);
-        match (op, src, next_op, next_src) {
-            // dst = src; dst += imm
-            (AluOp::Mov, Operand::Reg(base), AluOp::Add, Operand::Imm(disp))
-                if next_width == Width::W32 || width == Width::W64 =>
-            {
-                let disp = self.visible(disp)?;
-                self.asm.lea(next_width, d, Mem::new(self.gpr(base), disp));
-            }
-            // dst = src; dst += other
-            (AluOp::Mov, Operand::Reg(base), AluOp::Add, Operand::Reg(index))
-                if index != dst && (next_width == Width::W32 || width == Width::W64) =>
-            {
-                let mem = Mem { base: self.gpr(base), index: Some((self.gpr(index), 0)), disp: 0 };
-                self.asm.lea(next_width, d, mem);
-            }
-            // dst = src; dst <<= 1, 2, 3: an address without base costs four bytes, base and index
-            // the same register do not.
-            (AluOp::Mov, Operand::Reg(base), AluOp::Lsh, Operand::Imm(1))
-                if next_width == Width::W32 || width == Width::W64 =>
-            {
-                let mem = Mem { base: self.gpr(base), index: Some((self.gpr(base), 0)), disp: 0 };
-                self.asm.lea(next_width, d, mem);
-            }
-            // dst <<= 32; dst >>= 32: what compilers without 32-bit operations write.
-            (AluOp::Lsh, Operand::Imm(32), AluOp::Rsh, Operand::Imm(32))
-                if width == Width::W64 && next_width == Width::W64 =>
-            {
-                self.asm.mov(Width::W32, d, d);
-            }
-            (AluOp::Lsh, Operand::Imm(32), AluOp::Arsh, Operand::Imm(32))
-                if width == Width::W64 && next_width == Width::W64 =>
-            {
-                self.asm.extend(Size::W, true, Width::W64, d, d);
-            }
-            _ => return None,
-        }
-        Some(2)
-    }
-
     /// `dst op= src`.
     #[inline]
     pub(super) fn alu(&mut self, width: Width, op: AluOp, dst: Reg, src: Operand) {

@@ -8,12 +8,12 @@ use super::encode::{Arith, Assembler, Branch, Cc, Gpr, Mem, Unary};
 use super::frame::Frame;
 use super::{HOMES, SCRATCH, X64};
 use crate::Program;
-use crate::jit::optimise::{self, FIRST_EXTRA, Inst, Optimised};
+use crate::jit::optimise::Inst;
 use crate::jit::{LinkError, MachineCode};
 use crate::native::Linker;
 
-/// Loops begin at multiples of this, so that the processor fetches a short one at once.
-const LOOP_ALIGN: usize = 32;
+/// How many instructions are looked at together.
+const WINDOW: usize = 5;
 
 /// Registers with values that are known at this place of the program.
 #[derive(Clone, Copy, Default)]
@@ -79,20 +79,22 @@ pub(super) struct Emitter<'a> {
     /// Slots that something jumps to, a bit each.
     joins: Vec<u64>,
     /// Slots that something jumps back to, a bit each.
-    heads: Vec<u64>,
+    pub(super) heads: Vec<u64>,
     /// Branches with 32-bit distances, and the slots that they go to.
     pub(super) branches: Vec<(usize, usize)>,
     /// Places with the address of a function that takes the environment: distance, slot.
     pub(super) taken: Vec<(usize, usize)>,
     pub(super) cold: Vec<Cold>,
+    /// Branches to instructions that are only needed there, and the slots behind these.
+    pub(super) detours: Vec<(usize, Vec<Inst>, usize)>,
     pub(super) known: Known,
     pub(super) frame: Frame,
     /// First slot of the function, and where its code begins after the prologue.
     entry: usize,
     body: usize,
-    homes: [Gpr; 16],
+    pub(super) homes: [Gpr; 16],
     /// Registers that somebody reads after the instruction at hand.
-    live: u16,
+    pub(super) live: u16,
     /// State of the numbers that hide constants.
     random: u64,
 }
@@ -117,6 +119,7 @@ impl<'a> Emitter<'a> {
             branches: Vec::with_capacity(slots / 8),
             taken: Vec::new(),
             cold: Vec::new(),
+            detours: Vec::new(),
             known: Known::default(),
             frame: Frame::default(),
             entry: 0,
@@ -195,59 +198,7 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
-    /// A function by way of the optimiser.
-    fn optimised(&mut self, function: Range<usize>, environment: bool) -> Result<(), LinkError> {
-        let ops = self.program.ops();
-        let plain = ops[function.clone()].iter().map(|&op| Inst::Op(op));
-        let free = Frame::free_registers(plain, environment);
-        let Optimised { insts, live_after } = optimise::optimise(ops, function.clone(), free.len());
-        for (home, free) in self.homes[usize::from(FIRST_EXTRA)..].iter_mut().zip(free) {
-            *home = free;
-        }
-        let environment = environment && function.start == 0;
-        self.frame = Frame::of(insts.iter().copied(), &self.homes, environment);
-        self.open(function.start);
-        let mut slot = 0;
-        while slot < insts.len() {
-            let pc = function.start + slot;
-            if self.heads[pc / 64] & (1 << (pc % 64)) != 0 {
-                self.asm.align(LOOP_ALIGN);
-            }
-            self.arrive(pc);
-            self.live = live_after[slot];
-            let next = match insts.get(slot + 1) {
-                Some(Inst::Op(op)) => Some(*op),
-                _ => None,
-            };
-            match insts[slot] {
-                Inst::Op(Op::JumpIf { width, cond, dst, src, off })
-                    if let Some(distance) = self.inverted(pc, off, next) =>
-                {
-                    let cc = self.compare(width, cond, dst, src);
-                    self.jump(Branch::Jcc(cc.negated()), pc + 1, distance);
-                    slot += 2;
-                }
-                Inst::JumpIfClear { width, dst, mask, off }
-                    if let Some(distance) = self.inverted(pc, off, next) =>
-                {
-                    self.asm.test_imm(width, self.gpr(dst), mask);
-                    self.jump(Branch::Jcc(Cc::Ne), pc + 1, distance);
-                    slot += 2;
-                }
-                // The optimiser has looked at pairs already.
-                Inst::Op(op) => slot += self.single(op, pc)?,
-                inst => {
-                    self.fused_instruction(inst, pc);
-                    slot += 1;
-                }
-            }
-        }
-        self.cold_code();
-        (self.homes, self.live) = (HOMES, u16::MAX);
-        Ok(())
-    }
-
-    fn open(&mut self, entry: usize) {
+    pub(super) fn open(&mut self, entry: usize) {
         self.entry = entry;
         self.offsets[entry] = self.asm.len() as u32;
         self.frame.open(&mut self.asm);
@@ -257,7 +208,7 @@ impl<'a> Emitter<'a> {
     }
 
     #[inline]
-    fn arrive(&mut self, pc: usize) {
+    pub(super) fn arrive(&mut self, pc: usize) {
         if self.is_join(pc) {
             self.known = Known::default();
         }
@@ -266,7 +217,7 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn cold_code(&mut self) {
+    pub(super) fn cold_code(&mut self) {
         for Cold { from, to, what } in std::mem::take(&mut self.cold) {
             let here = self.asm.len();
             self.asm.patch(from, here);
@@ -279,18 +230,25 @@ impl<'a> Emitter<'a> {
             }
             self.asm.branch_to(Branch::Jmp, to);
         }
+        for (from, insts, slot) in std::mem::take(&mut self.detours) {
+            let here = self.asm.len();
+            self.asm.patch(from, here);
+            insts.into_iter().for_each(|inst| self.detached(inst));
+            let at = self.asm.branch(Branch::Jmp);
+            self.branches.push((at, slot));
+        }
     }
 
     /// Emits the instruction at `pc`, and perhaps that after it; gives how many slots that were.
     #[inline]
     fn instruction(&mut self, ops: &[Op], pc: usize) -> Result<usize, LinkError> {
-        if let Op::Alu { width, op, dst, src } = ops[pc]
-            && let Some(&next) = ops.get(pc + 1)
-            && !self.is_join(pc + 1)
-            && let Some(slots) = self.fused(width, op, dst, src, next)
-        {
-            self.known.forget(dst);
-            return Ok(slots);
+        if matches!(ops[pc], Op::Alu { .. } | Op::Load { .. }) {
+            // As many as nothing jumps between.
+            let end = (pc + 1..ops.len().min(pc + WINDOW)).find(|&slot| self.is_join(slot));
+            let window = &ops[pc..end.unwrap_or(ops.len().min(pc + WINDOW))];
+            if let Some(slots) = self.fused(window) {
+                return Ok(slots);
+            }
         }
         if let Op::JumpIf { width, cond, dst, src, off } = ops[pc]
             && let Some(distance) = self.inverted(pc, off, ops.get(pc + 1).copied())
@@ -314,7 +272,7 @@ impl<'a> Emitter<'a> {
 
     /// Emits the instruction at `pc`; gives how many slots it takes.
     #[inline]
-    fn single(&mut self, op: Op, pc: usize) -> Result<usize, LinkError> {
+    pub(super) fn single(&mut self, op: Op, pc: usize) -> Result<usize, LinkError> {
         match op {
             Op::Alu { width, op, dst, src } => {
                 self.alu(width, op, dst, src);

@@ -1,19 +1,19 @@
 //! Instructions of the second tier.
 
-use bombus_isa::{Operand, Size, Width};
+use bombus_isa::{Operand, Reg, Size, Width};
 
 use super::SCRATCH;
 use super::emit::Emitter;
-use super::encode::{Branch, Cc, Mem};
-use crate::jit::optimise::{Address, Inst};
+use super::encode::{Cc, Gpr, Mem, Shift};
+use crate::jit::optimise::{Address, Inst, Test};
 
 impl Emitter<'_> {
-    /// Emits what the optimiser has made at `pc`.
-    pub(super) fn fused_instruction(&mut self, inst: Inst, pc: usize) {
+    /// Emits what the optimiser has made.
+    pub(super) fn fused_instruction(&mut self, inst: Inst) {
         match inst {
             Inst::Nop => {}
             // The walk takes these itself.
-            Inst::Op(_) => {}
+            Inst::Op(_) | Inst::Branch { .. } => {}
             Inst::Lea { dst, address } => {
                 let mem = self.operand(address);
                 self.asm.lea(Width::W64, self.gpr(dst), mem);
@@ -25,17 +25,8 @@ impl Emitter<'_> {
                 self.known.forget(dst);
             }
             Inst::LoadSwapped { size, dst, address } => {
-                let (mem, to) = (self.operand(address), self.gpr(dst));
-                if size == Size::H {
-                    self.asm.load(size, false, to, mem);
-                    self.asm.swap16(to);
-                } else if self.target.movbe {
-                    self.asm.movbe(size, to, mem);
-                } else {
-                    let width = if size == Size::Dw { Width::W64 } else { Width::W32 };
-                    self.asm.load(size, false, to, mem);
-                    self.asm.bswap(width, to);
-                }
+                let mem = self.operand(address);
+                self.load_swapped(size, dst, mem);
                 self.known.forget(dst);
             }
             Inst::Store { size, address, src } => {
@@ -46,21 +37,15 @@ impl Emitter<'_> {
                 }
             }
             Inst::Rotate { width, dst, src, right } => {
-                let (to, from) = (self.gpr(dst), self.gpr(src));
-                if self.target.bmi2 {
-                    self.asm.rorx(width, to, from, right);
-                } else {
-                    self.asm.mov(width, to, from);
-                    self.asm.shift_imm(super::encode::Shift::Ror, width, to, right);
-                }
+                self.rotate(width, self.gpr(dst), self.gpr(src), right);
                 self.known.forget(dst);
             }
             Inst::Truncate { from, dst, src } => {
                 self.asm.extend(from, false, Width::W32, self.gpr(dst), self.gpr(src));
                 self.known.forget(dst);
             }
-            Inst::Choose { width, cond, a, b, dst, src } => {
-                let stays = self.compare(width, cond, a, b);
+            Inst::Choose { test, dst, src } => {
+                let stays = self.test(test);
                 let from = match src {
                     Operand::Reg(src) => self.gpr(src),
                     Operand::Imm(imm) => {
@@ -72,10 +57,37 @@ impl Emitter<'_> {
                 self.asm.cmov(stays.negated(), Width::W64, self.gpr(dst), from);
                 self.known.forget(dst);
             }
-            Inst::JumpIfClear { width, dst, mask, off } => {
-                self.asm.test_imm(width, self.gpr(dst), mask);
-                self.jump(Branch::Jcc(Cc::E), pc, off.into());
-            }
+        }
+    }
+
+    /// Asks; gives the condition under which the answer is yes.
+    pub(super) fn test(&mut self, test: Test) -> Cc {
+        let cc = self.compare(test.width, test.cond, test.a, test.b);
+        if test.negated { cc.negated() } else { cc }
+    }
+
+    /// `dst = bytes of mem reversed`, zero-extended.
+    pub(super) fn load_swapped(&mut self, size: Size, dst: Reg, mem: Mem) {
+        let to = self.gpr(dst);
+        if size == Size::H {
+            self.asm.load(size, false, to, mem);
+            self.asm.swap16(to);
+        } else if self.target.movbe {
+            self.asm.movbe(size, to, mem);
+        } else {
+            let width = if size == Size::Dw { Width::W64 } else { Width::W32 };
+            self.asm.load(size, false, to, mem);
+            self.asm.bswap(width, to);
+        }
+    }
+
+    /// `to = from` rotated right.
+    pub(super) fn rotate(&mut self, width: Width, to: Gpr, from: Gpr, right: u8) {
+        if self.target.bmi2 {
+            self.asm.rorx(width, to, from, right);
+        } else {
+            self.asm.mov(width, to, from);
+            self.asm.shift_imm(Shift::Ror, width, to, right);
         }
     }
 

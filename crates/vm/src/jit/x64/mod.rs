@@ -18,6 +18,8 @@ mod emit;
 pub mod encode;
 mod frame;
 mod fused;
+mod optimised;
+mod window;
 
 use super::{LinkError, MachineCode, Target};
 use crate::Program;
