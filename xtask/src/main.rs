@@ -15,7 +15,11 @@ type Command = (&'static str, &'static str, fn(&[String]) -> Result<(), String>)
 
 const COMMANDS: &[Command] = &[
     ("test", "everything that must hold: format, lints, licences, all tests", test::run),
-    ("bench", "start | events | embedded: measure against the peers, in one run", bench::run),
+    (
+        "bench",
+        "start | events | embedded | maps: measure against the peers, in one run",
+        bench::run,
+    ),
     ("fuzz", "script | elf | btf | btf-ext | core | vm: random or corrupt input", fuzz::run),
     ("matrix", "counts of the tests of each kernel suite on each kernel", matrix::run),
     ("parity", "objects as Bombus and as libbpf send them to a kernel", parity::run),

@@ -2,6 +2,7 @@
 
 mod embedded;
 mod events;
+mod maps;
 mod measure;
 mod start;
 
@@ -15,11 +16,15 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     {
         return events::load(kind);
     }
-    let all = ["start", "events", "embedded"].map(str::to_owned);
+    if args == ["maps-here"] {
+        return maps::measure();
+    }
+    let all = ["start", "events", "embedded", "maps"].map(str::to_owned);
     let names = if args.is_empty() { &all[..] } else { args };
-    let bombus = build()?;
+    let bombus = if names == ["maps"] { PathBuf::new() } else { build()? };
     for name in names {
         match name.as_str() {
+            "maps" => maps::run()?,
             "start" => start::run(&bombus)?,
             "events" => events::run(&bombus)?,
             "embedded" => embedded::run(&bombus)?,

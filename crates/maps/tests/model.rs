@@ -1,0 +1,192 @@
+//! Random operations against a model: one thread, every answer compared.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bombus_maps::{EXIST, Map, MapDef, NOEXIST, Visited};
+use bombus_platform::MapType;
+
+/// SplitMix64, by Steele, Lea and Flood.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+fn map(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> Arc<Map> {
+    let def = MapDef { map_type, key_size, value_size, max_entries, ..MapDef::default() };
+    Map::new(&def, 3, 42).expect("the map can be made")
+}
+
+/// A key of a size: the same number gives the same key.
+fn key(number: u64, size: usize) -> Vec<u8> {
+    let words = [number, !number, number.rotate_left(7)];
+    let mut key: Vec<u8> =
+        words.iter().cycle().take(size.div_ceil(8)).flat_map(|word| word.to_ne_bytes()).collect();
+    key.truncate(size);
+    key
+}
+
+fn steps() -> u64 {
+    if cfg!(miri) { 300 } else { 30_000 }
+}
+
+#[test]
+fn hash_tables() {
+    for (key_size, value_size) in [(1, 1), (4, 8), (8, 8), (13, 3), (16, 40), (64, 8), (65, 9)] {
+        let map = map(MapType::Hash, key_size as u32, value_size as u32, 100);
+        let mut model: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        let mut random = Random(key_size as u64);
+        for _ in 0..steps() {
+            let key = key(random.below(150), key_size);
+            let value: Vec<u8> = (0..value_size).map(|_| random.next() as u8).collect();
+            match random.below(10) {
+                0..3 => {
+                    let known = model.get(&key).cloned().ok_or(libc::ENOENT);
+                    assert_eq!(map.user_lookup(&key, 0), known);
+                    assert_eq!(map.lookup(&key[..], 0).is_some(), known.is_ok());
+                }
+                3..7 => {
+                    let flags = random.below(3);
+                    let expected = match model.contains_key(&key) {
+                        true if flags == NOEXIST => Err(libc::EEXIST),
+                        false if flags == EXIST => Err(libc::ENOENT),
+                        false if model.len() == 100 => Err(libc::E2BIG),
+                        _ => Ok(()),
+                    };
+                    assert_eq!(map.update(&key[..], &value[..], flags, 0), expected);
+                    if expected.is_ok() {
+                        model.insert(key, value);
+                    }
+                }
+                7 => assert_eq!(map.user_take(&key, 0), model.remove(&key).ok_or(libc::ENOENT)),
+                8 if random.below(100) == 0 => {
+                    let mut keys = Vec::new();
+                    let mut last: Option<Vec<u8>> = None;
+                    while let Ok(next) = map.user_next_key(last.as_deref()) {
+                        keys.push(next.clone());
+                        last = Some(next);
+                    }
+                    keys.sort();
+                    assert!(keys.iter().eq(model.keys()));
+                }
+                _ => {
+                    let expected = model.remove(&key).map(drop).ok_or(libc::ENOENT);
+                    assert_eq!(map.delete(&key[..]), expected);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn walks_meet_what_stays_once() {
+    let map = map(MapType::Hash, 8, 8, 1000);
+    for number in 0..1000 {
+        assert_eq!(map.update(&key(number, 8)[..], &[1; 8][..], 0, 0), Ok(()));
+    }
+    let mut met = Vec::new();
+    for visited in map.walk(0).expect("hash tables can be walked") {
+        let Visited::Key(at, value) = visited else { panic!("a hash table has keys") };
+        // SAFETY: the map is alive, and nobody else uses it.
+        let (number, _) = unsafe { (*at.cast::<u64>().as_ref(), value) };
+        met.push(number);
+        // Whoever walks may delete and replace, also what is still to come.
+        if number % 3 == 0 {
+            assert_eq!(map.delete(&key(number, 8)[..]), Ok(()));
+        } else {
+            assert_eq!(map.update(&key(number, 8)[..], &[2; 8][..], EXIST, 0), Ok(()));
+        }
+    }
+    met.sort_unstable();
+    assert!(met.into_iter().eq(0..1000));
+}
+
+#[test]
+fn per_cpu_values() {
+    let map = map(MapType::PercpuHash, 4, 5, 10);
+    assert_eq!(map.user_value_size(), 24);
+    let key = [1, 2, 3, 4];
+    assert_eq!(map.update(&key[..], &[7; 5][..], 0, 1), Ok(()));
+    let mut expected = [[0; 8]; 3];
+    expected[1][..5].fill(7);
+    assert_eq!(map.user_lookup(&key, 0), Ok(expected.concat()));
+    let all: Vec<u8> = (0..24).collect();
+    assert_eq!(map.user_update(&key, &all, EXIST), Ok(()));
+    for part in expected.iter_mut() {
+        part.fill(0);
+    }
+    for (cpu, part) in expected.iter_mut().enumerate() {
+        part[..5].copy_from_slice(&all[cpu * 8..cpu * 8 + 5]);
+    }
+    assert_eq!(map.user_lookup(&key, 0), Ok(expected.concat()));
+    assert!(map.lookup_percpu(&key[..], 2).is_some());
+    assert!(map.lookup_percpu(&key[..], 3).is_none());
+    // A new element has zeros for the other CPUs, whatever its memory was used for before.
+    assert_eq!(map.delete(&key[..]), Ok(()));
+    assert_eq!(map.update(&key[..], &[9; 5][..], 0, 0), Ok(()));
+    assert_eq!(map.user_lookup(&key, 0).map(|value| value[8..].to_vec()), Ok(vec![0; 16]));
+}
+
+#[test]
+fn lru_maps_make_room() {
+    let map = map(MapType::LruHash, 8, 8, 64);
+    let put = |number| map.update(&key(number, 8)[..], &[0; 8][..], 0, 0);
+    for number in 0..64 {
+        assert_eq!(put(number), Ok(()));
+    }
+    for number in 64..640 {
+        // What is used all the time stays.
+        assert!(map.lookup(&key(5, 8)[..], 0).is_some());
+        assert_eq!(put(number), Ok(()));
+        assert!(map.lookup(&key(5, 8)[..], 0).is_some(), "{number}");
+        // And what just came is not the first to go.
+        assert!(map.user_lookup(&key(number, 8), 0).is_ok());
+    }
+    let all = map.walk(0).expect("hash tables can be walked").count();
+    assert_eq!(all, 64);
+}
+
+#[test]
+fn arrays() {
+    let map = map(MapType::Array, 4, 12, 3);
+    let at = |index: u32| index.to_ne_bytes();
+    assert_eq!(map.user_lookup(&at(2), 0), Ok(vec![0; 12]));
+    assert_eq!(map.update(&at(2)[..], &[1; 12][..], NOEXIST, 0), Err(libc::EEXIST));
+    assert_eq!(map.update(&at(2)[..], &[1; 12][..], EXIST, 0), Ok(()));
+    assert_eq!(map.update(&at(3)[..], &[1; 12][..], 0, 0), Err(libc::E2BIG));
+    assert_eq!(map.user_lookup(&at(2), 0), Ok(vec![1; 12]));
+    assert_eq!(map.delete(&at(2)[..]), Err(libc::EINVAL));
+    assert_eq!(map.user_lookup(&at(3), 0), Err(libc::ENOENT));
+    let layout = map.as_array().expect("it is an array");
+    assert_eq!((layout.stride, layout.max_entries, layout.cpu_stride), (16, 3, 0));
+    let second = map.lookup(&at(1)[..], 0).expect("it is always there").as_ptr();
+    assert_eq!(second, layout.base.wrapping_add(16));
+    assert_eq!(map.user_freeze(), Ok(()));
+    assert_eq!(map.user_freeze(), Err(libc::EBUSY));
+    assert_eq!(map.user_update(&at(0), &[0; 12], 0), Err(libc::EPERM));
+}
+
+#[test]
+fn maps_that_are_too_large_are_refused() {
+    let refused = |map_type, key_size, value_size, max_entries, flags| {
+        let def =
+            MapDef { map_type, key_size, value_size, max_entries, flags, ..MapDef::default() };
+        Map::new(&def, 3, 42).err()
+    };
+    assert_eq!(refused(MapType::Array, 4, 1 << 30, u32::MAX, 0), Some(libc::ENOMEM));
+    assert_eq!(refused(MapType::PercpuArray, 4, 32768, u32::MAX, 0), Some(libc::ENOMEM));
+    assert_eq!(refused(MapType::Hash, 8, 1 << 20, 1 << 27, 0), Some(libc::ENOMEM));
+    assert_eq!(refused(MapType::Hash, 8, 8, 1 << 31, 0), Some(libc::E2BIG));
+    assert_eq!(refused(MapType::Hash, 8, 1 << 20, 1 << 20, 1), None);
+}
