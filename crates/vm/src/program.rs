@@ -3,6 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 
+use bombus_isa::opcode::{class, jmp};
 use bombus_isa::{Imm64, Insn, Op};
 
 use crate::{address, validate};
@@ -14,7 +15,32 @@ pub struct Program {
     ops: Box<[Op]>,
     /// Entry slots of the functions, sorted; the first is 0.
     functions: Box<[u32]>,
+    /// What each of them uses.
+    uses: Box<[Uses]>,
     id: u32,
+}
+
+/// What a function uses.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Uses {
+    /// Registers, a bit each; now and then one too many, for this is only a look at the fields.
+    pub(crate) registers: u16,
+    /// It calls something.
+    pub(crate) calls: bool,
+    /// It has `may_goto`.
+    pub(crate) loops: bool,
+}
+
+impl Uses {
+    fn of(insns: &[Insn]) -> Uses {
+        const CALL: u8 = class::JMP | jmp::CALL;
+        const MAY_GOTO: u8 = class::JMP | jmp::JCOND;
+        insns.iter().fold(Uses::default(), |uses, insn| Uses {
+            registers: uses.registers | 1 << (insn.dst.0 & 15) | 1 << (insn.src.0 & 15),
+            calls: uses.calls | (insn.code == CALL),
+            loops: uses.loops | (insn.code == MAY_GOTO),
+        })
+    }
 }
 
 /// Why a program cannot be run. The text reads as the kernel verifier's log does.
@@ -53,7 +79,11 @@ impl Program {
             let value = resolve(*imm).ok_or_else(|| InvalidProgram { pc, reason: reason() })?;
             *imm = Imm64::Value(value);
         }
-        Ok(Rc::new(Program { ops: ops.into(), functions: functions.into(), id }))
+        let ends = functions.iter().skip(1).map(|&next| next as usize).chain([insns.len()]);
+        let uses =
+            functions.iter().zip(ends).map(|(&entry, end)| Uses::of(&insns[entry as usize..end]));
+        let uses = uses.collect();
+        Ok(Rc::new(Program { ops: ops.into(), functions: functions.into(), uses, id }))
     }
 
     /// The number it was made with.
@@ -70,6 +100,11 @@ impl Program {
     /// Entry slots of the functions, sorted; the first is 0.
     pub(crate) fn functions(&self) -> &[u32] {
         &self.functions
+    }
+
+    /// What each of them uses.
+    pub(crate) fn uses(&self) -> &[Uses] {
+        &self.uses
     }
 
     /// The guest address of the function that a `ld_imm64` in slot `pc` means.

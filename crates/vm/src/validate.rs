@@ -18,8 +18,9 @@ pub(crate) fn decode(insns: &[Insn]) -> Result<Vec<Op>, InvalidProgram> {
         return fault(0, format!("a program has 1 to {MAX_INSNS} instructions"));
     }
     let mut ops = Vec::with_capacity(insns.len());
-    for (pc, op) in bombus_isa::ops(insns) {
-        let op = match op {
+    while ops.len() < insns.len() {
+        let pc = ops.len();
+        let op = match insns[pc].decode(insns.get(pc + 1).copied()) {
             Ok(op) => op,
             Err(error) => return fault(pc, error.to_string()),
         };
@@ -27,8 +28,15 @@ pub(crate) fn decode(insns: &[Insn]) -> Result<Vec<Op>, InvalidProgram> {
             Op::LoadPacket { .. } => return fault(pc, "legacy packet access is not supported"),
             Op::CallKfunc { .. } => return fault(pc, "calling kernel function is not supported"),
             Op::AddrSpaceCast { .. } => return fault(pc, "arenas are not supported"),
-            _ if written(op) == Some(Reg::FP) => return fault(pc, "frame pointer is read only"),
-            _ => ops.extend(std::iter::repeat_n(op, op.slots())),
+            _ => {}
+        }
+        let Insn { dst, src, .. } = insns[pc];
+        if (dst == Reg::FP || src == Reg::FP) && written(op) == Some(Reg::FP) {
+            return fault(pc, "frame pointer is read only");
+        }
+        ops.push(op);
+        if op.slots() == 2 {
+            ops.push(op);
         }
     }
     Ok(ops)

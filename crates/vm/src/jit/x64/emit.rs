@@ -133,20 +133,16 @@ impl<'a> Emitter<'a> {
     pub(super) fn emit(mut self) -> Result<MachineCode, LinkError> {
         let (ops, functions) = (self.program.ops(), self.program.functions());
         self.mark_joins();
-        let functions = (0..functions.len()).map(|index| {
-            let end = functions.get(index + 1).map_or(ops.len(), |&next| next as usize);
-            functions[index] as usize..end
-        });
+        let uses = self.program.uses();
         // The environment stays in its register for all functions that the first one calls.
-        let environment =
-            ops.iter().any(|op| matches!(op, Op::CallHelper { .. } | Op::CallLocal { .. }));
-        for function in functions {
-            let first = function.start == 0;
+        let environment = uses.iter().any(|uses| uses.calls);
+        for (index, (&entry, &uses)) in functions.iter().zip(uses).enumerate() {
+            let end = functions.get(index + 1).map_or(ops.len(), |&next| next as usize);
+            let function = entry as usize..end;
             if self.target.optimise && self.target.blinding.is_none() {
-                self.optimised(function, environment)?;
+                self.optimised(function, uses, environment)?;
             } else {
-                let insts = ops[function.clone()].iter().map(|&op| Inst::Op(op));
-                self.frame = Frame::of(insts, &self.homes, environment && first);
+                self.frame = Frame::new(uses, &self.homes, environment && index == 0);
                 self.function(function)?;
             }
         }

@@ -6,6 +6,7 @@ use bombus_platform::MAX_STACK;
 use super::encode::{Arith, Assembler, Gpr, Mem};
 use super::{ENVIRONMENT, HOMES};
 use crate::jit::optimise::Inst;
+use crate::program::Uses;
 
 /// Iterations that `may_goto` allows (`BPF_MAX_LOOPS`, `include/linux/bpf.h`).
 const MAX_LOOPS: i32 = 8 * 1024 * 1024;
@@ -32,23 +33,19 @@ pub(super) struct Frame {
     environment: bool,
 }
 
-/// Registers of the program that appear, a bit each; whether there are calls; `may_goto`.
-fn appearing(insts: impl Iterator<Item = Inst>) -> (u16, bool, bool) {
-    insts.fold((0, false, false), |(registers, calls, loops), inst| {
-        let is_call = matches!(inst, Inst::Op(Op::CallHelper { .. } | Op::CallLocal { .. }));
-        let is_loop = matches!(inst, Inst::Op(Op::MayGoto { .. }));
-        (registers | inst.uses() | inst.defs(), calls | is_call, loops | is_loop)
+/// What a function of these instructions uses.
+fn uses_of(insts: impl Iterator<Item = Inst>) -> Uses {
+    insts.fold(Uses::default(), |uses, inst| Uses {
+        registers: uses.registers | inst.uses() | inst.defs(),
+        calls: uses.calls | matches!(inst, Inst::Op(Op::CallHelper { .. } | Op::CallLocal { .. })),
+        loops: uses.loops | matches!(inst, Inst::Op(Op::MayGoto { .. })),
     })
 }
 
 impl Frame {
-    /// The frame of a function of these instructions.
-    pub(super) fn of(
-        insts: impl Iterator<Item = Inst>,
-        homes: &[Gpr; 16],
-        environment: bool,
-    ) -> Frame {
-        let (registers, calls, loops) = appearing(insts);
+    /// The frame of a function.
+    pub(super) fn new(uses: Uses, homes: &[Gpr; 16], environment: bool) -> Frame {
+        let Uses { registers, calls, loops } = uses;
         let used = |reg: &usize| registers & (1 << reg) != 0;
         let mut saved = (0..16).filter(used).fold(0, |saved, reg| saved | 1 << homes[reg].0);
         saved &= CALLEE_SAVED;
@@ -59,13 +56,21 @@ impl Frame {
         Frame { saved, pointer, loops, calls, environment }
     }
 
-    /// Registers that a function of these instructions has no use for, and may keep something in
-    /// over all that it does. The environment's is not among them if there is one.
-    pub(super) fn free_registers(insts: impl Iterator<Item = Inst>, environment: bool) -> Vec<Gpr> {
-        let (registers, calls, _) = appearing(insts);
+    /// The frame of a function of these instructions.
+    pub(super) fn of(
+        insts: impl Iterator<Item = Inst>,
+        homes: &[Gpr; 16],
+        environment: bool,
+    ) -> Frame {
+        Frame::new(uses_of(insts), homes, environment)
+    }
+
+    /// Registers that a function has no use for, and may keep something in over all that it does.
+    /// The environment's is not among them if there is one.
+    pub(super) fn free_registers(uses: Uses, environment: bool) -> Vec<Gpr> {
         // Divisions need rax and rdx.
-        let candidates: &[u8] = if calls { &[9, 8, 7, 6] } else { &[5, 4, 2, 1, 9, 8, 7, 6] };
-        let free = candidates.iter().filter(|&reg| registers & (1 << reg) == 0);
+        let candidates: &[u8] = if uses.calls { &[9, 8, 7, 6] } else { &[5, 4, 2, 1, 9, 8, 7, 6] };
+        let free = candidates.iter().filter(|&reg| uses.registers & (1 << reg) == 0);
         let free = free.map(|&reg| HOMES[usize::from(reg)]);
         free.chain((!environment).then_some(ENVIRONMENT)).take(5).collect()
     }

@@ -11,6 +11,7 @@ use super::encode::Branch;
 use super::frame::Frame;
 use crate::jit::LinkError;
 use crate::jit::optimise::{self, FIRST_EXTRA, Inst, Optimised, Sunk, Test};
+use crate::program::Uses;
 
 /// Loops begin at multiples of this, so that the processor fetches a short one at once.
 const LOOP_ALIGN: usize = 32;
@@ -23,11 +24,11 @@ impl Emitter<'_> {
     pub(super) fn optimised(
         &mut self,
         function: Range<usize>,
+        uses: Uses,
         environment: bool,
     ) -> Result<(), LinkError> {
         let ops = self.program.ops();
-        let plain = ops[function.clone()].iter().map(|&op| Inst::Op(op));
-        let free = Frame::free_registers(plain, environment);
+        let free = Frame::free_registers(uses, environment);
         let code = optimise::optimise(ops, function.clone(), free.len());
         for (home, free) in self.homes[usize::from(FIRST_EXTRA)..].iter_mut().zip(free) {
             *home = free;
