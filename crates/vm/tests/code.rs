@@ -1,5 +1,5 @@
 //! Machine code as text: what each tier makes of a program, at an address that is always the same.
-//! `UPDATE_EXPECT=1` writes the files anew.
+//! `BLESS=1` writes the files anew.
 
 use std::path::{Path, PathBuf};
 
@@ -76,7 +76,7 @@ fn expected(text: &str) -> Result<String, Failed> {
 fn check(path: &PathBuf) -> Result<(), Failed> {
     let text = std::fs::read_to_string(path)?;
     let expected = expected(&text)?;
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
+    if std::env::var_os("BLESS").is_some() {
         std::fs::write(path, expected)?;
     } else if text != expected {
         return Err(format!("the code is another now:\n{expected}").into());
