@@ -97,26 +97,78 @@ helpers! {
     GetPrandomU32 = 7 ();
     /// Number of the CPU.
     GetSmpProcessorId = 8 ();
+    /// Change bytes of the packet.
+    SkbStoreBytes = 9 (Ctx, Scalar, Mem, Size, Scalar);
+    /// Correct the checksum of an IP header.
+    L3CsumReplace = 10 (Ctx, Scalar, Scalar, Scalar, Scalar);
+    /// Correct the checksum of a transport header.
+    L4CsumReplace = 11 (Ctx, Scalar, Scalar, Scalar, Scalar);
     /// Jump to another program.
     TailCall = 12 (Ctx, Map, Scalar);
+    /// Send a copy of the packet from a device.
+    CloneRedirect = 13 (Ctx, Scalar, Scalar);
     /// `tgid << 32 | tid`.
     GetCurrentPidTgid = 14 ();
     /// `gid << 32 | uid`.
     GetCurrentUidGid = 15 ();
     /// Name of the task.
     GetCurrentComm = 16 (MemUninit, Size);
+    /// Send the packet from another device.
+    Redirect = 23 (Scalar, Scalar);
     /// Send a record to a perf event array.
     PerfEventOutput = 25 (Ctx, Map, Scalar, Mem, Size);
+    /// Copy bytes of the packet.
+    SkbLoadBytes = 26 (Ctx, Scalar, MemUninit, Size);
     /// Id of a stack trace.
     GetStackid = 27 (Ctx, Map, Scalar);
+    /// Checksum of a change.
+    CsumDiff = 28 (Mem, Size, Mem, Size, Scalar);
+    /// Make an IPv6 packet of an IPv4 one, or back.
+    SkbChangeProto = 31 (Ctx, Scalar, Scalar);
+    /// Change whom the packet is for.
+    SkbChangeType = 32 (Ctx, Scalar);
+    /// Hash of the packet's flow.
+    GetHashRecalc = 34 (Ctx);
     /// Address of the task's `struct task_struct`.
     GetCurrentTask = 35 ();
+    /// Change the packet's length.
+    SkbChangeTail = 38 (Ctx, Scalar, Scalar);
+    /// Make bytes of the packet directly accessible.
+    SkbPullData = 39 (Ctx, Scalar);
+    /// Add to the checksum of the whole packet.
+    CsumUpdate = 40 (Ctx, Scalar);
+    /// Forget the hash of the packet's flow.
+    SetHashInvalid = 41 (Ctx);
     /// Number of the NUMA node.
     GetNumaNodeId = 42 ();
+    /// Make room before the packet.
+    SkbChangeHead = 43 (Ctx, Scalar, Scalar);
+    /// Move the packet's start.
+    XdpAdjustHead = 44 (Ctx, Scalar);
     /// Read a string (old form).
     ProbeReadStr = 45 (MemUninit, Size, Scalar);
+    /// Set the hash of the packet's flow.
+    SetHash = 48 (Ctx, Scalar);
+    /// Send the packet to an entry of a map.
+    RedirectMap = 51 (Map, Scalar, Scalar);
+    /// Move the start of what stands before the packet.
+    XdpAdjustMeta = 54 (Ctx, Scalar);
+    /// Move the packet's end.
+    XdpAdjustTail = 65 (Ctx, Scalar);
+    /// Copy bytes of the packet, counted from a header.
+    SkbLoadBytesRelative = 68 (Ctx, Scalar, MemUninit, Size, Scalar);
+    /// Ask the routing table.
+    FibLookup = 69 (Ctx, Mem, Size, Scalar);
     /// Id of the task's cgroup.
     GetCurrentCgroupId = 80 ();
+    /// Take a lock in a map's value.
+    SpinLock = 93 (Pointer);
+    /// Release it.
+    SpinUnlock = 94 (Pointer);
+    /// Read a signed number.
+    Strtol = 105 (Mem, Size, Scalar, Pointer);
+    /// Read an unsigned number.
+    Strtoul = 106 (Mem, Size, Scalar, Pointer);
     /// Send a signal to the current process.
     SendSignal = 109 (Scalar);
     /// Read user memory.
@@ -127,6 +179,8 @@ helpers! {
     ProbeReadUserStr = 114 (MemUninit, Size, Scalar);
     /// Read a string in kernel memory.
     ProbeReadKernelStr = 115 (MemUninit, Size, Scalar);
+    /// Ticks since boot.
+    Jiffies64 = 118 ();
     /// Nanoseconds since boot, with suspend.
     KtimeGetBootNs = 125 ();
     /// Copy a record into a ring buffer.
@@ -139,6 +193,8 @@ helpers! {
     RingbufDiscard = 133 (RingbufMem, Scalar);
     /// How full a ring buffer is.
     RingbufQuery = 134 (Map, Scalar);
+    /// Nanoseconds since boot as of the last tick.
+    KtimeGetCoarseNs = 160 ();
     /// Call a function for every element.
     ForEachMapElem = 164 (Map, Func, Pointer, Scalar);
     /// Argument `n` of the traced function.
@@ -149,6 +205,12 @@ helpers! {
     Loop = 181 (Scalar, Func, Pointer, Scalar);
     /// Compare memory with a string.
     Strncmp = 182 (Mem, Size, Pointer);
+    /// The packet's length.
+    XdpGetBuffLen = 188 (Ctx);
+    /// Copy bytes of the packet.
+    XdpLoadBytes = 189 (Ctx, Scalar, MemUninit, Size);
+    /// Change bytes of the packet.
+    XdpStoreBytes = 190 (Ctx, Scalar, Mem, Size);
     /// A value of a per-CPU map on another CPU.
     MapLookupPercpuElem = 195 (Map, MapKey, Scalar);
     /// TAI clock, nanoseconds.

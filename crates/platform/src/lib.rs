@@ -1,6 +1,7 @@
 //! The tables of eBPF as data: one row a thing. Everything that asks "is X allowed in Y" asks here.
 #![forbid(unsafe_code)]
 
+mod allowed;
 mod context;
 mod helper;
 mod helper_names;
@@ -11,7 +12,10 @@ mod sections;
 mod syscall;
 mod syscall_table;
 
-pub use context::context_struct;
+pub use allowed::may_call;
+pub use context::{
+    Access, ContextField, SK_BUFF_SIZE, XDP_MD_SIZE, context_fields, context_struct,
+};
 pub use helper::{HELPERS, Helper, HelperInfo, HelperNames};
 pub use helper_names::HELPER_NAMES;
 pub use map_type::MapType;
