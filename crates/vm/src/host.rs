@@ -20,7 +20,7 @@ pub struct Call<'a> {
 pub enum Return {
     /// `r0`.
     Value(u64),
-    /// The program goes on as this one, with the context in `r1`.
+    /// The program goes on as this one, with the context in `r1` that the call had there.
     TailCall(Rc<Program>),
 }
 

@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use bombus_isa::{AtomicOp, Imm64, Op, Operand, Reg, Size};
 
-use crate::address::{self, CTX};
 use crate::{Call, Execution, Host, Program, Return, Trap, TrapKind, semantics};
 
 /// Iterations that `may_goto` allows (`BPF_MAX_LOOPS`, `include/linux/bpf.h`).
@@ -94,8 +93,8 @@ impl Execution<'_> {
                     return Err(Trap { program: program.id(), pc, kind });
                 }
                 Ok(End::Exit(value)) => break value,
-                Ok(End::TailCall(next)) => {
-                    (program, entry, args) = (next, 0, Args::new(&[address::pack(CTX, 0)]));
+                Ok(End::TailCall(next, context)) => {
+                    (program, entry, args) = (next, 0, Args::new(&[context]));
                     self.depth = depth;
                 }
                 Err(Stop::Here(kind)) => {
@@ -201,7 +200,7 @@ impl Execution<'_> {
                     let args = regs.args().or_zero();
                     match host.call(self, &Call { helper: id, args, program })? {
                         Return::Value(value) => regs.after_call(Some(value)),
-                        Return::TailCall(program) => return Ok(End::TailCall(program)),
+                        Return::TailCall(program) => return Ok(End::TailCall(program, args[0])),
                     }
                 }
                 Op::CallLocal { off } => {
@@ -231,7 +230,8 @@ impl Execution<'_> {
 /// How a function ended.
 enum End {
     Exit(Option<u64>),
-    TailCall(Rc<Program>),
+    /// The program to go on with, and its context.
+    TailCall(Rc<Program>, u64),
 }
 
 /// Why a function did not end.
