@@ -1,12 +1,13 @@
 //! Maps and programs, and how a program is run.
 
-use bombus_vm::{Context, Execution};
+use bombus_vm::{Context, Execution, Trap};
 
 use crate::hooks::Task;
 use crate::links::Attached;
 use crate::maps::Map;
+use crate::packet::Packet;
 use crate::programs::Loaded;
-use crate::run::{Occasion, Run, Workspace};
+use crate::run::{Occasion, PACKET_CONTEXT, Run, Workspace};
 
 /// What programs are and work on.
 #[derive(Debug)]
@@ -46,9 +47,32 @@ impl Core {
         let cpu = if self.sees_cpu { task.cpu() % self.cpus } else { 0 };
         let occasion = Occasion { cookie: attached.cookie, func_ip, cpu };
         let Core { maps, programs, workspace, .. } = self;
-        let (mut run, stack) = Run::new(maps, programs, workspace, task, occasion);
+        let (mut run, stack) = Run::new(maps, programs, workspace, task, None, occasion);
         let result = Execution::new(stack, context).run(&program, &mut run);
         run.finish();
+        self.outcome(result)
+    }
+
+    /// Runs a program over a packet; gives its value, or nothing when it was stopped.
+    pub(crate) fn run_packet(
+        &mut self,
+        program: usize,
+        packet: &mut Packet,
+        task: &mut dyn Task,
+    ) -> Option<u64> {
+        let program = self.programs.get(program)?.program.clone();
+        let cpu = if self.sees_cpu { task.cpu() % self.cpus } else { 0 };
+        let occasion = Occasion { cpu, ..Occasion::default() };
+        let Core { maps, programs, workspace, .. } = self;
+        let (mut run, stack) = Run::new(maps, programs, workspace, task, Some(packet), occasion);
+        let mut execution = Execution::new(stack, Context::ReadOnly(&[]));
+        let result = execution.run_with(&program, &[PACKET_CONTEXT], &mut run);
+        run.finish();
+        self.outcome(result)
+    }
+
+    /// Counts runs that were stopped.
+    fn outcome(&mut self, result: Result<u64, Trap>) -> Option<u64> {
         match result {
             Ok(value) => Some(value),
             Err(trap) => {

@@ -1,7 +1,7 @@
 //! The commands of `bpf(2)`.
 
 use bombus_kernel::{
-    AttachPoint, BtfFd, Error, Features, Kernel, LinkFd, MapFd, ProgFd, ProgLoad, Result,
+    AttachPoint, BtfFd, Error, Features, Kernel, LinkFd, MapFd, ProgFd, ProgLoad, Result, TestRun,
     UpdateFlag,
 };
 use bombus_platform::ProgType;
@@ -188,9 +188,22 @@ impl Kernel for Embedded {
         let mut core = self.core.borrow_mut();
         let index = index(program.0).filter(|&index| index < core.programs.len());
         let index = index.ok_or_else(|| Error::os("run a program", libc::EBADF))?;
+        if crate::test_run::takes_packets(core.programs[index].prog_type) {
+            drop(core);
+            let mut run = TestRun { ctx: ctx.to_vec(), ..TestRun::default() };
+            return self.prog_run(program, &mut run).map(|()| run.retval);
+        }
         let attached = Attached { program: index as u32, cookie: 0 };
         let value = core.run(attached, Context::ReadOnly(ctx), &mut ThisTask, 0);
         Ok(value.unwrap_or(0) as u32)
+    }
+
+    fn prog_run(&self, program: ProgFd, run: &mut TestRun) -> Result<()> {
+        let core = &mut *self.core.borrow_mut();
+        let index = index(program.0).filter(|&index| index < core.programs.len());
+        let index = index.ok_or_else(|| Error::os("run a program", libc::EBADF))?;
+        crate::test_run::run(core, index, run)
+            .map_err(|errno| Error::os(format!("run program {}", core.programs[index].name), errno))
     }
 
     fn attach(&self, program: ProgFd, at: &AttachPoint, cookie: u64) -> Result<LinkFd> {

@@ -5,6 +5,8 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Clock {
     Monotonic,
+    /// As of the last tick.
+    MonotonicCoarse,
     Boot,
     Tai,
 }
@@ -13,6 +15,7 @@ pub(crate) enum Clock {
 pub(crate) fn now(clock: Clock) -> u64 {
     let id = match clock {
         Clock::Monotonic => libc::CLOCK_MONOTONIC,
+        Clock::MonotonicCoarse => libc::CLOCK_MONOTONIC_COARSE,
         Clock::Boot => libc::CLOCK_BOOTTIME,
         Clock::Tai => libc::CLOCK_TAI,
     };
@@ -49,5 +52,56 @@ pub(crate) fn kill(pid: u32, signal: i32) -> Result<(), i32> {
     match unsafe { libc::kill(pid, signal) } {
         0 => Ok(()),
         _ => Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EPERM)),
+    }
+}
+
+/// Memory of this process below 4 GiB, zeros at first.
+#[derive(Debug)]
+pub(crate) struct LowMemory {
+    start: std::ptr::NonNull<u8>,
+    len: usize,
+}
+
+impl LowMemory {
+    /// This many bytes; the error number when there are none.
+    pub(crate) fn new(len: usize) -> Result<LowMemory, i32> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
+        // SAFETY: a new mapping, at a place where nothing else is.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(libc::ENOMEM);
+        }
+        let start = std::ptr::NonNull::new(start.cast()).ok_or(libc::ENOMEM)?;
+        Ok(LowMemory { start, len })
+    }
+
+    /// Where it starts.
+    pub(crate) fn address(&self) -> u32 {
+        // `MAP_32BIT` means the first 2 GiB.
+        self.start.as_ptr() as usize as u32
+    }
+}
+
+impl std::ops::Deref for LowMemory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the mapping has `len` initialized bytes, and is ours for as long as `self` is.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl std::ops::DerefMut for LowMemory {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for LowMemory {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and nothing points to it any more.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
     }
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bombus_isa::{Imm64, Insn, Op};
 use bombus_kernel::{Error, ProgLoad, Result};
-use bombus_platform::{Helper, ProgType};
+use bombus_platform::{HELPER_NAMES, Helper, ProgType, may_call};
 use bombus_vm::{Program, Trap};
 
 use crate::context_use;
@@ -52,9 +52,22 @@ pub(crate) fn load(
             _ => None,
         })
     };
-    for id in helpers() {
+    for (pc, op) in ops.iter().enumerate() {
+        let Op::CallHelper { id } = *op else { continue };
+        let name = usize::try_from(id).ok().and_then(|id| HELPER_NAMES.get(id));
+        let Some(name) = name.filter(|_| id != 0) else {
+            return Err(rejected(format!("{pc}: invalid func unknown#{id}")));
+        };
+        if !may_call(load.prog_type, id) {
+            return Err(rejected(format!(
+                "{pc}: program of this type cannot use helper bpf_{name}#{id}"
+            )));
+        }
         let Some(helper) = Helper::from_id(id) else {
-            return Err(rejected(format!("invalid func unknown#{id}")));
+            return Err(Error::Unsupported {
+                what: format!("the embedded kernel has no helper bpf_{name}"),
+                help: Some("with root privileges, --kernel linux has it".into()),
+            });
         };
         if !is_supported(helper) {
             return Err(Error::Unsupported {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use bombus_embedded::{Embedded, Options};
-use bombus_isa::{Insn, Reg};
-use bombus_kernel::{Kernel, MapFd, ProgLoad, UpdateFlag};
-use bombus_platform::{AttachType, HELPERS, Helper, MapType, ProgType};
+use bombus_isa::{Insn, Reg, Size};
+use bombus_kernel::{Kernel, MapFd, ProgFd, ProgLoad, TestRun, UpdateFlag};
+use bombus_platform::{AttachType, HELPERS, Helper, MapType, ProgType, may_call};
 use bombus_spec::MapSpec;
 use proptest::prelude::*;
 
@@ -162,6 +162,10 @@ proptest! {
     #[test]
     fn any_helper_call_ends(
         calls in prop::collection::vec((0..HELPERS.len(), prop::array::uniform5(argument())), 1..12),
+        prog_type in prop::sample::select(vec![
+            ProgType::RawTracepoint, ProgType::Xdp, ProgType::SchedCls, ProgType::SocketFilter,
+        ]),
+        packet in prop::collection::vec(any::<u8>(), 54..100),
     ) {
         let kernel = embedded();
         let maps = [
@@ -171,14 +175,15 @@ proptest! {
             map(&kernel, MapType::ProgArray, [4, 4, 4]),
         ];
         let mut code = Vec::new();
-        for register in 6..10 {
+        code.push(Insn::mov(Reg(9), Reg(1)));
+        for register in 6..9 {
             code.push(Insn::mov(Reg(register), Reg::FP));
         }
         for (helper, arguments) in calls {
             let helper = HELPERS[helper];
             // A signal would end the test; the others are not on this kernel.
             let left_out = [Helper::SendSignal, Helper::PerfEventOutput, Helper::GetStackid];
-            if left_out.contains(&helper) {
+            if left_out.contains(&helper) || !may_call(prog_type, helper.id()) {
                 continue;
             }
             for (register, argument) in (1u8..).zip(arguments) {
@@ -198,7 +203,32 @@ proptest! {
                 insn.imm = (function - slot - 1) as i32;
             }
         }
-        run(&kernel, &code).unwrap();
+        let program = load(&kernel, prog_type, &code).unwrap();
+        if prog_type == ProgType::RawTracepoint {
+            kernel.prog_test_run(program, &[0; 16]).unwrap();
+        } else {
+            let mut run = TestRun { data: packet, repeat: 3, ..TestRun::default() };
+            kernel.prog_run(program, &mut run).unwrap();
+        }
+    }
+
+    /// A packet may be anything, and so may what comes with it.
+    #[test]
+    fn any_packet(
+        prog_type in prop::sample::select(vec![
+            ProgType::Xdp, ProgType::SchedCls, ProgType::SocketFilter, ProgType::CgroupSkb,
+        ]),
+        data in prop::collection::vec(any::<u8>(), 0..4200),
+        ctx in prop::collection::vec(prop_oneof![9 => Just(0u8), 1 => any::<u8>()], 0..200),
+    ) {
+        let kernel = embedded();
+        let code = [Insn::mov_imm(Reg(0), 0), Insn::exit()];
+        let program = load(&kernel, prog_type, &code).unwrap();
+        let mut run = TestRun { data: data.clone(), ctx, ..TestRun::default() };
+        if kernel.prog_run(program, &mut run).is_ok() {
+            prop_assert_eq!(run.data.len(), data.len());
+            prop_assert_eq!(&run.data[14..], &data[14..]);
+        }
     }
 }
 
@@ -208,6 +238,9 @@ enum Argument {
     Stack(i32),
     Map(usize),
     Function,
+    Context,
+    /// What is at an offset of the context: of packets, their address.
+    Packet(i16),
     LastResult,
 }
 
@@ -218,6 +251,8 @@ fn argument() -> impl Strategy<Value = Argument> {
         3 => (-64i32..8).prop_map(Argument::Stack),
         3 => (0usize..4).prop_map(Argument::Map),
         1 => Just(Argument::Function),
+        3 => Just(Argument::Context),
+        1 => prop::sample::select(vec![0, 4, 76, 80]).prop_map(Argument::Packet),
         2 => Just(Argument::LastResult),
     ]
 }
@@ -235,15 +270,23 @@ impl Argument {
                 code.extend(Insn::ld_imm64(register, pseudo::MAP_FD, maps[map].0.into()));
             }
             Argument::Function => code.extend(Insn::ld_imm64(register, pseudo::FUNC, 0)),
+            Argument::Context => code.push(Insn::mov(register, Reg(9))),
+            Argument::Packet(offset) => {
+                code.push(Insn::load(Size::W, register, Reg(9), offset));
+            }
             Argument::LastResult => code.push(Insn::mov(register, Reg(6))),
         }
     }
 }
 
 fn run(kernel: &Embedded, insns: &[Insn]) -> bombus_kernel::Result<u32> {
-    let program = kernel.prog_load(&ProgLoad {
+    kernel.prog_test_run(load(kernel, ProgType::RawTracepoint, insns)?, &[0; 16])
+}
+
+fn load(kernel: &Embedded, prog_type: ProgType, insns: &[Insn]) -> bombus_kernel::Result<ProgFd> {
+    kernel.prog_load(&ProgLoad {
         name: "any",
-        prog_type: ProgType::RawTracepoint,
+        prog_type,
         attach_type: AttachType::NONE,
         attach_to: bombus_kernel::AttachTo::Nothing,
         insns,
@@ -252,6 +295,5 @@ fn run(kernel: &Embedded, insns: &[Insn]) -> bombus_kernel::Result<u32> {
         func_info: &[],
         line_info: &[],
         ..ProgLoad::default()
-    })?;
-    kernel.prog_test_run(program, &[0; 16])
+    })
 }

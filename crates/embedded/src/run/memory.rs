@@ -14,6 +14,8 @@ const TASKS: u32 = FIRST_HOST_REGION + 1;
 const REGISTERS: u32 = FIRST_HOST_REGION + 2;
 /// Keys of array elements that callbacks are given; the offset counts from the first call.
 const ARRAY_KEYS: u32 = FIRST_HOST_REGION + 3;
+/// The context of a packet's program.
+const PACKET: u32 = FIRST_HOST_REGION + 4;
 /// Values and records, a region a map.
 const VALUES: u32 = 0x90_0000;
 /// Keys of hash tables, a region a map.
@@ -23,6 +25,9 @@ pub(crate) const MAX_MAPS: usize = 1 << 20;
 
 /// Distance between tasks: more than the size of the kernel's structure.
 const TASK_STRIDE: u64 = 1 << 14;
+
+/// The address of the context of a packet's program.
+pub(crate) const PACKET_CONTEXT: u64 = address::pack(PACKET, 0);
 
 /// What a program holds to name a map.
 pub(crate) const fn map_address(map: usize) -> u64 {
@@ -82,6 +87,9 @@ impl Run<'_> {
             return self.maps.get(map)?.table()?.keys()?.at(offset, len);
         }
         match region {
+            // Packets lie below 4 GiB.
+            0 => self.packet.as_deref()?.at(address, len),
+            PACKET => self.packet.as_deref_mut()?.context(offset, len),
             REGISTERS => {
                 let start = usize::try_from(offset).ok()?;
                 let end = start.checked_add(len).filter(|&end| end <= pt_regs::SIZE)?;
@@ -98,8 +106,13 @@ impl Run<'_> {
 
     #[inline]
     pub(super) fn writable(&mut self, address: u64, len: usize) -> Option<&mut [u8]> {
-        let map = self.maps.get_mut(map_of(address::region(address), VALUES)?)?;
-        let offset = address::offset(address);
+        let (region, offset) = (address::region(address), address::offset(address));
+        match region {
+            0 => return self.packet.as_deref_mut()?.at_mut(address, len),
+            PACKET => return self.packet.as_deref_mut()?.context_mut(offset, len),
+            _ => {}
+        }
+        let map = self.maps.get_mut(map_of(region, VALUES)?)?;
         match &mut map.storage {
             Storage::Table(_) if map.read_only => None,
             Storage::Table(table) => table.values_mut().at_mut(offset, len),

@@ -9,10 +9,11 @@ use bombus_vm::{Call, Execution, Host, Return, Stack, TrapKind};
 
 use crate::hooks::Task;
 use crate::maps::{Map, Ringbuf};
+use crate::packet::Packet;
 use crate::programs::Loaded;
 
 pub(crate) use helpers::is_supported;
-pub(crate) use memory::{MAX_MAPS, REGISTERS_ADDRESS, map_address, value_address};
+pub(crate) use memory::{MAX_MAPS, PACKET_CONTEXT, REGISTERS_ADDRESS, map_address, value_address};
 
 /// What outlives a run: buffers, the random number generator.
 #[derive(Debug, Default)]
@@ -20,11 +21,13 @@ pub(crate) struct Workspace {
     pub(crate) stack: Stack,
     buffers: Buffers,
     random: u64,
+    /// Start of the hashes of packets' flows.
+    flow_seed: u64,
 }
 
 impl Workspace {
     pub(crate) fn new(seed: u64) -> Workspace {
-        Workspace { random: seed, ..Workspace::default() }
+        Workspace { random: seed, flow_seed: seed, ..Workspace::default() }
     }
 }
 
@@ -55,6 +58,9 @@ pub(crate) struct Run<'a> {
     buffers: &'a mut Buffers,
     random: &'a mut u64,
     task: &'a mut dyn Task,
+    /// What the program is about, when it is a packet.
+    packet: Option<&'a mut Packet>,
+    flow_seed: u64,
     occasion: Occasion,
     /// Records that are reserved in ring buffers.
     held_records: usize,
@@ -69,12 +75,25 @@ impl<'a> Run<'a> {
         programs: &'a [Loaded],
         workspace: &'a mut Workspace,
         task: &'a mut dyn Task,
+        packet: Option<&'a mut Packet>,
         occasion: Occasion,
     ) -> (Run<'a>, &'a mut Stack) {
-        let Workspace { stack, buffers, random } = workspace;
+        let Workspace { stack, buffers, random, flow_seed } = workspace;
+        let flow_seed = *flow_seed;
         buffers.array_keys.clear();
         let (held_records, registers) = (0, None);
-        let run = Run { maps, programs, buffers, random, task, occasion, held_records, registers };
+        let run = Run {
+            maps,
+            programs,
+            buffers,
+            random,
+            task,
+            packet,
+            flow_seed,
+            occasion,
+            held_records,
+            registers,
+        };
         (run, stack)
     }
 

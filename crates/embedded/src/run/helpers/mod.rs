@@ -3,8 +3,10 @@
 mod control;
 mod map;
 mod memory;
+mod packet;
 mod ring;
 mod task;
+mod text;
 
 use bombus_platform::Helper;
 use bombus_vm::{Call, Execution, Return, TrapKind};
@@ -59,6 +61,36 @@ fn implementation(helper: Helper) -> Option<Implementation> {
         Helper::GetFuncIp => task::get_func_ip,
         Helper::GetAttachCookie => task::get_attach_cookie,
         Helper::TracePrintk => task::trace_printk,
+        Helper::Jiffies64 => task::jiffies64,
+        Helper::KtimeGetCoarseNs => task::ktime_get_coarse_ns,
+        Helper::SpinLock | Helper::SpinUnlock => task::spin_lock,
+        Helper::Strtol => text::strtol,
+        Helper::Strtoul => text::strtoul,
+        Helper::XdpAdjustHead => packet::xdp_adjust_head,
+        Helper::XdpAdjustMeta => packet::xdp_adjust_meta,
+        Helper::XdpAdjustTail => packet::xdp_adjust_tail,
+        Helper::XdpGetBuffLen => packet::xdp_get_buff_len,
+        Helper::XdpLoadBytes => packet::xdp_load_bytes,
+        Helper::XdpStoreBytes => packet::xdp_store_bytes,
+        Helper::SkbLoadBytes => packet::skb_load_bytes,
+        Helper::SkbLoadBytesRelative => packet::skb_load_bytes_relative,
+        Helper::SkbStoreBytes => packet::skb_store_bytes,
+        Helper::SkbPullData => packet::skb_pull_data,
+        Helper::SkbChangeType => packet::skb_change_type,
+        Helper::SkbChangeTail => packet::skb_change_tail,
+        Helper::SkbChangeHead => packet::skb_change_head,
+        Helper::SkbChangeProto => packet::skb_change_proto,
+        Helper::L3CsumReplace => packet::l3_csum_replace,
+        Helper::L4CsumReplace => packet::l4_csum_replace,
+        Helper::CsumUpdate => packet::csum_update,
+        Helper::CsumDiff => packet::csum_diff,
+        Helper::GetHashRecalc => packet::get_hash_recalc,
+        Helper::SetHashInvalid => packet::set_hash_invalid,
+        Helper::SetHash => packet::set_hash,
+        Helper::Redirect => packet::redirect,
+        Helper::RedirectMap => packet::redirect_map,
+        Helper::CloneRedirect => packet::clone_redirect,
+        Helper::FibLookup => packet::fib_lookup,
         _ => return None,
     })
 }

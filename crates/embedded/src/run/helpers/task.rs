@@ -83,3 +83,21 @@ pub(super) fn trace_printk(context: &mut Context<'_, '_, '_>) -> Result<u64, Tra
     context.vm.read(context.run, context.arg(0), size)?;
     Ok(size as u64)
 }
+
+/// `jiffies64()`: ticks of 4 ms, as most distributions have them (`CONFIG_HZ=250`); the count starts
+/// five minutes before it overflows 32 bits (`INITIAL_JIFFIES`).
+pub(super) fn jiffies64(_: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
+    const HZ: u64 = 250;
+    const INITIAL: u64 = (300 * HZ as u32).wrapping_neg() as u64;
+    Ok(INITIAL + os::now(Clock::Monotonic) / (1_000_000_000 / HZ))
+}
+
+pub(super) fn ktime_get_coarse_ns(_: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
+    Ok(os::now(Clock::MonotonicCoarse))
+}
+
+/// `spin_lock(lock)`, `spin_unlock(lock)`: programs run one at a time.
+pub(super) fn spin_lock(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
+    context.vm.write(context.run, context.arg(0), 4)?;
+    Ok(0)
+}

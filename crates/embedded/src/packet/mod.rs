@@ -1,0 +1,211 @@
+//! A packet in memory, as programs over packets see it: its bytes with room before and behind them,
+//! and its context (`struct xdp_md` or `struct __sk_buff`).
+//!
+//! The bytes lie below 4 GiB, so the 32-bit fields `data` and `data_end` of the context hold whole
+//! addresses. (The kernel has to rewrite the loads of these fields; here nothing has to be rewritten,
+//! and an engine that runs on addresses of this process needs nothing else either.)
+
+mod checksum;
+mod skb;
+mod xdp;
+
+use bombus_platform::{ContextField, ProgType, SK_BUFF_SIZE, context_fields};
+
+use crate::maps::Errno;
+use crate::os::LowMemory;
+
+pub(crate) use checksum::csum_diff;
+
+/// Bytes of an Ethernet header (`ETH_HLEN`).
+pub(crate) const ETHERNET_HEADER: usize = 14;
+
+/// What the kernel keeps behind a packet in the same memory (`struct skb_shared_info`, aligned).
+pub(crate) const TAILROOM: usize = 320;
+
+/// A page.
+const PAGE: usize = 4096;
+
+/// Where a program sent a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Redirect {
+    /// The device, or the map's key.
+    pub(crate) target: u32,
+    /// The map, when it was one.
+    pub(crate) map: Option<u32>,
+}
+
+/// A packet. Its memory is kept from one packet to the next.
+#[derive(Debug)]
+pub(crate) struct Packet {
+    memory: LowMemory,
+    fields: &'static [ContextField],
+    is_xdp: bool,
+    context: [u8; SK_BUFF_SIZE],
+    /// Offsets in the memory. Before `meta` and from `end` on nothing is accessible.
+    meta: usize,
+    data: usize,
+    end: usize,
+    /// How far `end` may go.
+    limit: usize,
+    /// Of socket buffers: where the headers of link and network layer start.
+    mac: usize,
+    network: usize,
+    /// Where it goes, if somewhere else.
+    pub(crate) redirected: Option<Redirect>,
+    /// Copies that were sent.
+    pub(crate) clones: u32,
+    /// The hash of its flow, once it is known.
+    hash: Option<u32>,
+}
+
+impl Packet {
+    /// Memory for packets, without one.
+    pub(crate) fn new() -> Result<Packet, Errno> {
+        Ok(Packet {
+            memory: LowMemory::new(16 * PAGE)?,
+            fields: &[],
+            is_xdp: false,
+            context: [0; SK_BUFF_SIZE],
+            meta: 0,
+            data: 0,
+            end: 0,
+            limit: 0,
+            mac: 0,
+            network: 0,
+            redirected: None,
+            clones: 0,
+            hash: None,
+        })
+    }
+
+    /// Puts in the bytes of another packet, for programs of a type.
+    fn refill(&mut self, prog_type: ProgType, headroom: usize, bytes: &[u8]) -> Result<(), Errno> {
+        let frame = (headroom + bytes.len() + TAILROOM).next_multiple_of(PAGE);
+        self.grow(frame)?;
+        self.memory[headroom..headroom + bytes.len()].copy_from_slice(bytes);
+        self.fields = context_fields(prog_type);
+        self.context.fill(0);
+        (self.meta, self.data, self.end) = (headroom, headroom, headroom + bytes.len());
+        self.limit = frame - TAILROOM;
+        (self.mac, self.network) = (headroom, headroom);
+        (self.redirected, self.clones, self.hash) = (None, 0, None);
+        Ok(())
+    }
+
+    /// Makes the memory this large at least.
+    fn grow(&mut self, len: usize) -> Result<(), Errno> {
+        if self.memory.len() < len {
+            let mut larger = LowMemory::new(len.next_power_of_two())?;
+            larger[..self.memory.len()].copy_from_slice(&self.memory);
+            self.memory = larger;
+        }
+        Ok(())
+    }
+
+    /// The bytes, with what stands before them.
+    pub(crate) fn with_meta(&self) -> &[u8] {
+        &self.memory[self.meta..self.end]
+    }
+
+    /// The bytes.
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.memory[self.data..self.end]
+    }
+
+    fn data_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.data..self.end]
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.end - self.data
+    }
+
+    /// The memory at an address, when it is the packet's.
+    pub(crate) fn at(&self, address: u64, len: usize) -> Option<&[u8]> {
+        let range = self.range(address, len)?;
+        self.memory.get(range)
+    }
+
+    /// The memory at an address, when it is the packet's and programs may write it.
+    pub(crate) fn at_mut(&mut self, address: u64, len: usize) -> Option<&mut [u8]> {
+        let range = self.range(address, len)?;
+        let is_writable = self.is_xdp || self.field("tc_index")?.access == WRITE;
+        if is_writable { self.memory.get_mut(range) } else { None }
+    }
+
+    fn range(&self, address: u64, len: usize) -> Option<std::ops::Range<usize>> {
+        let start = usize::try_from(address.checked_sub(self.memory.address().into())?).ok()?;
+        let end = start.checked_add(len)?;
+        (start >= self.meta && end <= self.end).then_some(start..end)
+    }
+
+    fn field(&self, name: &str) -> Option<&'static ContextField> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// Bytes of the context, when a program may read them.
+    pub(crate) fn context(&mut self, offset: u64, len: usize) -> Option<&[u8]> {
+        let (start, end, _) = self.access(offset, len)?;
+        if !self.is_xdp {
+            self.shorten(start & !3);
+        }
+        self.context.get(start..end)
+    }
+
+    /// Bytes of the context, when a program may write them.
+    pub(crate) fn context_mut(&mut self, offset: u64, len: usize) -> Option<&mut [u8]> {
+        let (start, end, _) = self.access(offset, len).filter(|field| field.2 == WRITE)?;
+        self.context.get_mut(start..end)
+    }
+
+    fn access(&self, offset: u64, len: usize) -> Option<(usize, usize, bombus_platform::Access)> {
+        let start = usize::try_from(offset).ok()?;
+        let end = start.checked_add(len)?;
+        let field = self.fields.iter().find(|field| {
+            let at = usize::from(field.offset);
+            at <= start && end <= at + usize::from(field.size)
+        })?;
+        Some((start, end, field.access))
+    }
+
+    /// A 32-bit field of the context, by its offset.
+    fn word(&self, offset: usize) -> u32 {
+        let bytes = self.context.get(offset..).and_then(|rest| rest.first_chunk());
+        bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+    }
+
+    fn set_word(&mut self, offset: usize, value: u32) {
+        self.context[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+
+    /// The address of an offset in the memory.
+    fn address(&self, offset: usize) -> u32 {
+        self.memory.address() + offset as u32
+    }
+
+    /// Writes where the packet is into the context.
+    fn update_context(&mut self) {
+        let (data, end) = (self.address(self.data), self.address(self.end));
+        let meta = self.address(self.meta);
+        let (data_at, end_at, meta_at) =
+            if self.is_xdp { (xdp::DATA, xdp::DATA_END, xdp::DATA_META) } else { skb::POINTERS };
+        self.set_word(data_at, data);
+        self.set_word(end_at, end);
+        self.set_word(meta_at, meta);
+        if !self.is_xdp {
+            self.set_word(skb::LEN, (self.end - self.data) as u32);
+        }
+    }
+
+    /// Bytes of the packet from `offset` on.
+    fn slice(&self, offset: usize, len: usize) -> Option<&[u8]> {
+        self.data().get(offset..offset.checked_add(len)?)
+    }
+
+    fn slice_mut(&mut self, offset: usize, len: usize) -> Option<&mut [u8]> {
+        self.data_mut().get_mut(offset..offset.checked_add(len)?)
+    }
+}
+
+const WRITE: bombus_platform::Access = bombus_platform::Access::Write;
