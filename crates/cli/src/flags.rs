@@ -10,7 +10,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::failure::Failure;
-use crate::{run, tool, top};
+use crate::{filter, run, tool, top};
 
 /// Stages that `-d` shows.
 pub(crate) const STAGES: [&str; 6] = ["ast", "ir", "bytecode", "plan", "verifier", "all"];
@@ -92,7 +92,8 @@ pub(crate) struct Trace {
 type Subcommand = (fn() -> Command, fn(&ArgMatches) -> Result<ExitCode, Failure>);
 
 /// The subcommands.
-const SUBCOMMANDS: [Subcommand; 2] = [(run::command, run::run), (top::command, top::run)];
+const SUBCOMMANDS: [Subcommand; 3] =
+    [(run::command, run::run), (top::command, top::run), (filter::command, filter::run)];
 
 /// Carries out a subcommand.
 pub(crate) fn carry_out(name: &str, matches: &ArgMatches) -> Result<ExitCode, Failure> {

@@ -3,8 +3,10 @@
 //! Only this crate prints and exits. Each request of the command line has a module of its own.
 #![forbid(unsafe_code)]
 
+mod captures;
 mod dump;
 mod failure;
+mod filter;
 mod flags;
 mod host;
 mod info;
