@@ -20,7 +20,11 @@ const COMMANDS: &[Command] = &[
         "start | events | embedded | maps: measure against the peers, in one run",
         bench::run,
     ),
-    ("fuzz", "script | elf | btf | btf-ext | core | vm: random or corrupt input", fuzz::run),
+    (
+        "fuzz",
+        "script | elf | btf | btf-ext | core | vm | bytes: random or corrupt input",
+        fuzz::run,
+    ),
     ("matrix", "counts of the tests of each kernel suite on each kernel", matrix::run),
     ("parity", "objects as Bombus and as libbpf send them to a kernel", parity::run),
     ("vm", "run a command, or the tests of a package, on other kernels", vm::run),

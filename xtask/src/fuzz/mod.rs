@@ -2,9 +2,10 @@
 //! kernel. Nothing may panic, nothing may hang, and every message must name a place in the script.
 //! `cargo xtask fuzz elf` does the same to the reader of object files, `btf`, `btf-ext` and `core` to
 //! those of types, of what belongs to instructions, and of CO-RE relocations; these may not take
-//! more memory than the file's size allows, either. `cargo xtask fuzz vm` is another matter: see
-//! [`vm`].
+//! more memory than the file's size allows, either. `cargo xtask fuzz vm` and `bytes` are
+//! other matters: see [`vm`] and [`bytes`].
 
+mod bytes;
 mod corrupt;
 mod memory;
 mod objects;
@@ -48,8 +49,10 @@ const USAGE: &str = "usage: cargo xtask fuzz script|elf|btf|btf-ext|core [--seco
 
 /// Runs a target.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
-    if let Some(("vm", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
-        return vm::run(rest);
+    match args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        Some(("vm", rest)) => return vm::run(rest),
+        Some(("bytes", rest)) => return bytes::run(rest),
+        _ => {}
     }
     let mut seconds = 600;
     let mut seed = 1;
