@@ -50,8 +50,8 @@ impl Lpm {
         let value_offset = HEADER + data_len.next_multiple_of(8);
         let stride = value_offset + value_size.next_multiple_of(8);
         // Each prefix may need a node that parts it from others, and one more while it is replaced.
-        let max_nodes = max_entries.saturating_mul(2).saturating_add(2);
-        let max_nodes = max_nodes.min(((1u64 << 38) / stride as u64) as u32);
+        let max_nodes = (u64::from(max_entries) * 2 + 2).min((1 << 38) / stride as u64);
+        let max_nodes = u32::try_from(max_nodes).unwrap_or(u32::MAX - 1);
         Ok(Lpm {
             nodes: Region::sparse(stride * (max_nodes as usize + 1))?,
             stride,

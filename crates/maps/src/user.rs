@@ -50,11 +50,21 @@ impl Map {
             Kind::Stacks(stacks) => {
                 return stacks.read(key.first_u32(), &mut value).map(|()| value);
             }
-            // Whether it is there is asked by `Map::peek`.
+            // What is asked is the value: `Map::user_ask`.
             Kind::Bloom(_) => return Err(libc::EINVAL),
             _ => return Err(ENOTSUPP),
         };
         found.map(|()| value).ok_or(libc::ENOENT)
+    }
+
+    /// `BPF_MAP_LOOKUP_ELEM` of a bloom filter: whether the value may be there, `ENOENT` when it is
+    /// not.
+    pub fn user_ask(&self, value: &[u8]) -> Result<(), Errno> {
+        self.may_read()?;
+        match &self.kind {
+            Kind::Bloom(bloom) if value.len() == self.value_size() => bloom.peek(value.into()),
+            _ => Err(libc::EINVAL),
+        }
     }
 
     /// Copies the values of an element out.
@@ -177,10 +187,8 @@ impl Map {
         if self.def.spin_lock.is_some() {
             return Err(ENOTSUPP);
         }
-        self.may_write().map_err(|errno| match self.frozen.load(Ordering::Acquire) {
-            true => libc::EBUSY,
-            false => errno,
-        })?;
+        // Also when it is frozen already.
+        self.may_write()?;
         let before = self.frozen.swap(true, Ordering::AcqRel);
         if before { Err(libc::EBUSY) } else { Ok(()) }
     }
