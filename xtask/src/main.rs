@@ -22,7 +22,7 @@ const COMMANDS: &[Command] = &[
     ),
     (
         "fuzz",
-        "script | elf | btf | btf-ext | core | vm | bytes: random or corrupt input",
+        "script | elf | btf | btf-ext | core | vm | bytes | maps: random or corrupt input",
         fuzz::run,
     ),
     ("matrix", "counts of the tests of each kernel suite on each kernel", matrix::run),

@@ -32,6 +32,14 @@ impl Region {
     pub(crate) fn sparse(len: usize) -> Result<Region, Errno> {
         let len = len.max(1).checked_next_multiple_of(4096).filter(|&len| len <= LONGEST);
         let len = len.ok_or(libc::ENOMEM)?;
+        #[cfg(miri)]
+        return Region::allocated(len);
+        #[cfg(not(miri))]
+        Region::mapped(len)
+    }
+
+    #[cfg(not(miri))]
+    fn mapped(len: usize) -> Result<Region, Errno> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping, at an address that the system chooses.
@@ -40,6 +48,17 @@ impl Region {
             return Err(libc::ENOMEM);
         }
         Ok(Region { start: start.cast(), len })
+    }
+
+    /// The same for Miri, which has no address space that costs nothing.
+    #[cfg(miri)]
+    fn allocated(len: usize) -> Result<Region, Errno> {
+        if len > 1 << 24 {
+            return Err(libc::ENOMEM);
+        }
+        let layout = std::alloc::Layout::from_size_align(len, 4096).map_err(|_| libc::ENOMEM)?;
+        // SAFETY: `len` is not zero.
+        Ok(Region { start: unsafe { std::alloc::alloc_zeroed(layout) }, len })
     }
 
     /// Where it starts.
@@ -81,8 +100,19 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
+        #[cfg(miri)]
+        // SAFETY: it was allocated with this size and alignment.
+        unsafe {
+            std::alloc::dealloc(
+                self.start,
+                std::alloc::Layout::from_size_align_unchecked(self.len, 4096),
+            );
+        }
+        #[cfg(not(miri))]
         // SAFETY: the mapping is ours, and whoever holds pointers into it holds the map.
-        unsafe { libc::munmap(self.start.cast(), self.len) };
+        unsafe {
+            libc::munmap(self.start.cast(), self.len)
+        };
     }
 }
 

@@ -190,3 +190,91 @@ fn maps_that_are_too_large_are_refused() {
     assert_eq!(refused(MapType::Hash, 8, 8, 1 << 31, 0), Some(libc::E2BIG));
     assert_eq!(refused(MapType::Hash, 8, 1 << 20, 1 << 20, 1), None);
 }
+
+#[test]
+fn references() {
+    use std::num::NonZeroU64;
+    let numbers = [1, 2, 3].map(|number| NonZeroU64::new(number).expect("it is not zero"));
+    for map_type in [MapType::ProgArray, MapType::HashOfMaps] {
+        let map = map(map_type, 4, 4, 3);
+        let [one, two, _] = numbers;
+        assert!(map.holds_references());
+        assert_eq!(map.reference(&[1, 0, 0, 0]), Err(libc::ENOENT));
+        assert_eq!(map.set_reference(&[1, 0, 0, 0], one, 0), Ok(None));
+        assert_eq!(map.set_reference(&[1, 0, 0, 0], two, 0), Ok(Some(one)));
+        assert_eq!(map.reference(&[1, 0, 0, 0]), Ok(two));
+        assert_eq!(map.take_reference(&[1, 0, 0, 0]), Ok(two));
+        assert_eq!(map.take_reference(&[1, 0, 0, 0]), Err(libc::ENOENT));
+        assert_eq!(map.user_lookup(&[1, 0, 0, 0], 0), Err(bombus_maps::ENOTSUPP));
+    }
+    let array = map(MapType::ProgArray, 4, 4, 3);
+    assert_eq!(array.set_reference(&[3, 0, 0, 0], numbers[0], 0), Err(libc::E2BIG));
+    assert_eq!(array.set_reference(&[0, 0, 0, 0], numbers[0], EXIST), Err(libc::EINVAL));
+}
+
+#[test]
+fn stack_traces() {
+    let map = map(MapType::StackTrace, 4, 32, 16);
+    let frames =
+        |words: &[u64]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
+    let trace = frames(&[1, 2, 3]);
+    let id = map.stack_id(&trace, 0).expect("there is room");
+    assert_eq!(map.stack_id(&trace, 0), Ok(id));
+    let mut expected = trace.clone();
+    expected.resize(32, 0);
+    assert_eq!(map.user_lookup(&id.to_ne_bytes(), 0), Ok(expected));
+    assert_eq!(map.user_next_key(None), Ok(id.to_ne_bytes().to_vec()));
+    assert_eq!(map.user_next_key(Some(&id.to_ne_bytes())), Err(libc::ENOENT));
+    assert_eq!(map.user_update(&id.to_ne_bytes(), &[0; 32], 0), Err(libc::EINVAL));
+    // Another trace with the same number is not mistaken for it.
+    let other = (10u64..)
+        .map(|word| frames(&[word]))
+        .find(|other| map.stack_id(other, 0) == Err(libc::EEXIST));
+    let other = other.expect("one of them meets it");
+    assert_eq!(map.stack_id(&other, 1 << 10), map.stack_id(&other, 0));
+    assert_eq!(map.user_delete(&id.to_ne_bytes()), Ok(()));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "Miri has no memfd_create")]
+fn ring_buffers() {
+    let map = map(MapType::Ringbuf, 0, 0, 4096);
+    let ring = map.ringbuf().expect("it is one");
+    let read = || {
+        let mut records = Vec::new();
+        ring.read(|record| records.push(record.to_vec()));
+        records
+    };
+    assert!(ring.reserve(4096 - 7).is_none());
+    // Many times round, so that records run over the end.
+    for round in 0..100u32 {
+        let first = vec![round as u8; 1000 + round as usize];
+        assert_eq!(ring.output(&first[..], 0), Ok(true));
+        let held = ring.reserve(100).expect("there is room");
+        assert_eq!(ring.output(&b"behind"[..], 0), Ok(false));
+        assert_eq!(ring.output(&[0; 4000][..], 0), Err(libc::EAGAIN));
+        // What comes after a record that somebody holds waits for it.
+        assert_eq!(read(), [first]);
+        assert_eq!(ring.finish(held, 0, true), Some(true));
+        assert_eq!(read(), [b"behind".to_vec()]);
+        assert_eq!(ring.query(0), 0);
+    }
+    assert_eq!(ring.output(&[0; 8][..], 4), Err(libc::EINVAL));
+    let map = self::map(MapType::UserRingbuf, 0, 0, 4096);
+    let ring = map.user_ringbuf().expect("it is one");
+    for round in 0..100u32 {
+        let records = [vec![1; 900 + round as usize], vec![], vec![3; 7]];
+        for record in &records {
+            assert_eq!(ring.push(record), Ok(()));
+        }
+        let mut seen = Vec::new();
+        let mut each = |record: bombus_maps::Bytes<'_>| {
+            seen.push(record.to_vec());
+            seen.len() == 2
+        };
+        assert_eq!(ring.drain(&mut each), Ok(2));
+        assert_eq!(ring.drain(&mut each), Ok(1));
+        assert_eq!(seen, records);
+    }
+    assert_eq!(ring.push(&[0; 4090]), Err(libc::E2BIG));
+}

@@ -308,12 +308,15 @@ fn walk(next: impl Fn(Option<&[u8]>) -> Result<Vec<u8>, Errno>) -> (Vec<Vec<u8>>
     }
 }
 
+/// Key and value.
+type Element = (Vec<u8>, Vec<u8>);
+
 /// All elements by batches, in order of keys.
 fn all(
     room: u32,
     lookup: impl Fn(Option<&[u8]>) -> Result<Found, Errno>,
     sizes: (usize, usize),
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+) -> Result<Vec<Element>, Errno> {
     let mut elements = Vec::new();
     let mut from: Option<Vec<u8>> = None;
     loop {
@@ -533,7 +536,7 @@ fn values_without_keys() {
                             assert_eq!(ours.user_delete(&[]), theirs.delete(&[]), "{at}");
                             assert_eq!(ours.user_next_key(None), theirs.next_key(None), "{at}");
                             let own = ours.user_lookup_batch(None, 3, 0, false).err();
-                            let room = vec![0u8; 64];
+                            let room = [0u8; 64];
                             let keys = (room.as_ptr() as u64, room.as_ptr() as u64);
                             let (their, _) = theirs.batch(24, [0, keys.0], keys, 3, 0);
                             assert_eq!(own, their.err(), "{at}");

@@ -2,11 +2,12 @@
 //! kernel. Nothing may panic, nothing may hang, and every message must name a place in the script.
 //! `cargo xtask fuzz elf` does the same to the reader of object files, `btf`, `btf-ext` and `core` to
 //! those of types, of what belongs to instructions, and of CO-RE relocations; these may not take
-//! more memory than the file's size allows, either. `cargo xtask fuzz vm` and `bytes` are
-//! other matters: see [`vm`] and [`bytes`].
+//! more memory than the file's size allows, either. `cargo xtask fuzz vm`, `bytes`
+//! and `maps` are other matters: see [`vm`], [`bytes`] and [`maps`].
 
 mod bytes;
 mod corrupt;
+mod maps;
 mod memory;
 mod objects;
 mod random;
@@ -52,6 +53,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     match args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         Some(("vm", rest)) => return vm::run(rest),
         Some(("bytes", rest)) => return bytes::run(rest),
+        Some(("maps", rest)) => return maps::run(rest),
         _ => {}
     }
     let mut seconds = 600;

@@ -194,19 +194,20 @@ fn turn(figures: &mut Figures, case: &Case, subject: &dyn Subject) {
     least(&mut figures.two, together(case, subject));
 }
 
-/// Two threads for a while: the time divided by what both have done.
+/// Two threads for a while: the processor time of each divided by what it has done, so that others
+/// on the machine do not count.
 fn together(case: &Case, subject: &dyn Subject) -> f64 {
     let barrier = Barrier::new(2);
     let work = |thread: u32| {
         let mut keys = Keys::new(case, thread.into());
         let mut done = 0u64;
         barrier.wait();
-        let start = Instant::now();
+        let (start, used) = (Instant::now(), thread_time());
         while start.elapsed() < TOGETHER / TURNS as u32 {
             subject.work(&mut keys, thread, 8 * BATCH);
             done += u64::from(8 * BATCH);
         }
-        start.elapsed().as_nanos() as f64 / done as f64
+        (thread_time() - used).as_nanos() as f64 / done as f64
     };
     let (first, second) = std::thread::scope(|scope| {
         let other = scope.spawn(|| work(1));
@@ -215,6 +216,14 @@ fn together(case: &Case, subject: &dyn Subject) -> f64 {
     });
     // So many a nanosecond, added up.
     1.0 / (1.0 / first + 1.0 / second)
+}
+
+/// Processor time of this thread.
+fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it writes to a live local.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// How long the dearest instruction of an update takes, to compare machines by.
