@@ -261,10 +261,14 @@ pub(crate) fn iterate(linux: &Linux, at: LinkFd) -> Result<Vec<u8>> {
     }
 }
 
-/// Lets go of one attachment.
+/// Lets go of one attachment. Where no perf event is in between, its program is gone from there when
+/// this returns: a raw tracepoint refuses the same program while it is there.
 pub(crate) fn detach(linux: &Linux, at: LinkFd) -> Result<()> {
     let attached = linux.links.borrow_mut().open.remove(&at.0);
-    release(vec![attached.ok_or_else(|| Error::os(format!("detach link {}", at.0), libc::EBADF))?])
+    let attached =
+        attached.ok_or_else(|| Error::os(format!("detach link {}", at.0), libc::EBADF))?;
+    let closing = if attached.events.is_empty() { Closing::Now } else { Closing::Soon };
+    release(vec![attached], closing)
 }
 
 /// Stops everything that is attached from firing, without waiting for the kernel's grace periods.
@@ -276,13 +280,22 @@ pub(crate) fn detach(linux: &Linux, at: LinkFd) -> Result<()> {
 pub(crate) fn detach_all(linux: &Linux) {
     let all = std::mem::take(&mut linux.links.borrow_mut().open);
     // What could not be taken off has been tried; there is nobody to tell.
-    let _ = release(all.into_values().collect());
+    let _ = release(all.into_values().collect(), Closing::Soon);
+}
+
+/// How the last descriptors of links are closed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// By us, with the grace periods that this may take.
+    Now,
+    /// In the background.
+    Soon,
 }
 
 /// How long [`release`] waits for the kernel to begin with the last link.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-fn release(all: Vec<Attached>) -> Result<()> {
+fn release(all: Vec<Attached>, closing: Closing) -> Result<()> {
     let (mut links, mut events) = (Vec::new(), Vec::new());
     let mut outcome = Ok(());
     for attached in all {
@@ -310,7 +323,7 @@ fn release(all: Vec<Attached>) -> Result<()> {
         // Without links, closing the event is what takes the program off.
         links = std::mem::take(&mut events);
     }
-    if !links.is_empty() {
+    if !links.is_empty() && closing == Closing::Soon {
         // Without a child, the descriptors have been closed here: slower, and as thorough.
         let _ = fork::close_in_background(links, events, PATIENCE);
     }

@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("detach::tracepoints", tracepoints),
     ("detach::raw_tracepoints", raw_tracepoints),
     ("detach::fires_no_more", fires_no_more),
+    ("detach::and_again", and_again),
 ];
 
 /// How long letting go may take while the machine does other things as well. One grace period
@@ -98,4 +99,16 @@ fn fires_no_more() -> Result<(), Failed> {
     linux.attach(program, &attach::getppid_tracepoint(), 0)?;
     held.go()?;
     same(read_cell(&linux, cell)?, before + 10)
+}
+
+/// A raw tracepoint refuses a program that it has: detaching it makes place for it at once.
+fn and_again() -> Result<(), Failed> {
+    let linux = Linux::new()?;
+    let program = idle(&linux, ProgType::RawTracepoint)?;
+    let at = AttachPoint::RawTracepoint { name: "sys_exit".into() };
+    for _ in 0..20 {
+        let link = linux.attach(program, &at, 0)?;
+        linux.detach(link)?;
+    }
+    Ok(())
 }
