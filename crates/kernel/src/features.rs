@@ -155,4 +155,12 @@ impl Features {
         let since = KernelVersion { major: 6, minor: 12, patch: 0 };
         self.name != "linux" || self.version >= since
     }
+
+    /// What the helpers of maps return has 64 bits. Before Linux 6.4 the functions behind them
+    /// returned 32, and where the verifier puts in a call of such a function itself an error has
+    /// zeroes above (`d7ba4cc900bf`, "bpf: return long from bpf_map_ops funcs").
+    pub fn long_map_results(&self) -> bool {
+        let since = KernelVersion { major: 6, minor: 4, patch: 0 };
+        self.name != "linux" || self.version >= since
+    }
 }

@@ -3,7 +3,7 @@
 //! A failure must not make the path longer on which all is well, nor need room that may be missing.
 //! So each has a counter in a map's value, at an address that the program knows.
 
-use bombus_compiler::ir::{Cond, MapRef, Value};
+use bombus_compiler::ir::{Cond, MapRef, UnaryOp, Value};
 use bombus_platform::{Helper, MapType};
 use bombus_spec::MapSpec;
 
@@ -53,6 +53,10 @@ impl Lower<'_, '_> {
 
     /// Counts a failure of a helper, here, if its result is an error.
     pub(super) fn check_result(&mut self, helper: Helper, result: Value) {
+        let result = match self.assembly.env.features.long_map_results() {
+            true => result,
+            false => self.b.unary(UnaryOp::Sext32, result),
+        };
         let failed = self.b.compare_imm(Cond::Slt, result, 0);
         self.when(failed, |lower| {
             lower.count_failure(FailureKind::Helper { helper }, Some(lower.span), Some(result));
