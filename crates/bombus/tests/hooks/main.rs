@@ -11,6 +11,7 @@ use bombus::{
     AttachPoint, AttachType, Error, Kernel, Link, Linux, Loaded, Map, MapSpec, MapType, Object,
     Order, PerfBuffer, PerfRecord, SocketMap, UserRingBuf,
 };
+use bombus_kernel::Feature;
 use bombus_linux::net;
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -112,6 +113,15 @@ fn has<T>(outcome: Result<T, Error>) -> Result<Option<T>, Failed> {
     }
 }
 
+/// Whether the kernel cannot do this; then says so.
+fn lacks(kernel: &Linux, feature: Feature) -> bool {
+    let lacks = !kernel.supports(feature);
+    if lacks {
+        println!("skipped: this kernel has no {}", feature.name());
+    }
+    lacks
+}
+
 fn same<T: PartialEq + std::fmt::Debug>(got: T, wanted: T) -> Outcome {
     if got == wanted { Ok(()) } else { Err(format!("got {got:?}, wanted {wanted:?}").into()) }
 }
@@ -203,6 +213,9 @@ fn netfilter() -> Outcome {
     const IPV4: u32 = 2;
     const LOCAL_IN: u32 = 1;
     let kernel = Linux::new()?;
+    if lacks(&kernel, Feature::NetfilterLink) {
+        return Ok(());
+    }
     let Some(loaded) = load(&kernel, &["on_input"])? else { return Ok(()) };
     let at = AttachPoint::Netfilter { family: IPV4, hook: LOCAL_IN, priority: -128, defrag: false };
     let Some(link) = attached(&loaded, "on_input", &at)? else { return Ok(()) };
@@ -216,6 +229,9 @@ fn netfilter() -> Outcome {
 /// Two programs at one hook, one before the other.
 fn traffic_control() -> Outcome {
     let kernel = Linux::new()?;
+    if lacks(&kernel, Feature::TcxLink) {
+        return Ok(());
+    }
     let Some(loaded) = load(&kernel, &["on_ingress", "on_ingress_too"])? else { return Ok(()) };
     let ifindex = kernel.interface_index("lo")?;
     let at = |order| AttachPoint::Tcx { ifindex, egress: false, order, revision: 0 };

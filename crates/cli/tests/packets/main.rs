@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use bombus_kernel::{AttachPoint, Kernel, LinkFd, Loaded, MapFd, Order, UpdateFlag, load};
+use bombus_kernel::{AttachPoint, Feature, Kernel, LinkFd, Loaded, MapFd, Order, UpdateFlag, load};
 use bombus_linux::Linux;
 use bombus_platform::AttachType;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -49,6 +49,10 @@ fn main() {
     if let Some(reason) = &missing {
         println!("packets skipped: {reason}");
     }
+    let tcx = Linux::new().is_ok_and(|linux| linux.supports(Feature::TcxLink));
+    if missing.is_none() && !tcx {
+        println!("tcx skipped: this kernel has no such links");
+    }
     let trial = |name: &str, test: fn(Hook) -> Result<(), String>, hook| {
         let name = format!("{name} {hook:?}").to_lowercase();
         // The thread of a test goes into a namespace and never comes back.
@@ -56,7 +60,7 @@ fn main() {
             Ok(outcome) => outcome.map_err(Failed::from),
             Err(_) => Err(Failed::from("the test panicked")),
         };
-        Trial::test(name, run).with_ignored_flag(missing.is_some())
+        Trial::test(name, run).with_ignored_flag(missing.is_some() || hook == Hook::Tcx && !tcx)
     };
     let hooks = [Hook::XdpNative, Hook::XdpGeneric, Hook::Tcx, Hook::Clsact, Hook::Cgroup];
     let mut trials: Vec<Trial> = hooks.map(|hook| trial("verdicts", verdicts, hook)).into();

@@ -31,7 +31,7 @@ const CASES: &[Case] = &[
         name: "malloc",
         script: "uprobe:libc:malloc /pid == cpid/ { @[comm] = hist(arg0); } \
                  uretprobe:libc:malloc /pid == cpid/ { @n = count(); }",
-        command: "/usr/bin/ls /usr/share/doc/base-files",
+        command: "/usr/bin/ls /proc/sys/vm",
         old_form: true,
     },
     Case {

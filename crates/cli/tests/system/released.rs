@@ -16,7 +16,8 @@ const SIGNALS: &[(&str, i32)] =
     &[("INT", libc::SIGINT), ("TERM", libc::SIGTERM), ("KILL", libc::SIGKILL)];
 /// How long after its attachment the tracer is hit, in milliseconds.
 const DELAYS: &[u64] = &[0, 30, 400];
-const PATIENCE: Duration = Duration::from_secs(5);
+/// As long as an emulated machine may take: hundreds of probes are to be attached.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();

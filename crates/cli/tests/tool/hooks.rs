@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bombus_isa::asm;
-use bombus_kernel::{Kernel, Object, ProgLoad};
+use bombus_kernel::{Feature, Kernel, Object, ProgLoad};
 use bombus_linux::Linux;
 use bombus_platform::{AttachType, ProgType};
 
@@ -13,6 +13,14 @@ use crate::{Outcome, Test, Unmet};
 
 pub(crate) const TESTS: &[Test] =
     &[("cgroup", cgroups), ("perf", traced), ("prog::attach", sockets)];
+
+/// Skips the trial where the kernel cannot do this.
+pub(crate) fn supported(feature: Feature) -> Outcome {
+    match Linux::new().is_ok_and(|linux| linux.supports(feature)) {
+        true => Ok(()),
+        false => Err(Unmet::Skipped(format!("this kernel has no {}", feature.name()))),
+    }
+}
 
 /// Loads a program that does nothing, and pins it.
 pub(crate) fn load(

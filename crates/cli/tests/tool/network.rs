@@ -1,9 +1,10 @@
 //! Programs of network devices, in a network namespace of the test's own.
 
+use bombus_kernel::Feature;
 use bombus_platform::{AttachType, ProgType};
 
 use crate::fixture::{Netns, Pins};
-use crate::hooks::load;
+use crate::hooks::{load, supported};
 use crate::oracle::{bpftool_runs, needs, run, same, same_fields, since};
 use crate::{Outcome, Test};
 
@@ -71,6 +72,7 @@ fn xdp() -> Outcome {
 }
 
 fn tcx() -> Outcome {
+    supported(Feature::TcxLink)?;
     let (netns, pins) = (Netns::new()?, Pins::new()?);
     pins.map("first", "array", [4, 4, 1], &[])?;
     let program = |name| load(&pins, name, ProgType::SchedCls, AttachType::NONE);

@@ -1,6 +1,9 @@
 //! Structures of kernel callbacks: a congestion control that nobody uses; and tokens.
 
+use bombus_kernel::Feature;
+
 use crate::fixture::{Files, Pins};
+use crate::hooks::supported;
 use crate::oracle::{
     bombus, bpftool, bpftool_runs, needs, run, said_by, same, same_json, same_text, since,
 };
@@ -112,6 +115,7 @@ fn register() -> Outcome {
 
 /// A link that is pinned keeps it in use.
 fn by_link() -> Outcome {
+    supported(Feature::StructOpsLink)?;
     let (files, pins) = (Files::new()?, Pins::new()?);
     pins.map("first", "array", [4, 4, 1], &[])?;
     let (name, object) = object(&files, 'l', ".struct_ops.link")?;
@@ -138,6 +142,7 @@ fn by_link() -> Outcome {
 
 /// In a mount namespace, so that nobody else sees the file system.
 fn tokens() -> Outcome {
+    supported(Feature::Token)?;
     let files = Files::new()?;
     let directory = files.path("");
     let options = "delegate_cmds=prog_load:map_create:btf_load:link_create:map_freeze,\
@@ -145,7 +150,7 @@ fn tokens() -> Outcome {
     let mount = format!("mount -t bpf -o {options} bpf {directory} && exec \"$@\"");
     let _within = crate::oracle::Within::new(&["unshare", "-m", "sh", "-c", &mount, "sh"]);
     let listed = run(&["token", "list"])
-        .map_err(|_| crate::Unmet::Skipped("this kernel passes on no rights".into()))?;
+        .map_err(|_| crate::Unmet::Skipped("no file system that passes rights on".into()))?;
     if !listed.contains("\tallowed_maps:\n\t  ") {
         return Err(listed.into());
     }

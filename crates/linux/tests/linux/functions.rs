@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bombus_kernel::catalog::{Binaries, Symbol};
-use bombus_kernel::{AttachPoint, AttachTo, Kernel, Loader, Places};
+use bombus_kernel::{AttachPoint, AttachTo, Feature, Kernel, Loader, Places};
 use bombus_linux::{Linux, LinuxCatalog};
 use bombus_platform::{AttachType, ProgType};
 use bombus_spec::{ObjectSpec, ProgramSpec, SpecInsn};
@@ -124,6 +124,10 @@ fn kprobe_multi_by_pattern() -> Result<(), Failed> {
         }
     }
     let linux = Linux::new()?;
+    if !linux.supports(Feature::KprobeMultiLink) {
+        println!("skipped: this kernel has no kprobe.multi links");
+        return Ok(());
+    }
     let cell = cell(&linux)?;
     let held = Held::start("getppid", CALLS)?;
     let code = code::for_process(held.pid(), &code::count(cell));
