@@ -2,9 +2,12 @@
 //!
 //! The suites that speak to a kernel run on this machine's own and in the virtual machines; the
 //! rest of the work tree's tests do not depend on the kernel. Nothing is compared here: the table
-//! shows at a glance what was not tried where.
+//! shows at a glance what was not tried where. How each suite ended is said as soon as it has.
 
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 /// The packages whose tests run on a Linux kernel. (Those of the command take the embedded kernel,
 /// too, whichever Linux it is on.)
@@ -38,10 +41,8 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         rows.push((*package, "Linux here", here(package, "")?));
     }
     for machine in MACHINES {
-        let output = in_machine(machine)?;
-        for package in ON_LINUX {
-            rows.push((*package, *machine, read(&part(&output, package))));
-        }
+        let results = in_machine(machine)?;
+        rows.extend(ON_LINUX.iter().map(|package| (*package, *machine, results.of(package))));
     }
     for (package, names) in EMBEDDED {
         rows.push((*package, "embedded", here(package, names)?));
@@ -60,84 +61,152 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     }
 }
 
-fn here(package: &str, names: &str) -> Result<Counts, String> {
+fn here(package: &'static str, names: &str) -> Result<Counts, String> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     // Without --nocapture the reasons of what was skipped stay unseen.
     command.args(["test", "--quiet", "--no-fail-fast", "--package", package, "--"]);
     command.args([names, "--nocapture"]);
-    counts(command)
+    Ok(results(command, package)?.of(package))
 }
 
-/// What all the suites say in a virtual machine.
-fn in_machine(machine: &str) -> Result<String, String> {
+/// What all the suites come to in a virtual machine.
+fn in_machine(machine: &str) -> Result<Results, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(own);
     command.args(["vm", machine, "--timeout", TIMEOUT]);
     for package in ON_LINUX {
         command.args(["--test", package]);
     }
-    output(command)
+    results(command, ON_LINUX[0])
 }
 
-/// What one package's suites said there, each after a line `-- PACKAGE SUITE`.
-fn part(output: &str, package: &str) -> String {
-    let mut inside = false;
-    let lines = output.lines().filter(|line| {
-        if let Some(title) = line.trim_end().strip_prefix("-- ") {
-            inside = title.split(' ').next() == Some(package);
+/// Runs test programs. What they print is shown when one fails.
+fn results(mut command: Command, package: &str) -> Result<Results, String> {
+    let words = format!("{command:?}");
+    eprintln!("== {words}");
+    let failed = |error| format!("{words}: {error}");
+    let child = command.stdout(Stdio::piped()).spawn();
+    let mut child = child.map_err(failed)?;
+    let mut results = Results::new(package);
+    let mut text = String::new();
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            if let Some(ended) = results.hear(line.trim_end()) {
+                eprintln!("{ended}");
+            }
+            text = text + line.trim_end() + "\n";
         }
-        inside
-    });
-    lines.fold(String::new(), |text, line| text + line + "\n")
-}
-
-fn counts(command: Command) -> Result<Counts, String> {
-    output(command).map(|text| read(&text))
-}
-
-/// What a command prints; shown when a test fails.
-fn output(mut command: Command) -> Result<String, String> {
-    eprintln!("== {command:?}");
-    let output = command.stderr(Stdio::inherit()).output();
-    let output = output.map_err(|error| format!("{command:?}: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if !output.status.success() {
+    }
+    let status = child.wait().map_err(failed)?;
+    results.end(status.success());
+    if !status.success() {
         print!("{text}");
     }
-    Ok(text)
+    Ok(results)
 }
 
-/// Adds up the results of all test programs in an output.
-fn read(output: &str) -> Counts {
-    let mut counts = Counts::default();
-    for line in output.lines() {
-        counts.skipped += u64::from(line.contains("skipped: "));
-        let Some(result) = line.trim_start().strip_prefix("test result: ") else { continue };
-        let number = |word: &str| -> u64 {
-            let before = result.split(word).next().unwrap_or_default();
-            let digits = before.rsplit(|c: char| !c.is_ascii_digit()).find(|part| !part.is_empty());
-            digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
-        };
-        counts.passed += number(" passed");
-        counts.failed += number(" failed");
-        counts.ignored += number(" ignored");
+/// What the test programs of some packages came to so far.
+struct Results {
+    packages: BTreeMap<String, Counts>,
+    /// Whose turn it is: the package, and the program as far as it is known.
+    package: String,
+    program: String,
+    since: Instant,
+    /// Whether there is a program that has not said what it comes to.
+    running: bool,
+}
+
+impl Results {
+    /// All is of this package until a line `-- PACKAGE PROGRAM` says otherwise.
+    fn new(package: &str) -> Results {
+        Results {
+            packages: BTreeMap::new(),
+            package: package.to_owned(),
+            program: String::new(),
+            since: Instant::now(),
+            running: false,
+        }
     }
-    counts
+
+    fn of(&self, package: &str) -> Counts {
+        self.packages.get(package).copied().unwrap_or_default()
+    }
+
+    /// Takes a line of the output in; the end of a program is something to be told.
+    fn hear(&mut self, line: &str) -> Option<String> {
+        if let Some((package, program)) = line.strip_prefix("-- ").and_then(|t| t.split_once(' ')) {
+            self.leave();
+            (self.package, self.program) = (package.to_owned(), program.to_owned());
+            (self.since, self.running) = (Instant::now(), true);
+        }
+        let counts = self.packages.entry(self.package.clone()).or_default();
+        counts.skipped += u64::from(line.contains("skipped: "));
+        let result = line.trim_start().strip_prefix("test result: ")?;
+        counts.passed += number(result, " passed");
+        counts.failed += number(result, " failed");
+        counts.ignored += number(result, " ignored");
+        let seconds = self.since.elapsed().as_secs();
+        (self.since, self.running) = (Instant::now(), false);
+        Some(format!("{} {}: {result} ({seconds} s)", self.package, self.program))
+    }
+
+    /// A program that never said what it comes to has failed.
+    fn leave(&mut self) {
+        if self.running {
+            self.packages.entry(self.package.clone()).or_default().failed += 1;
+        }
+    }
+
+    /// There is no more; the status says whether all went well.
+    fn end(&mut self, success: bool) {
+        self.leave();
+        let failed: u64 = self.packages.values().map(|counts| counts.failed).sum();
+        if !success && failed == 0 {
+            self.packages.entry(self.package.clone()).or_default().failed = 1;
+        }
+    }
+}
+
+/// The number before this word; 0 without it.
+fn number(result: &str, word: &str) -> u64 {
+    let before = result.split_once(word).map_or("", |(before, _)| before);
+    let digits = before.rsplit(|c: char| !c.is_ascii_digit()).find(|part| !part.is_empty());
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const OUTPUT: &str = "test a ... ok\nskipped: no root\n\
+                          test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured\n\
+                          test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured\n";
+    const COUNTS: Counts = Counts { passed: 16, failed: 2, ignored: 3, skipped: 1 };
+
+    fn read(output: &str, success: bool) -> Results {
+        let mut results = Results::new("a");
+        output.lines().for_each(|line| drop(results.hear(line)));
+        results.end(success);
+        results
+    }
+
     #[test]
     fn results_add_up() {
-        let output = "test a ... ok\nskipped: no root\n\
-                      test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured\n\
-                      test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured\n";
-        let counts = Counts { passed: 16, failed: 2, ignored: 3, skipped: 1 };
-        assert_eq!(read(output), counts);
-        let of_two = format!("-- a unit\r\n{output}-- b unit\ntest result: ok. 1 passed;\n");
-        assert_eq!(read(&part(&of_two, "a")), counts);
-        assert_eq!(read(&part(&of_two, "b")).passed, 1);
+        assert_eq!(read(OUTPUT, false).of("a"), COUNTS);
+        let two = read(&format!("-- a x\n{OUTPUT}-- b x\ntest result: ok. 1 passed;\n"), false);
+        assert_eq!((two.of("a"), two.of("b").passed), (COUNTS, 1));
+    }
+
+    #[test]
+    fn what_does_not_end_has_failed() {
+        let cut = "-- a x\ntest one ... ok\n";
+        assert_eq!(read(cut, false).of("a").failed, 1);
+        assert_eq!(
+            read(&format!("{cut}-- b x\ntest result: ok. 1 passed\n"), true).of("a").failed,
+            1
+        );
+        assert_eq!(read("test result: ok. 1 passed\n", false).of("a").failed, 1);
+        assert_eq!(read("test result: ok. 1 passed\n", true).of("a").failed, 0);
     }
 }

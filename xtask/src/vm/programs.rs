@@ -6,9 +6,12 @@ use std::process::Command;
 
 use super::cpio::Archive;
 
-/// What the suites ask for, of which a machine has what the host has. There is no C compiler among
-/// them: with its headers it would be larger than all the rest.
-const PROGRAMS: &[&str] = &["bpftool", "clang-19", "ip", "sh", "strace"];
+/// What the suites ask for, of which a machine has what the host has: tools, and for commands that
+/// are traced those with a C library, unlike busybox (whose programs start each other, not what is
+/// in the path). There is no C compiler among them: with its headers it would be larger than all
+/// the rest.
+const PROGRAMS: &[&str] =
+    &["bpftool", "cat", "clang-19", "ip", "ls", "nsenter", "sh", "strace", "true", "unshare"];
 
 /// Takes them along to the places that they have on the host.
 pub(super) fn take_along(archive: &mut Archive) -> Result<(), String> {
