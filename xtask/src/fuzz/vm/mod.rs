@@ -178,12 +178,16 @@ fn examine(
     kernel: Option<&Running>,
     tally: &Tally,
 ) -> Result<(), String> {
-    let loaded = engines.load(case)?;
+    // Beside a kernel, which is emulated, one of them is enough: the same seed tells of the others.
+    let loaded = engines.load(case, kernel.is_none())?;
     let in_kernel = match kernel.map(|kernel| (kernel, kernel.load(case))) {
         Some((kernel, Ok(program))) => Some((kernel, program)),
-        Some((_, Err(_refusal))) => {
-            tally.refused.fetch_add(1, Ordering::Relaxed);
-            None
+        Some((_, Err(refusal))) => {
+            let count = tally.refused.fetch_add(1, Ordering::Relaxed);
+            if count < SHOWN as u64 {
+                println!("refused: {}", refusal.lines().last().unwrap_or_default());
+            }
+            return Ok(());
         }
         None => None,
     };

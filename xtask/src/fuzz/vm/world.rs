@@ -334,7 +334,8 @@ impl Engines {
         Engines { checked, native, stack: Stack::default() }
     }
 
-    pub(super) fn load(&self, case: &Case) -> Result<Loaded, String> {
+    /// Loads it into the checked interpreter, and into the others if they are asked for.
+    pub(super) fn load(&self, case: &Case, others: bool) -> Result<Loaded, String> {
         let program = |map: fn(i32) -> u64| {
             let mut resolve = |imm| match imm {
                 Imm64::MapFd(fd @ (ARRAY | HASH)) => Some(map(fd)),
@@ -356,7 +357,8 @@ impl Engines {
             let jit = JitProgram::compile_for(&target, &native, &self.native);
             jit.map(|jit| (name, jit)).map_err(|error| error.to_string())
         };
-        let jits = targets.into_iter().map(compile).collect::<Result<_, _>>()?;
+        let targets = targets.into_iter().filter(|_| others);
+        let jits = targets.map(compile).collect::<Result<_, _>>()?;
         Ok(Loaded { checked: program(guest::map)?, jits })
     }
 
