@@ -91,6 +91,23 @@ static int object(size_t size)
 	return fd;
 }
 
+static long fail(int error)
+{
+	errno = error;
+	return -1;
+}
+
+/* Whether the kernel is at least that new; the running one's is asked when none is pretended. */
+static bool since(unsigned major, unsigned minor)
+{
+	unsigned its_major = 0, its_minor = 0;
+	struct utsname name;
+
+	uname(&name);
+	sscanf(kernel.release ? kernel.release : name.release, "%u.%u", &its_major, &its_minor);
+	return its_major > major || (its_major == major && its_minor >= minor);
+}
+
 static long map_create(union bpf_attr *attr, size_t size)
 {
 	size_t value = (attr->value_size + 7ul) / 8 * 8;
@@ -144,8 +161,10 @@ static long program_load(union bpf_attr *attr, size_t size)
 		/* libbpf asks whether offsets beyond 512 MiB work, for globals in arenas: not yet. */
 		if (attr->log_buf && attr->log_size > 64)
 			strcpy((char *)(uintptr_t)attr->log_buf, "direct value offset of 1073741824 is not allowed");
-		errno = EINVAL;
-		return -1;
+		return fail(EINVAL);
+	} else if (!strcmp(attr->prog_name, "det_arg_ctx") && !since(6, 8)) {
+		/* libbpf asks whether arguments may be tagged as contexts. */
+		return fail(EINVAL);
 	} else {
 		int fd = object(0);
 
@@ -156,23 +175,6 @@ static long program_load(union bpf_attr *attr, size_t size)
 	on_program(attr, size, result < 0 ? -error : result);
 	errno = error;
 	return result;
-}
-
-static long fail(int error)
-{
-	errno = error;
-	return -1;
-}
-
-/* Whether the kernel is at least that new; the running one's is asked when none is pretended. */
-static bool since(unsigned major, unsigned minor)
-{
-	unsigned its_major = 0, its_minor = 0;
-	struct utsname name;
-
-	uname(&name);
-	sscanf(kernel.release ? kernel.release : name.release, "%u.%u", &its_major, &its_minor);
-	return its_major > major || (its_major == major && its_minor >= minor);
 }
 
 /* Structures of callbacks attach. The rest are libbpf's questions: links that cannot be. */
