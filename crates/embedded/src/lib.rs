@@ -18,6 +18,7 @@ mod kernel;
 mod links;
 mod maps;
 mod os;
+mod over_packets;
 mod packet;
 mod patient;
 mod programs;
@@ -37,6 +38,7 @@ pub use crate::catalog::EmbeddedCatalog;
 use crate::core::Core;
 use crate::hooks::Engine;
 use crate::links::Links;
+pub use crate::over_packets::PacketRunner;
 use crate::timers::Timers;
 
 /// What a caller may choose, for tests that need the same result every time.

@@ -28,6 +28,12 @@ pub(crate) struct Options {
     pub(crate) format: Format,
     pub(crate) printk: bool,
     pub(crate) btf: Option<PathBuf>,
+    /// A capture to run over instead of attaching.
+    pub(crate) pcap: Option<PathBuf>,
+    /// A capture for the packets that pass.
+    pub(crate) write: Option<PathBuf>,
+    /// The program to run over the capture.
+    pub(crate) program: Option<String>,
     pub(crate) quiet: bool,
     pub(crate) verbose: bool,
 }
@@ -50,7 +56,8 @@ pub(crate) fn command() -> Command {
              Examples:\n  \
              bombus run execsnoop.bpf.o --set min_uid=1000\n  \
              bombus run firewall.bpf.o --attach firewall=xdp:eth0 --map counters\n  \
-             bombus run opens.bpf.o --kernel embedded -c 'ls -l'",
+             bombus run opens.bpf.o --kernel embedded -c 'ls -l'\n  \
+             bombus run firewall.bpf.o --pcap in.pcap --write passed.pcap",
             forms.join("\n  ")
         ))
         .arg(
@@ -122,6 +129,30 @@ pub(crate) fn command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("The kernel's types, where it does not have them itself"),
         )
+        .arg(
+            flag("pcap")
+                .value_name("CAPTURE")
+                .value_parser(value_parser!(PathBuf))
+                .conflicts_with_all(["attach", "cmd", "pid", "duration"])
+                .help(
+                    "Attach nothing: run a program over the packets of a capture file (pcap, \
+                     pcapng; - for standard input), by default on the embedded kernel",
+                ),
+        )
+        .arg(
+            flag("write")
+                .short('w')
+                .value_name("CAPTURE")
+                .value_parser(value_parser!(PathBuf))
+                .requires("pcap")
+                .help("Write the packets that pass, as the program left them"),
+        )
+        .arg(
+            flag("program")
+                .value_name("NAME")
+                .requires("pcap")
+                .help("The program for --pcap, where the object has several"),
+        )
         .arg(switch("quiet").short('q').help("Do not say what was attached"))
         .arg(switch("verbose").short('v').help("Show all that the verifier says when it refuses"))
 }
@@ -152,6 +183,9 @@ impl Options {
             },
             printk: !matches.get_flag("no-printk"),
             btf: matches.get_one::<PathBuf>("btf").cloned(),
+            pcap: matches.get_one::<PathBuf>("pcap").cloned(),
+            write: matches.get_one::<PathBuf>("write").cloned(),
+            program: matches.get_one::<String>("program").cloned(),
             quiet: matches.get_flag("quiet"),
             verbose: matches.get_flag("verbose"),
         }

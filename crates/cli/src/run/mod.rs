@@ -1,5 +1,6 @@
 //! `bombus run`: an object file that clang made, loaded, attached and listened to.
 
+mod capture;
 mod decode;
 mod flags;
 mod literal;
@@ -37,6 +38,9 @@ use crate::trace::{exit_code, explained};
 /// Carries out `bombus run`.
 pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let options = Options::new(matches);
+    if options.pcap.is_some() {
+        return capture::run(&options);
+    }
     let chosen = host::choose(options.kernel);
     let follows = options.command.is_some() || options.pid.is_some();
     host::on_kernel(&chosen, follows, |tracer| work(&options, &chosen, tracer))

@@ -79,6 +79,30 @@ impl Output {
         );
     }
 
+    /// How many packets had a verdict.
+    pub(crate) fn verdict(&mut self, name: &str, value: Option<u32>, packets: u64, bytes: u64) {
+        self.line(
+            || {
+                json!({
+                    "type": "verdict",
+                    "name": name,
+                    "value": value,
+                    "packets": packets,
+                    "bytes": bytes,
+                })
+            },
+            || format!("{name:<20} {packets:>14} {bytes:>16}"),
+        );
+    }
+
+    /// The head of a table; not in JSON.
+    pub(crate) fn verdicts(&mut self) {
+        if let Format::Text = self.format {
+            let line = format!("{:<20} {:>14} {:>16}", "VERDICT", "PACKETS", "BYTES");
+            self.broken |= writeln!(self.out, "{line}").is_err();
+        }
+    }
+
     /// An element of a map.
     pub(crate) fn element(&mut self, map: &str, key: &Value, value: &Value) {
         self.line(

@@ -30,6 +30,8 @@ use bombus_kernel::Kernel;
 use bombus_linux::Linux;
 use clap::ArgMatches;
 
+use crate::flags::KernelChoice;
+
 use output::{Failed, Output};
 use words::Words;
 
@@ -51,6 +53,9 @@ struct Options {
     /// `prog load --check`.
     check: bool,
     base_btf: Option<PathBuf>,
+    /// `prog run FILE`: on which kernel, and which program of the file.
+    kernel: Option<KernelChoice>,
+    program: Option<String>,
 }
 
 impl Request {
@@ -62,9 +67,16 @@ impl Request {
             None => (first.map_or("", table::Group::first).to_owned(), matches),
         };
         let words = inner.try_get_many::<OsString>("words").ok().flatten();
+        let mut words: Vec<OsString> = words.into_iter().flatten().cloned().collect();
+        for (flag, word) in test_run::FLAGS {
+            if let Ok(Some(value)) = inner.try_get_one::<OsString>(flag) {
+                words.extend([word.into(), value.clone()]);
+            }
+        }
+        let text = |name: &str| inner.try_get_one::<String>(name).ok().flatten().cloned();
         Request {
             command,
-            words: words.into_iter().flatten().cloned().collect(),
+            words,
             options: Options {
                 json: inner.get_flag("json") || inner.get_flag("pretty"),
                 pretty: inner.get_flag("pretty"),
@@ -73,6 +85,11 @@ impl Request {
                 debug: inner.get_flag("debug"),
                 check: matches!(inner.try_get_one::<bool>("check"), Ok(Some(true))),
                 base_btf: inner.get_one::<PathBuf>("base-btf").cloned(),
+                kernel: text("kernel").map(|kernel| match kernel.as_str() {
+                    "linux" => KernelChoice::Linux,
+                    _ => KernelChoice::Embedded,
+                }),
+                program: text("program"),
             },
         }
     }
@@ -108,6 +125,16 @@ struct Tool {
 pub(crate) fn run(group: &str, matches: &ArgMatches) -> ExitCode {
     let Request { command, words, options } = Request::new(group, matches);
     let form = output::Form { json: options.json, pretty: options.pretty };
+    if (group, command.as_str()) == ("prog", "run") && test_run::names_file(&words, &options) {
+        let outcome = Words::new(&command, words);
+        return match outcome.and_then(|words| test_run::run_file(&options, words)) {
+            Ok(output) => {
+                form.show(&output);
+                ExitCode::SUCCESS
+            }
+            Err(failed) => form.fail(&failed),
+        };
+    }
     let outcome = Linux::new().map_err(Failed::from).and_then(|linux| {
         let tool = Tool { linux, options };
         dispatch(&tool, group, &command, Words::new(&command, words)?)

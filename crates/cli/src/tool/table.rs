@@ -55,9 +55,9 @@ pub(crate) const GROUPS: &[Group] = &[
             (
                 "run",
                 "",
-                "PROG data_in FILE [data_out FILE [data_size_out N]] [ctx_in FILE \
+                "{PROG | OBJ [--kernel linux | embedded] [--program NAME]} data_in FILE [data_out FILE [data_size_out N]] [ctx_in FILE \
                  [ctx_out FILE [ctx_size_out N]]] [repeat N]",
-                "Run a program over a packet or context",
+                "Run a program over a packet or context; of an object file, without loading it first",
             ),
             (
                 "tracelog",
@@ -261,6 +261,7 @@ pub(crate) fn commands() -> impl Iterator<Item = Command> {
                         .action(ArgAction::SetTrue)
                         .help("Try every program of every object, and keep none"),
                 ),
+                ("prog", "run") => command.args(super::test_run::arguments()),
                 _ => command,
             };
             if alias.is_empty() { command } else { command.visible_alias(alias) }

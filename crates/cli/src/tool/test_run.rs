@@ -1,14 +1,23 @@
 //! `bombus prog run`.
 
+use std::ffi::OsString;
 use std::io::Read;
+use std::path::Path;
 
+use bombus_embedded::Embedded;
 use bombus_kernel::inspect::Inspect;
-use bombus_kernel::{Error, TestRun};
+use bombus_kernel::{Error, Kernel, Loader, TestRun};
+use bombus_linux::Linux;
+use bombus_platform::ProgType;
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, value_parser};
 use serde_json::{Map, Value};
 
-use super::Tool;
-use super::output::{Failed, Output, because_of, meaning};
+use super::output::{Failed, Output, because_of, meaning, reason};
 use super::words::{Words, number};
+use super::{Options, Tool, load};
+use crate::flags::KernelChoice;
+use crate::host;
 
 /// Where packet and context come from and go to.
 #[derive(Default)]
@@ -103,6 +112,101 @@ fn read(file: Option<&str>) -> Result<Vec<u8>, Failed> {
     Ok(bytes)
 }
 
+/// Flags that say the same as words.
+pub(super) const FLAGS: [(&str, &str); 7] = [
+    ("data-in", "data_in"),
+    ("data-out", "data_out"),
+    ("data-size-out", "data_size_out"),
+    ("ctx-in", "ctx_in"),
+    ("ctx-out", "ctx_out"),
+    ("ctx-size-out", "ctx_size_out"),
+    ("repeat", "repeat"),
+];
+
+/// The flags of `prog run`.
+pub(super) fn arguments() -> Vec<Arg> {
+    let flag = |name: &'static str| Arg::new(name).long(name);
+    let mut arguments = vec![
+        flag("kernel")
+            .value_name("KERNEL")
+            .value_parser(PossibleValuesParser::new(["linux", "embedded"]))
+            .help("Where the program of an object file runs [default: linux where it lets us]"),
+        flag("program").value_name("NAME").help("Which program of the object file"),
+    ];
+    arguments.extend(FLAGS.map(|(name, word)| {
+        let value = if word.ends_with("in") || word.ends_with("out") { "FILE" } else { "N" };
+        flag(name)
+            .value_name(if word.contains("size") { "N" } else { value })
+            .value_parser(value_parser!(OsString))
+            .help(format!("The same as the word {word}"))
+    }));
+    arguments
+}
+
+/// Whether the first word is an object file, and no loaded program.
+pub(super) fn names_file(words: &[OsString], options: &Options) -> bool {
+    let Some(first) = words.first().and_then(|word| word.to_str()) else { return false };
+    let keyword = ["id", "tag", "name", "pinned"].iter().any(|each| each.starts_with(first));
+    options.kernel.is_some()
+        || options.program.is_some()
+        || (!keyword && first.contains(['.', '/']))
+}
+
+/// Runs a program of an object file, on either kernel.
+pub(super) fn run_file(options: &Options, mut words: Words) -> Result<Output, Failed> {
+    let file = words.expect("an object file")?;
+    let wanted = Wanted::parse(&mut words)?;
+    let object = load::open(Path::new(&file))
+        .map_err(|error| Failed::new(format!("failed to open {file}: {error}")))?;
+    let named = |name: &String| object.programs.iter().find(|each| each.name == *name);
+    let program = match &options.program {
+        Some(name) => named(name).ok_or_else(|| {
+            let names: Vec<&str> = object.programs.iter().map(|each| each.name.as_str()).collect();
+            Failed::new(format!("no program {name} in {file}; there are: {}", names.join(", ")))
+        })?,
+        None => object
+            .programs
+            .first()
+            .ok_or_else(|| Failed::new(format!("there is no program in {file}")))?,
+    };
+    let chosen = host::choose(options.kernel).kernel;
+    let kernel: Box<dyn Kernel> = match chosen {
+        KernelChoice::Embedded => Box::new(Embedded::default()),
+        KernelChoice::Linux => Box::new(Linux::new().map_err(Failed::from)?),
+    };
+    let mut loader = Loader::new(&object);
+    for other in object.programs.iter().filter(|each| each.prog_type != program.prog_type) {
+        loader = loader.autoload(&other.name, false);
+    }
+    let loaded = loader
+        .load(&*kernel)
+        .map_err(|error| Failed::new(format!("failed to load {file}: {}", explained(&error))))?;
+    let Some(handle) = loaded.program(&program.name) else {
+        return Err(Failed::new(format!("program {} is not loaded", program.name)));
+    };
+    let mut test = wanted.test()?;
+    // They cannot be repeated, and there is nobody who asked for it.
+    if matches!(program.prog_type, ProgType::RawTracepoint | ProgType::RawTracepointWritable)
+        && test.repeat == 1
+    {
+        test.repeat = 0;
+    }
+    let failed = because_of("failed to run program");
+    kernel.prog_run(handle, &mut test).map_err(failed)?;
+    wanted.show(options.json, &test)
+}
+
+/// The error, with the end of what the verifier said.
+fn explained(error: &Error) -> String {
+    match error {
+        Error::Rejected { log, .. } => {
+            let last = log.lines().rfind(|line| !line.starts_with("processed "));
+            format!("{}: {}", reason(error), last.unwrap_or_default())
+        }
+        error => error.to_string(),
+    }
+}
+
 pub(super) fn run(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
     words.at_least(4)?;
     let program = tool.program(&mut words)?;
@@ -111,42 +215,53 @@ pub(super) fn run(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
     if wanted.is_one_sided() {
         return Err(failed(Error::os("run a program", libc::EINVAL)));
     }
-    let mut test = TestRun {
-        data: read(wanted.data_in.as_deref())?,
-        ctx: read(wanted.ctx_in.as_deref())?,
-        repeat: wanted.repeat,
-        ..TestRun::default()
-    };
+    let mut test = wanted.test()?;
     tool.linux.run_program(&program, &mut test, wanted.room()).map_err(failed)?;
-    let (mut text, mut object) = (String::new(), Map::new());
-    let mut unwritten = None;
-    let outputs =
-        [("data_out", &wanted.data_out, &test.data), ("ctx_out", &wanted.ctx_out, &test.ctx)];
-    for (name, file, bytes) in outputs {
-        match file.as_deref().filter(|_| !bytes.is_empty()) {
-            None => {}
-            Some("-") => {
-                text += &dump(bytes);
-                object.insert(name.into(), bytes.to_vec().into());
-            }
-            Some(file) => {
-                if let Err(error) = std::fs::write(file, bytes) {
-                    let reason = meaning(error.raw_os_error().unwrap_or(libc::EIO));
-                    unwritten = Some(format!("failed to open {file}: {reason}"));
+    wanted.show(tool.options.json, &test)
+}
+
+impl Wanted {
+    /// What goes in.
+    fn test(&self) -> Result<TestRun, Failed> {
+        Ok(TestRun {
+            data: read(self.data_in.as_deref())?,
+            ctx: read(self.ctx_in.as_deref())?,
+            repeat: self.repeat,
+            ..TestRun::default()
+        })
+    }
+
+    /// What came out.
+    fn show(&self, json: bool, test: &TestRun) -> Result<Output, Failed> {
+        let (mut text, mut object) = (String::new(), Map::new());
+        let mut unwritten = None;
+        let outputs =
+            [("data_out", &self.data_out, &test.data), ("ctx_out", &self.ctx_out, &test.ctx)];
+        for (name, file, bytes) in outputs {
+            match file.as_deref().filter(|_| !bytes.is_empty()) {
+                None => {}
+                Some("-") => {
+                    text += &dump(bytes);
+                    object.insert(name.into(), bytes.to_vec().into());
+                }
+                Some(file) => {
+                    if let Err(error) = std::fs::write(file, bytes) {
+                        let reason = meaning(error.raw_os_error().unwrap_or(libc::EIO));
+                        unwritten = Some(format!("failed to open {file}: {reason}"));
+                    }
                 }
             }
         }
-    }
-    object.insert("retval".into(), test.retval.into());
-    object.insert("duration".into(), test.duration.into());
-    let average = if wanted.repeat > 1 { " (average)" } else { "" };
-    text += &format!("Return value: {}, duration{average}: {}ns\n", test.retval, test.duration);
-    match unwritten {
-        None => Ok(tool.either(|| text, || Value::Object(object))),
-        // What the program gave is said in any case.
-        Some(message) => {
-            let said = if tool.options.json { object.into() } else { text.into() };
-            Err(Failed::new(message).after(said))
+        object.insert("retval".into(), test.retval.into());
+        object.insert("duration".into(), test.duration.into());
+        let average = if self.repeat > 1 { " (average)" } else { "" };
+        text += &format!("Return value: {}, duration{average}: {}ns\n", test.retval, test.duration);
+        let said: Value = if json { object.into() } else { text.into() };
+        match (unwritten, said) {
+            // What the program gave is said in any case.
+            (Some(message), said) => Err(Failed::new(message).after(said)),
+            (None, Value::String(text)) => Ok(Output::Text(text)),
+            (None, said) => Ok(Output::Json(said)),
         }
     }
 }

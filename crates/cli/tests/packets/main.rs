@@ -6,6 +6,7 @@
 //! happens in a network namespace of the test's own. `BOMBUS_PACKETS` says how many packets each
 //! test sends (20,000; the full test is a million).
 
+mod capture;
 mod mix;
 mod net;
 
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use bombus_kernel::{AttachPoint, Feature, Kernel, LinkFd, Loaded, MapFd, Order, UpdateFlag, load};
 use bombus_linux::Linux;
 use bombus_platform::AttachType;
+use bombus_spec::ObjectSpec;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use mix::{Fate, Mix, Packet};
@@ -67,6 +69,10 @@ fn main() {
     // Of native XDP a veth device gives up the queue together with the program, with what is in it.
     let lossless = hooks.into_iter().filter(|hook| *hook != Hook::XdpNative);
     trials.extend(lossless.map(|hook| trial("detached under load", detached, hook)));
+    for hook in [Hook::XdpNative, Hook::Tcx, Hook::Cgroup] {
+        let name = format!("capture {}", hook.program());
+        trials.push(Trial::test(name, move || capture::compare(hook).map_err(Failed::from)));
+    }
     libtest_mimic::run(&arguments, trials).exit();
 }
 
@@ -239,21 +245,8 @@ impl Setup {
         net::enter()?;
         let text = |error: bombus_kernel::Error| error.to_string();
         let kernel = Linux::new().map_err(text)?;
-        let path =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../bombus/examples/xdp_firewall.bpf.o");
-        let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let object = bombus_object::open(&bytes).map_err(|error| error.to_string())?;
-        let loaded = load(&kernel, &object).map_err(text)?;
-
-        let (address, bits) = mix::BLOCKED_NETWORK;
-        let network = [&bits.to_ne_bytes()[..], &address].concat();
-        let add = |map: &str, key: &[u8]| {
-            kernel.map_update(named(&loaded, map)?, key, &[0; 8], UpdateFlag::Any).map_err(text)
-        };
-        add("blocked", &network)?;
-        for port in mix::BLOCKED_PORTS {
-            add("blocked_ports", &port.to_be_bytes())?;
-        }
+        let loaded = load(&kernel, &firewall()?).map_err(text)?;
+        add_rules(&kernel, &loaded)?;
 
         let from = kernel.interface_index(ENDS.0).map_err(text)?;
         let to = kernel.interface_index(ENDS.1).map_err(text)?;
@@ -271,32 +264,16 @@ impl Setup {
         })
     }
 
-    /// The number of an element, of all CPUs together.
-    fn count(&self, map: &str, key: &[u8]) -> Result<u64, String> {
-        let value = self.kernel.map_lookup(named(&self.loaded, map)?, key);
-        let value = value.map_err(|error| error.to_string())?.unwrap_or_default();
-        let cpus = value.chunks_exact(8);
-        Ok(cpus.map(|cpu| u64::from_ne_bytes(cpu.try_into().unwrap_or_default())).sum())
-    }
-
     /// What the program says it did: passed and dropped.
     fn verdicts(&self) -> Result<(u64, u64), String> {
-        let verdict = |index: u32| self.count("verdicts", &index.to_ne_bytes());
+        let verdict =
+            |index: u32| count(&self.kernel, &self.loaded, "verdicts", &index.to_ne_bytes());
         Ok((verdict(0)?, verdict(1)?))
     }
 
     /// What the program says it did, rule by rule.
     fn tally(&self) -> Result<Tally, String> {
-        let (address, bits) = mix::BLOCKED_NETWORK;
-        let mut tally = Tally {
-            passed: self.verdicts()?.0,
-            by_network: self.count("blocked", &[&bits.to_ne_bytes()[..], &address].concat())?,
-            ..Tally::default()
-        };
-        for (count, port) in tally.by_port.iter_mut().zip(mix::BLOCKED_PORTS) {
-            *count = self.count("blocked_ports", &port.to_be_bytes())?;
-        }
-        Ok(tally)
+        tally(&self.kernel, &self.loaded)
     }
 
     /// Packets that came out, and packets that were dropped.
@@ -318,6 +295,47 @@ impl Setup {
             std::thread::yield_now();
         }
     }
+}
+
+/// The firewall's object.
+fn firewall() -> Result<ObjectSpec, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bombus/examples/xdp_firewall.bpf.o");
+    let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    bombus_object::open(&bytes).map_err(|error| error.to_string())
+}
+
+fn add_rules(kernel: &dyn Kernel, loaded: &Loaded) -> Result<(), String> {
+    let (address, bits) = mix::BLOCKED_NETWORK;
+    let network = [&bits.to_ne_bytes()[..], &address].concat();
+    let add = |map: &str, key: &[u8]| {
+        let added = kernel.map_update(named(loaded, map)?, key, &[0; 8], UpdateFlag::Any);
+        added.map_err(|error| error.to_string())
+    };
+    add("blocked", &network)?;
+    mix::BLOCKED_PORTS.iter().try_for_each(|port| add("blocked_ports", &port.to_be_bytes()))
+}
+
+/// The number of an element, of all CPUs together.
+fn count(kernel: &dyn Kernel, loaded: &Loaded, map: &str, key: &[u8]) -> Result<u64, String> {
+    let value = kernel.map_lookup(named(loaded, map)?, key);
+    let value = value.map_err(|error| error.to_string())?.unwrap_or_default();
+    let cpus = value.chunks_exact(8);
+    Ok(cpus.map(|cpu| u64::from_ne_bytes(cpu.try_into().unwrap_or_default())).sum())
+}
+
+/// What the program says it did, rule by rule.
+fn tally(kernel: &dyn Kernel, loaded: &Loaded) -> Result<Tally, String> {
+    let (address, bits) = mix::BLOCKED_NETWORK;
+    let network = [&bits.to_ne_bytes()[..], &address].concat();
+    let mut tally = Tally {
+        passed: count(kernel, loaded, "verdicts", &0u32.to_ne_bytes())?,
+        by_network: count(kernel, loaded, "blocked", &network)?,
+        ..Tally::default()
+    };
+    for (number, port) in tally.by_port.iter_mut().zip(mix::BLOCKED_PORTS) {
+        *number = count(kernel, loaded, "blocked_ports", &port.to_be_bytes())?;
+    }
+    Ok(tally)
 }
 
 fn named(loaded: &Loaded, map: &str) -> Result<MapFd, String> {

@@ -5,6 +5,7 @@
 
 mod cells;
 mod hash_index;
+mod prefixes;
 mod recency;
 pub(crate) mod ringbuf;
 mod table;
@@ -81,6 +82,7 @@ impl Map {
             MapType::LruHash | MapType::LruPercpuHash => {
                 flag::NO_COMMON_LRU | flag::NUMA_NODE | flag::ZERO_SEED | flag::ACCESS
             }
+            MapType::LpmTrie => flag::NO_PREALLOC | flag::NUMA_NODE | flag::ACCESS,
             MapType::Ringbuf => flag::NUMA_NODE,
             MapType::ProgArray => flag::RDONLY | flag::WRONLY | flag::NUMA_NODE,
             _ => return Err(libc::EOPNOTSUPP),
@@ -109,6 +111,13 @@ impl Map {
             _ => {
                 let array = matches!(map_type, MapType::Array | MapType::PercpuArray);
                 if key_size == 0 || value_size == 0 || (array && key_size != 4) {
+                    return Err(libc::EINVAL);
+                }
+                // (`trie_alloc`)
+                let is_trie = map_type == MapType::LpmTrie;
+                let data = key_size.saturating_sub(4);
+                let preallocates = flags & flag::NO_PREALLOC == 0;
+                if is_trie && (preallocates || !prefixes::DATA_SIZES.contains(&data)) {
                     return Err(libc::EINVAL);
                 }
                 let too_big = if map_type.is_per_cpu() {

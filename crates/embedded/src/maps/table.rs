@@ -6,6 +6,7 @@ use bombus_spec::MapSpec;
 use super::Errno;
 use super::cells::Cells;
 use super::hash_index::HashIndex;
+use super::prefixes::Prefixes;
 
 /// `BPF_NOEXIST` (`include/uapi/linux/bpf.h`).
 const NOEXIST: u64 = 1;
@@ -18,6 +19,7 @@ enum Index {
     /// The key is the element's number; all are always there.
     Array(usize),
     Hash(HashIndex),
+    Prefixes(Prefixes),
 }
 
 /// A map of values. An element has as many values as there are CPUs, or one.
@@ -35,6 +37,7 @@ impl Table {
         let (entries, value_size) = (spec.max_entries as usize, spec.value_size as usize);
         let index = match spec.map_type {
             MapType::Array | MapType::PercpuArray => Index::Array(entries),
+            MapType::LpmTrie => Index::Prefixes(Prefixes::new(spec.key_size as usize, entries)?),
             other => {
                 let lru = matches!(other, MapType::LruHash | MapType::LruPercpuHash);
                 Index::Hash(HashIndex::new(spec.key_size as usize, entries, lru)?)
@@ -42,7 +45,7 @@ impl Table {
         };
         let cells = match index {
             Index::Array(_) => entries.checked_mul(copies).ok_or(libc::ENOMEM)?,
-            Index::Hash(_) => 0,
+            Index::Hash(_) | Index::Prefixes(_) => 0,
         };
         Ok(Table { index, values: Cells::new(value_size, cells)?, copies })
     }
@@ -60,6 +63,7 @@ impl Table {
         match &self.index {
             Index::Array(len) => array_index(key).filter(|index| index < len),
             Index::Hash(index) => index.find(key),
+            Index::Prefixes(prefixes) => prefixes.find(key),
         }
     }
 
@@ -117,7 +121,10 @@ impl Table {
         if flags > EXIST {
             return Err(libc::EINVAL);
         }
-        let found = self.find(key);
+        let found = match &self.index {
+            Index::Prefixes(prefixes) => prefixes.find_exactly(key)?,
+            _ => self.find(key),
+        };
         match (&mut self.index, found) {
             (Index::Array(_), None) => Err(libc::E2BIG),
             (_, Some(_)) if flags == NOEXIST => Err(libc::EEXIST),
@@ -126,9 +133,15 @@ impl Table {
                 index.touch(element);
                 Ok((element, false))
             }
-            (Index::Hash(_), None) if flags == EXIST => Err(libc::ENOENT),
+            (Index::Prefixes(_), Some(element)) => Ok((element, false)),
+            (Index::Hash(_) | Index::Prefixes(_), None) if flags == EXIST => Err(libc::ENOENT),
             (Index::Hash(index), None) => {
                 let element = index.insert(key)?;
+                self.values.grow((element + 1) * self.copies)?;
+                Ok((element, true))
+            }
+            (Index::Prefixes(prefixes), None) => {
+                let element = prefixes.insert(key)?;
                 self.values.grow((element + 1) * self.copies)?;
                 Ok((element, true))
             }
@@ -140,6 +153,7 @@ impl Table {
         match &mut self.index {
             Index::Array(_) => Err(libc::EINVAL),
             Index::Hash(index) => Ok(index.remove(key)),
+            Index::Prefixes(prefixes) => prefixes.remove(key),
         }
     }
 
@@ -165,7 +179,11 @@ impl Table {
     /// The element after the one with this key. As in the kernel, the first one when there is no
     /// such key (`htab_map_get_next_key`, `array_map_get_next_key`).
     pub(crate) fn after(&self, key: Option<&[u8]>) -> Option<usize> {
-        self.used_from(key.and_then(|key| self.find(key)).map_or(0, |element| element + 1))
+        let find = |key: &[u8]| match &self.index {
+            Index::Prefixes(prefixes) => prefixes.find_exactly(key).ok().flatten(),
+            _ => self.find(key),
+        };
+        self.used_from(key.and_then(find).map_or(0, |element| element + 1))
     }
 
     /// The first element there is from `element` on.
@@ -173,6 +191,7 @@ impl Table {
         match &self.index {
             Index::Array(len) => (element < *len).then_some(element),
             Index::Hash(index) => index.used_from(element),
+            Index::Prefixes(prefixes) => prefixes.index().used_from(element),
         }
     }
 
@@ -181,6 +200,7 @@ impl Table {
         match &self.index {
             Index::Array(_) => (element as u32).to_ne_bytes().to_vec(),
             Index::Hash(index) => index.keys().get(element).to_vec(),
+            Index::Prefixes(prefixes) => prefixes.index().keys().get(element).to_vec(),
         }
     }
 
@@ -189,6 +209,7 @@ impl Table {
         match &self.index {
             Index::Array(_) => None,
             Index::Hash(index) => Some(index.keys()),
+            Index::Prefixes(prefixes) => Some(prefixes.index().keys()),
         }
     }
 

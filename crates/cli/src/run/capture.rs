@@ -1,0 +1,271 @@
+//! `bombus run --pcap`: a program over packets, run over those of a capture file.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use bombus_capture::{CaptureError, LinkType, Packet};
+use bombus_embedded::{Embedded, PacketRunner};
+use bombus_kernel::{Error, Kernel, ProgFd, TestRun, Tracer};
+use bombus_linux::Linux;
+use bombus_platform::ProgType;
+use bombus_spec::ObjectSpec;
+
+use super::flags::Options;
+use super::literal::with_nearest;
+use super::output::Output;
+use super::shown::{self, Shown};
+use super::{loader, open, refused, types};
+use crate::captures;
+use crate::failure::Failure;
+use crate::flags::KernelChoice;
+use crate::host::Chosen;
+
+/// Packets between two looks at the clock.
+const ROUND: u64 = 1024;
+
+/// Types of programs that are run over packets.
+const TYPES: [ProgType; 5] = [
+    ProgType::Xdp,
+    ProgType::SchedCls,
+    ProgType::SchedAct,
+    ProgType::SocketFilter,
+    ProgType::CgroupSkb,
+];
+
+/// Carries out `bombus run --pcap`.
+pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let kernel = options.kernel.unwrap_or(KernelChoice::Embedded);
+    let chosen = Chosen { kernel, not_linux: None, no_agents: false };
+    match kernel {
+        KernelChoice::Embedded => {
+            let embedded = Embedded::default();
+            work(options, &chosen, &embedded, |program| {
+                Ok(Machine::Embedded(Box::new(embedded.packet_runner(program)?)))
+            })
+        }
+        KernelChoice::Linux => {
+            let linux = Linux::new().map_err(|error| Failure::kernel(&error, false))?;
+            work(options, &chosen, &linux, |program| {
+                Ok(Machine::Linux { kernel: &linux, program, run: TestRun::default() })
+            })
+        }
+    }
+}
+
+/// What runs the program.
+enum Machine<'a> {
+    Embedded(Box<PacketRunner<'a>>),
+    /// By test runs, which take packets from 14 bytes up to what fits in a page.
+    Linux {
+        kernel: &'a Linux,
+        program: ProgFd,
+        run: TestRun,
+    },
+}
+
+impl Machine<'_> {
+    /// The verdict; `None` when there is none.
+    fn run(&mut self, packet: &[u8]) -> Result<Option<u32>, Error> {
+        match self {
+            Machine::Embedded(runner) => runner.run(packet),
+            Machine::Linux { kernel, program, run } => {
+                *run = TestRun { data: packet.to_vec(), ..TestRun::default() };
+                match kernel.prog_run(*program, run) {
+                    Ok(()) => Ok(Some(run.retval)),
+                    Err(error) if error.errno() == Some(libc::EINVAL) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    /// The packet as the last run left it.
+    fn packet(&self) -> &[u8] {
+        match self {
+            Machine::Embedded(runner) => runner.packet(),
+            Machine::Linux { run, .. } => &run.data,
+        }
+    }
+}
+
+fn work<'a>(
+    options: &Options,
+    chosen: &Chosen,
+    kernel: &'a dyn Tracer,
+    machine: impl FnOnce(ProgFd) -> Result<Machine<'a>, Error>,
+) -> Result<ExitCode, Failure> {
+    let object = open(&options.file)?;
+    shown::check_names(&object, &options.maps).map_err(Failure::new)?;
+    let (name, prog_type) = choose(&object, options)?;
+    let btf = types(&object)?;
+    let mut loader = loader(options, &object, btf.as_ref())?;
+    for program in object.programs.iter().filter(|each| each.prog_type != prog_type) {
+        loader = loader.autoload(&program.name, false);
+    }
+    let refused = |error: Error| refused(&error, options, chosen);
+    let loaded = loader.load(kernel).map_err(refused)?;
+    let program = loaded.program(&name);
+    let program = program.ok_or_else(|| Failure::new(format!("program {name} is not loaded")))?;
+    let mut machine = machine(program).map_err(refused)?;
+    let counts = through(options, prog_type, &mut machine)?;
+    let mut output = Output::new(options.format);
+    output.verdicts();
+    for (verdict, count) in &counts {
+        let name = verdict.map_or("not run".to_owned(), |value| verdict_name(prog_type, value));
+        output.verdict(&name, *verdict, count.packets, count.bytes);
+    }
+    let (packets, bytes) = counts
+        .values()
+        .fold((0, 0), |(packets, bytes), count| (packets + count.packets, bytes + count.bytes));
+    output.verdict("total", None, packets, bytes);
+    let shown = Shown { kernel, object: &object, loaded: &loaded, btf: btf.as_ref() };
+    shown.show(&options.maps, &mut output).map_err(refused)?;
+    output.flush();
+    if !options.quiet {
+        kernel.summary().iter().for_each(|line| eprintln!("WARNING: {line}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The program to run: that of `--program`, else the only one for packets.
+fn choose(object: &ObjectSpec, options: &Options) -> Result<(String, ProgType), Failure> {
+    let programs: Vec<_> =
+        object.programs.iter().filter(|each| TYPES.contains(&each.prog_type)).collect();
+    let names = || programs.iter().map(|program| program.name.as_str());
+    let chosen = match (&options.program, &programs[..]) {
+        (Some(name), _) => {
+            programs.iter().find(|program| program.name == *name).ok_or_else(|| {
+                let message = format!("the object has no program {name} for packets");
+                Failure::new(with_nearest(&message, name, names()))
+            })?
+        }
+        (None, [only]) => only,
+        (None, []) => {
+            return Err(Failure::new("the object has no program for packets")
+                .help("XDP, tc, socket and cgroup_skb programs are run over packets"));
+        }
+        (None, _) => {
+            let names: Vec<&str> = names().collect();
+            return Err(Failure::new("the object has several programs for packets")
+                .help(format!("say which with --program: {}", names.join(", "))));
+        }
+    };
+    Ok((chosen.name.clone(), chosen.prog_type))
+}
+
+/// Packets with the same verdict.
+#[derive(Default)]
+struct Count {
+    packets: u64,
+    bytes: u64,
+}
+
+/// Runs over all packets; gives how many had each verdict.
+fn through(
+    options: &Options,
+    prog_type: ProgType,
+    machine: &mut Machine<'_>,
+) -> Result<BTreeMap<Option<u32>, Count>, Failure> {
+    let Some(path) = &options.pcap else { return Ok(BTreeMap::new()) };
+    let mut input = captures::open(path)?;
+    let link = input.reader.link().unwrap_or(LinkType::ETHERNET);
+    let output = options.write.as_ref();
+    let mut output = output.map(|to| captures::Output::create(to, &input, link)).transpose()?;
+    let mut counts: BTreeMap<Option<u32>, Count> = BTreeMap::new();
+    let mut total = 0;
+    let outcome = loop {
+        let packet = match input.reader.next() {
+            Ok(Some(packet)) => packet,
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        };
+        if packet.link != LinkType::ETHERNET {
+            return Err(Failure::new(format!(
+                "packets of link type {} cannot be run: programs expect Ethernet's",
+                packet.link.0
+            )));
+        }
+        let verdict = machine.run(packet.data).map_err(|error| Failure::kernel(&error, false))?;
+        let count = counts.entry(verdict).or_default();
+        count.packets += 1;
+        count.bytes += packet.data.len() as u64;
+        if let (Some(output), Some(verdict)) = (&mut output, verdict)
+            && let Some(data) = passes(prog_type, verdict, machine.packet())
+        {
+            // What was cut off when it was captured is still missing.
+            let missing = packet.wire_len.saturating_sub(packet.data.len() as u32);
+            let wire_len = data.len() as u32 + missing;
+            output.write(&Packet { data, wire_len, ..packet })?;
+        }
+        total += 1;
+        if total % ROUND == 0 {
+            input.progress.at(input.reader.offset(), total);
+        }
+    };
+    input.progress.clear();
+    output.map_or(Ok(()), captures::Output::finish)?;
+    match outcome {
+        Some(error @ CaptureError::Truncated { .. }) => {
+            eprintln!("WARNING: {}: {error}", path.display());
+        }
+        Some(error) => return Err(input.failure(&error)),
+        None => {}
+    }
+    Ok(counts)
+}
+
+/// The actions of XDP (`enum xdp_action`), and which of them let a packet live.
+const XDP: [(&str, bool); 5] = [
+    ("XDP_ABORTED", false),
+    ("XDP_DROP", false),
+    ("XDP_PASS", true),
+    ("XDP_TX", true),
+    ("XDP_REDIRECT", true),
+];
+
+/// The actions of traffic control (`include/uapi/linux/pkt_cls.h`), the same.
+const TC: [(&str, bool); 9] = [
+    ("TC_ACT_OK", true),
+    ("TC_ACT_RECLASSIFY", true),
+    ("TC_ACT_SHOT", false),
+    ("TC_ACT_PIPE", true),
+    ("TC_ACT_STOLEN", false),
+    ("TC_ACT_QUEUED", false),
+    ("TC_ACT_REPEAT", true),
+    ("TC_ACT_REDIRECT", true),
+    ("TC_ACT_TRAP", false),
+];
+
+fn verdict_name(prog_type: ProgType, value: u32) -> String {
+    let named = |table: &[(&str, bool)]| table.get(value as usize).map(|row| row.0.to_owned());
+    let name = match prog_type {
+        ProgType::Xdp => named(&XDP),
+        ProgType::SchedCls | ProgType::SchedAct if value == u32::MAX => {
+            Some("TC_ACT_UNSPEC".to_owned())
+        }
+        ProgType::SchedCls | ProgType::SchedAct => named(&TC),
+        ProgType::CgroupSkb if value <= 1 => named(&[("drop", false), ("pass", true)]),
+        ProgType::SocketFilter if value == 0 => Some("drop".to_owned()),
+        ProgType::SocketFilter => return format!("keep {value} bytes"),
+        _ => None,
+    };
+    name.unwrap_or_else(|| value.to_string())
+}
+
+/// The bytes of a packet that passes.
+fn passes(prog_type: ProgType, verdict: u32, packet: &[u8]) -> Option<&[u8]> {
+    let lives = |table: &[(&str, bool)]| table.get(verdict as usize).is_some_and(|row| row.1);
+    let passes = match prog_type {
+        ProgType::Xdp => lives(&XDP),
+        ProgType::SchedCls | ProgType::SchedAct => verdict == u32::MAX || lives(&TC),
+        ProgType::CgroupSkb => verdict & 1 == 1,
+        // The filter counts from the network layer's header on.
+        ProgType::SocketFilter if verdict > 0 => {
+            const LINK: usize = 14;
+            let most = LINK.saturating_add(verdict as usize);
+            return Some(&packet[..packet.len().min(most)]);
+        }
+        _ => false,
+    };
+    passes.then_some(packet)
+}
