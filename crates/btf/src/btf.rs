@@ -83,8 +83,8 @@ pub struct Btf {
     data: Data,
     types: Range<usize>,
     strings: Range<usize>,
-    /// Where each type starts, and its kind.
-    index: Arc<[Place]>,
+    /// Where each type starts, and its kind. A slice of its own would be a copy.
+    index: Arc<Vec<Place>>,
     /// The number of the first type that is its own.
     first_id: u32,
     /// The offset of the first string that is its own.
@@ -130,7 +130,7 @@ impl Btf {
         Ok(Btf {
             types,
             strings,
-            index: index.into(),
+            index: Arc::new(index),
             first_id,
             first_string,
             base,
@@ -246,8 +246,9 @@ impl Btf {
             let types = &self.bytes()[self.types.clone()];
             let strings = self.string_table();
             let mut named = Vec::with_capacity(self.index.len() / 4);
+            let kinds = if functions { 1 << Kind::Func as u32 } else { !UNNAMED };
             for (place, id) in self.index.iter().zip(self.first_id..) {
-                if (place.kind() == Some(Kind::Func)) != functions {
+                if !place.is_of(kinds) {
                     continue;
                 }
                 let offset = u32_at(types, place.start()).unwrap_or_default();
@@ -294,14 +295,14 @@ pub(crate) struct View<'a> {
 
 impl<'a> View<'a> {
     /// The bytes of the name at `offset`; none when there is no name.
+    #[inline]
     pub(crate) fn name(&self, offset: u32) -> &'a [u8] {
-        let own = offset.wrapping_sub(self.btf.first_string) as usize;
-        match self.strings.get(own..) {
-            Some(strings) if offset >= self.btf.first_string => {
+        match self.own_strings(offset) {
+            Some(strings) => {
                 let end = names::end(strings.get(..=MAX_NAME).unwrap_or(strings));
                 end.map_or(&[], |end| &strings[..end])
             }
-            _ => self.btf.name_bytes(offset),
+            None => self.btf.name_bytes(offset),
         }
     }
 
@@ -323,6 +324,36 @@ impl<'a> View<'a> {
         let place = self.btf.index.get((id.0 - self.btf.first_id) as usize)?;
         Record::at(self.types.get(place.start()..)?)
     }
+
+    /// The table of strings from `offset` on, if that is one of its own strings.
+    #[inline]
+    fn own_strings(&self, offset: u32) -> Option<&'a [u8]> {
+        self.strings.get(offset.checked_sub(self.btf.first_string)? as usize..)
+    }
+
+    /// Whether there is a name at `offset`.
+    #[inline]
+    pub(crate) fn has_name(&self, offset: u32) -> bool {
+        match self.own_strings(offset) {
+            Some(strings) => offset != 0 && strings.first().is_some_and(|&first| first != 0),
+            None => !self.name(offset).is_empty(),
+        }
+    }
+
+    /// Appends the name at `offset`.
+    #[inline(always)]
+    pub(crate) fn push_name(&self, offset: u32, text: &mut Vec<u8>) {
+        // Most names are short: they are copied with what stands after them, which is cut off.
+        if let Some(bytes) = self.own_strings(offset).and_then(<[u8]>::first_chunk)
+            && let Some(len) = names::end_of_short(bytes)
+        {
+            let start = text.len();
+            text.extend_from_slice(bytes);
+            text.truncate(start + len);
+        } else {
+            text.extend_from_slice(self.name(offset));
+        }
+    }
 }
 
 /// One type as it stands in the blob: `struct btf_type` and what follows it.
@@ -337,26 +368,29 @@ pub(crate) struct Record<'a> {
     pub(crate) flag: bool,
     /// Its size in bytes, or the type that it refers to.
     pub(crate) size_or_type: u32,
-    /// What follows the header.
-    pub(crate) extra: &'a [u8],
+    /// What follows the header: its own words, then other types.
+    rest: &'a [u8],
 }
 
 impl<'a> Record<'a> {
-    /// The one that `bytes` start with.
+    /// The one that `bytes` start with, all of whose words are there.
     #[inline]
     pub(crate) fn at(bytes: &'a [u8]) -> Option<Record<'a>> {
         let (header, rest) = bytes.split_first_chunk::<12>()?;
         let info = u32_at(header, 4)?;
-        let (kind, once, each) = SHAPES[(info >> 24) as usize & 0x1f]?;
-        let count = info as u16;
         Some(Record {
             name: u32_at(header, 0)?,
-            kind,
-            count,
+            kind: Kind::from_number((info >> 24) as u8 & 0x1f)?,
+            count: info as u16,
             flag: info >> 31 != 0,
             size_or_type: u32_at(header, 8)?,
-            extra: rest.get(..(once + each * u32::from(count)) as usize)?,
+            rest,
         })
+    }
+
+    /// What follows the header.
+    pub(crate) fn extra(&self) -> &'a [u8] {
+        self.rest.get(..self.kind.extra_bytes(self.count.into())).unwrap_or_default()
     }
 
     /// `info` of `struct btf_type`.
@@ -364,9 +398,10 @@ impl<'a> Record<'a> {
         (u32::from(self.flag) << 31) | ((self.kind as u32) << 24) | u32::from(self.count)
     }
 
-    /// The word of `extra` at this place.
+    /// The word after the header at this place, of the words that this kind and count have.
+    #[inline]
     pub(crate) fn word(&self, index: usize) -> u32 {
-        u32_at(self.extra, index * 4).unwrap_or_default()
+        u32_at(self.rest, index * 4).unwrap_or_default()
     }
 
     /// Offset of the name of the member, argument or enumerator at this place.
@@ -377,7 +412,7 @@ impl<'a> Record<'a> {
     /// Type, bit offset and bits of a bit field of each member of a structure or union.
     pub(crate) fn members(&self) -> impl Iterator<Item = (TypeId, u32, u8)> + use<'a> {
         let flag = self.flag;
-        self.extra.chunks_exact(12).filter_map(move |member| {
+        self.extra().chunks_exact(12).filter_map(move |member| {
             let (ty, offset) = (u32_at(member, 4)?, u32_at(member, 8)?);
             let (offset, bits) =
                 if flag { (offset & 0xff_ffff, (offset >> 24) as u8) } else { (offset, 0) };
@@ -387,7 +422,7 @@ impl<'a> Record<'a> {
 
     /// Type of each argument of a prototype.
     pub(crate) fn params(&self) -> impl Iterator<Item = TypeId> + use<'a> {
-        self.extra.chunks_exact(8).filter_map(|param| Some(TypeId(u32_at(param, 4)?)))
+        self.extra().chunks_exact(8).filter_map(|param| Some(TypeId(u32_at(param, 4)?)))
     }
 
     /// Calls `visit` with each type that it refers to.
@@ -407,7 +442,9 @@ impl<'a> Record<'a> {
 
     /// All words of `extra`.
     pub(crate) fn words(&self) -> impl Iterator<Item = u32> + use<'a> {
-        self.extra.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap_or([0; 4])))
+        self.extra()
+            .chunks_exact(4)
+            .map(|word| u32::from_le_bytes(word.try_into().unwrap_or([0; 4])))
     }
 }
 
@@ -443,18 +480,55 @@ fn check_strings(strings: &[u8], split: bool) -> Result<(), ParseError> {
     }
 }
 
-/// Each kind by its number, with the bytes that follow the header once and for each member.
-const SHAPES: [Option<(Kind, u32, u32)>; 32] = {
-    let mut shapes = [None; 32];
+/// How long the records of a kind are.
+#[derive(Clone, Copy)]
+struct Shape {
+    known: bool,
+    /// Bytes with the header, without members.
+    once: u32,
+    /// Bytes of each member.
+    each: u32,
+}
+
+/// By the number of the kind.
+const SHAPES: [Shape; 32] = {
+    let mut shapes = [Shape { known: false, once: 12, each: 0 }; 32];
     let mut number = 0;
     while number < shapes.len() {
         if let Some(kind) = Kind::from_number(number as u8) {
             let once = kind.extra_bytes(0);
-            shapes[number] = Some((kind, once as u32, (kind.extra_bytes(1) - once) as u32));
+            let each = kind.extra_bytes(1) - once;
+            shapes[number] = Shape { known: true, once: 12 + once as u32, each: each as u32 };
         }
         number += 1;
     }
     shapes
+};
+
+/// The kinds, as a bit each, whose records are a header and nothing else.
+const HEADERS_ONLY: u32 = {
+    let mut kinds = 0;
+    let mut number = 0;
+    while number < SHAPES.len() {
+        let Shape { known, once, each } = SHAPES[number];
+        if known && once == 12 && each == 0 {
+            kinds |= 1 << number;
+        }
+        number += 1;
+    }
+    kinds
+};
+
+/// The kinds, as a bit each, that have no names, `Func` among them: it has an index of its own.
+const UNNAMED: u32 = {
+    use Kind::{Array, Const, Func, FuncProto, Ptr, Restrict, Volatile};
+    1 << Ptr as u32
+        | 1 << Array as u32
+        | 1 << Const as u32
+        | 1 << Volatile as u32
+        | 1 << Restrict as u32
+        | 1 << FuncProto as u32
+        | 1 << Func as u32
 };
 
 /// Where a type starts, and its kind: records start at multiples of 4, which leaves five bits for the
@@ -474,7 +548,12 @@ impl Place {
     }
 
     fn kind(self) -> Option<Kind> {
-        SHAPES[(self.0 & 0x1f) as usize].map(|(kind, ..)| kind)
+        Kind::from_number((self.0 & 0x1f) as u8)
+    }
+
+    /// Whether its kind is among these.
+    fn is_of(self, kinds: u32) -> bool {
+        kinds >> (self.0 & 0x1f) & 1 != 0
     }
 }
 
@@ -483,21 +562,28 @@ fn index(types: &[u8], first_id: u32) -> Result<Vec<Place>, ParseError> {
     if types.len() > Place::LIMIT || u32::MAX - first_id < (types.len() / 12) as u32 {
         return Err(ParseError::TooLarge);
     }
-    // A kernel's types take 28 bytes each.
-    let mut index = Vec::with_capacity(types.len() / 28);
+    // A kernel's types take 25 bytes each.
+    let mut index = Vec::with_capacity(types.len() / 24);
+    let id = |index: &Vec<Place>| TypeId(first_id + index.len() as u32);
     let mut at = 0;
     while at < types.len() {
-        let id = TypeId(first_id + index.len() as u32);
-        let info = u32_at(types, at + 4).ok_or(ParseError::TypeTruncated(id))?;
+        let info = u32_at(types, at + 4).ok_or_else(|| ParseError::TypeTruncated(id(&index)))?;
         let kind = (info >> 24) as u8 & 0x1f;
-        let Some((_, once, each)) = SHAPES[usize::from(kind)] else {
-            return Err(ParseError::UnknownKind { id, kind });
-        };
-        index.push(Place::new(at, kind));
-        at += 12 + (once + each * (info & 0xffff)) as usize;
-        if at > types.len() {
-            return Err(ParseError::TypeTruncated(id));
+        let place = Place::new(at, kind);
+        if place.is_of(HEADERS_ONLY) {
+            // Most are. The processor need not have the record to guess where the next one starts.
+            at += 12;
+        } else {
+            let Shape { known, once, each } = SHAPES[usize::from(kind)];
+            if !known {
+                return Err(ParseError::UnknownKind { id: id(&index), kind });
+            }
+            at += (once + each * (info & 0xffff)) as usize;
         }
+        if at > types.len() {
+            return Err(ParseError::TypeTruncated(id(&index)));
+        }
+        index.push(place);
     }
     Ok(index)
 }

@@ -133,32 +133,38 @@ impl<'a> Alignments<'a> {
     }
 
     fn composite(&mut self, record: &Record<'a>, depth: u32) -> Option<u32> {
-        let mut largest = 1;
-        let mut packed = false;
+        let members = self.members(record, depth);
+        members.complete.then_some(if members.packed { 1 } else { members.align })
+    }
+
+    fn members(&mut self, record: &Record<'a>, depth: u32) -> MemberAlignment {
+        let mut of = MemberAlignment { align: 1, packed: false, complete: true };
         for (ty, bit_offset, bit_size) in record.members() {
-            let align = self.nested(ty, depth + 1)?;
-            largest = largest.max(align);
-            packed |= bit_size == 0 && !is_aligned(bit_offset, align);
+            let align = self.nested(ty, depth + 1);
+            of.complete &= align.is_some();
+            let align = align.unwrap_or(1);
+            of.align = of.align.max(align);
+            of.packed |= bit_size == 0 && !is_aligned(bit_offset, align);
         }
         // A size that is no multiple of the alignment is a packed structure's, too.
-        packed |= !record.size_or_type.is_multiple_of(largest);
-        Some(if packed { 1 } else { largest })
+        of.packed |= !record.size_or_type.is_multiple_of(of.align);
+        of
     }
 
     /// Whether a member of a structure is not where its alignment puts it, or the structure's size
     /// is no multiple of the largest alignment.
     pub(crate) fn is_packed(&mut self, id: TypeId) -> bool {
-        let Some(record) = self.types.record(id) else { return false };
-        let mut largest = 1;
-        for (ty, bit_offset, bit_size) in record.members() {
-            let align = self.of(ty).unwrap_or(1);
-            if bit_size == 0 && !is_aligned(bit_offset, align) {
-                return true;
-            }
-            largest = largest.max(align);
-        }
-        !record.size_or_type.is_multiple_of(largest)
+        self.types.record(id).is_some_and(|record| self.members(&record, 0).packed)
     }
+}
+
+/// What the members of a structure or union say about its alignment.
+struct MemberAlignment {
+    /// The largest.
+    align: u32,
+    packed: bool,
+    /// Whether all members have one.
+    complete: bool,
 }
 
 fn is_aligned(bit_offset: u32, align: u32) -> bool {

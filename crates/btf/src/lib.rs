@@ -12,6 +12,7 @@ mod ext;
 mod info;
 pub mod json;
 mod kind;
+mod known;
 mod layout;
 mod names;
 pub mod raw;

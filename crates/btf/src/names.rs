@@ -80,15 +80,32 @@ fn start(bytes: &[u8]) -> [u128; HASHED / 16] {
 }
 
 /// Where the first zero byte is.
+#[inline]
 pub(crate) fn end(bytes: &[u8]) -> Option<usize> {
     // Most names are short.
-    if let Some(chunk) = bytes.first_chunk() {
-        let zeros = zero_bytes(u128::from_le_bytes(*chunk));
-        if zeros != 0 {
-            return Some(zeros.trailing_zeros() as usize / 8);
-        }
+    if let Some(end) = bytes.first_chunk().and_then(end_of_short) {
+        return Some(end);
     }
     Some(CStr::from_bytes_until_nul(bytes).ok()?.count_bytes())
+}
+
+/// How many bytes of a table of strings are looked at for the end of a short one.
+const SHORT: usize = 32;
+
+/// Where the first zero byte of these is.
+#[inline]
+pub(crate) fn end_of_short(bytes: &[u8; SHORT]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+    for (at, word) in bytes.as_chunks::<8>().0.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // A borrow marks bytes that are not zero, but only after one that is.
+        let zeros = word.wrapping_sub(ONES) & !word & TOPS;
+        if zeros != 0 {
+            return Some(at * 8 + zeros.trailing_zeros() as usize / 8);
+        }
+    }
+    None
 }
 
 /// The top bit of each byte that is zero.
@@ -131,25 +148,35 @@ pub(crate) struct NameHasher {
 }
 
 impl NameHasher {
-    fn mix(&mut self, word: u64) {
-        let product = u128::from(self.state ^ word) * u128::from(self.key);
-        self.state = (product as u64 ^ (product >> 64) as u64).rotate_left(23);
+    fn mix(&mut self, one: u64, other: u64) {
+        let product = u128::from(self.state ^ one) * u128::from(self.key ^ other);
+        self.state = product as u64 ^ (product >> 64) as u64;
     }
 }
 
 impl Hasher for NameHasher {
     fn write(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            self.mix(u64::from_le_bytes(*word));
+        let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+        let half = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes).into();
+        let mut rest = bytes;
+        while let Some((sixteen, more)) = rest.split_first_chunk::<16>() {
+            let (one, other) = sixteen.split_at(8);
+            self.mix(one.first_chunk().map_or(0, word), other.first_chunk().map_or(0, word));
+            rest = more;
         }
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        self.mix(u64::from_le_bytes(last));
+        // The words at both ends of what is left overlap; its length is part of the hash.
+        if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
+            self.mix(word(first), word(last));
+        } else if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
+            self.mix(half(first), half(last));
+        } else {
+            let bytes = rest.iter().fold(0, |bytes, &byte| (bytes << 8) | u64::from(byte));
+            self.mix(bytes, 0);
+        }
     }
 
     fn write_usize(&mut self, len: usize) {
-        self.mix(len as u64);
+        self.state ^= len as u64;
     }
 
     fn finish(&self) -> u64 {

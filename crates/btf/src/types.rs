@@ -303,7 +303,7 @@ impl<E> Copy for Entries<'_, E> {}
 impl<'a, E: Entry<'a>> Entries<'a, E> {
     fn new(btf: &'a Btf, record: &Record<'a>) -> Entries<'a, E> {
         let stride = (record.kind.words().1.len() * 4).max(1);
-        Entries { btf, bytes: record.extra, stride, flag: record.flag, entry: PhantomData }
+        Entries { btf, bytes: record.extra(), stride, flag: record.flag, entry: PhantomData }
     }
 
     /// How many there are.

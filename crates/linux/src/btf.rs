@@ -1,8 +1,9 @@
 //! The types of the kernel and of its modules: read once, and only when somebody asks.
 
 use std::cell::OnceCell;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::Path;
 use std::sync::Arc;
 
 use bombus_btf::{Btf, Kind};
@@ -29,34 +30,58 @@ const KERNEL: &str = "vmlinux";
 /// What has been read.
 #[derive(Default)]
 pub(crate) struct KernelTypes {
-    kernel: OnceCell<Option<Kernel>>,
+    kernel: OnceCell<Option<Arc<Btf>>>,
     modules: OnceCell<Vec<ModuleBtf>>,
 }
 
-struct Kernel {
-    blob: Arc<[u8]>,
-    types: Arc<Btf>,
-}
-
 impl KernelTypes {
-    fn kernel(&self) -> Option<&Kernel> {
-        let read = || {
-            let blob: Arc<[u8]> = std::fs::read(Path::new(DIRECTORY).join(KERNEL)).ok()?.into();
-            let types = Arc::new(Btf::parse(Arc::clone(&blob)).ok()?);
-            Some(Kernel { blob, types })
-        };
-        self.kernel.get_or_init(read).as_ref()
+    fn kernel(&self) -> Option<&Arc<Btf>> {
+        self.kernel.get_or_init(|| kernel().map(Arc::new)).as_ref()
     }
 
     /// The blob of the kernel proper; `None` when it does not describe its types.
     pub(crate) fn blob(&self) -> Option<Arc<[u8]>> {
-        self.kernel().map(|kernel| Arc::clone(&kernel.blob))
+        self.kernel().map(|types| types.bytes().into())
     }
 }
 
 /// The types of the kernel proper; `None` when it does not describe them.
 pub(crate) fn kernel() -> Option<Btf> {
-    Btf::parse(std::fs::read(Path::new(DIRECTORY).join(KERNEL)).ok()?).ok()
+    Btf::parse(KernelBtf::open().ok()?).ok()
+}
+
+/// The blob of the kernel's own types. Linux 6.16 lets it be used where it lies, which takes no time
+/// and no memory; before that it is read, a page at a time.
+pub struct KernelBtf(Bytes);
+
+enum Bytes {
+    Mapped(sys::mapping::KernelTypes),
+    Read(Vec<u8>),
+}
+
+impl KernelBtf {
+    /// Where the kernel shows it.
+    pub const PATH: &str = "/sys/kernel/btf/vmlinux";
+
+    /// Fails as opening and reading the file do.
+    pub fn open() -> io::Result<KernelBtf> {
+        let mut file = File::open(KernelBtf::PATH)?;
+        if let Ok(mapped) = sys::mapping::KernelTypes::new(&file) {
+            return Ok(KernelBtf(Bytes::Mapped(mapped)));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(KernelBtf(Bytes::Read(bytes)))
+    }
+}
+
+impl AsRef<[u8]> for KernelBtf {
+    fn as_ref(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Mapped(types) => types.as_ref(),
+            Bytes::Read(bytes) => bytes,
+        }
+    }
 }
 
 /// The modules' types, with handles (`BPF_BTF_GET_NEXT_ID`; Linux 5.11). Modules may be unloaded
@@ -119,7 +144,7 @@ pub(crate) fn attach_target(
         help: Some("it was built without CONFIG_DEBUG_INFO_BTF".into()),
     })?;
     if module.is_none_or(|module| module == KERNEL)
-        && let Some(id) = kernel.types.find(kind, &name)
+        && let Some(id) = kernel.find(kind, &name)
     {
         return Ok(AttachTarget { type_id: id.0, module: None });
     }
@@ -128,7 +153,7 @@ pub(crate) fn attach_target(
         if module.is_some_and(|module| module != each.name) {
             continue;
         }
-        let types = Btf::parse_split(Arc::clone(&each.btf), Arc::clone(&kernel.types));
+        let types = Btf::parse_split(Arc::clone(&each.btf), Arc::clone(kernel));
         let id = types.ok().and_then(|types| {
             // The kernel's own come first, and are not what was asked for.
             types.find(kind, &name).filter(|id| *id >= types.first_id())

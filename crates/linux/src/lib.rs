@@ -44,6 +44,7 @@ use bombus_kernel::{
 };
 use bombus_spec::MapSpec;
 
+pub use btf::KernelBtf;
 pub use caps::{can_load_programs, give_up_bpf};
 pub use catalog::LinuxCatalog;
 pub use inspect::{Event, EventPipe, Place};

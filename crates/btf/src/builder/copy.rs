@@ -147,7 +147,7 @@ pub(crate) fn remapped(
         Word::Type => ty(TypeId(value)).0,
         Word::Plain => value,
     };
-    let mut bytes = Vec::with_capacity(12 + record.extra.len());
+    let mut bytes = Vec::with_capacity(12 + record.extra().len());
     bytes.extend(map(Word::Name, record.name).to_le_bytes());
     bytes.extend(record.info().to_le_bytes());
     bytes.extend(map(record.kind.third(), record.size_or_type).to_le_bytes());

@@ -2,17 +2,16 @@
 
 mod copy;
 mod dedup;
-mod known;
 mod sanitize;
 mod strings;
 
 use std::sync::Arc;
 
 use crate::btf::Record;
+use crate::known::Known;
 use crate::{Btf, HEADER_SIZE, Int, Kind, Linkage, MAGIC, Member, SectionVar, TypeId, VERSION};
 
 pub use copy::IdMap;
-use known::Known;
 pub use sanitize::{Support, sanitize};
 use strings::Strings;
 

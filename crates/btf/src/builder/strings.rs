@@ -1,6 +1,6 @@
 //! The table of strings of a blob under construction.
 
-use super::known::Known;
+use crate::known::Known;
 
 /// Strings one after the other, each ended by a zero. Offset 0 is the empty string.
 #[derive(Clone, Debug)]

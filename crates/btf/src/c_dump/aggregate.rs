@@ -1,6 +1,6 @@
 //! Structures, unions and enumerations, written out.
 
-use super::{Declarations, DumpError, Result};
+use super::{Declarations, DumpError, Name, Result};
 use crate::btf::Record;
 use crate::layout::size_of;
 use crate::{Kind, TypeId};
@@ -21,13 +21,13 @@ struct Gap {
 impl<'a> Declarations<'a> {
     /// `struct name`.
     pub(super) fn composite_name(&mut self, id: TypeId, record: &Record<'a>) -> Result {
-        self.write(if record.kind == Kind::Struct { "struct" } else { "union" });
+        self.text.push(if record.kind == Kind::Struct { "struct" } else { "union" });
         self.tag(id, record)
     }
 
     /// What was only declared when the types were made.
     pub(super) fn forward(&mut self, id: TypeId, record: &Record<'a>) -> Result {
-        self.write(if record.flag { "union" } else { "struct" });
+        self.text.push(if record.flag { "union" } else { "struct" });
         self.tag(id, record)
     }
 
@@ -36,7 +36,7 @@ impl<'a> Declarations<'a> {
         if record.name == 0 {
             return Ok(());
         }
-        self.write(" ");
+        self.text.push(" ");
         self.write_tag(id, record)
     }
 
@@ -44,46 +44,48 @@ impl<'a> Declarations<'a> {
     pub(super) fn composite(&mut self, id: TypeId, level: usize, depth: u32) -> Result {
         let record = self.types.record(id).ok_or(DumpError::Malformed(id))?;
         let is_struct = record.kind == Kind::Struct;
-        let align = i64::from(self.align(id));
         let packed = is_struct && self.alignments.is_packed(id);
         self.composite_name(id, &record)?;
-        self.write(" {");
+        self.text.push(" {");
         let mut offset = 0;
         let mut after_bit_field = false;
         for (index, (ty, bit_offset, bit_size)) in record.members().enumerate() {
             let start = i64::from(bit_offset);
             let is_bit_field = bit_size != 0;
-            let gap = Gap {
-                from: offset,
-                to: start,
-                align: if packed { 1 } else { i64::from(self.align(ty)) },
-                in_bit_field: after_bit_field && is_bit_field,
-            };
-            self.fill(id, &gap, level + 1)?;
-            self.line(level + 1);
-            let name = self.types.name(record.entry_name(index));
-            self.declarator(ty, name, level + 1, depth + 1)?;
+            if offset < start {
+                let gap = Gap {
+                    from: offset,
+                    to: start,
+                    align: if packed { 1 } else { self.align(ty) },
+                    in_bit_field: after_bit_field && is_bit_field,
+                };
+                self.fill(id, &gap, level + 1)?;
+            }
+            self.text.push_line(level + 1);
+            self.declarator(ty, Name::At(record.entry_name(index)), level + 1, depth + 1)?;
             if is_bit_field {
-                self.write(": ");
-                self.write_number(bit_size.into());
+                self.text.push(": ");
+                self.text.push_number(bit_size.into());
                 offset = start + i64::from(bit_size);
             } else {
                 let size = size_of(self.types, ty).unwrap_or_default();
                 offset = start + i64::from(size) * 8;
             }
             after_bit_field = is_bit_field;
-            self.write(";");
+            self.text.push(";");
         }
-        if is_struct {
-            let to = i64::from(record.size_or_type) * 8;
-            self.fill(id, &Gap { from: offset, to, align, in_bit_field: false }, level + 1)?;
+        let end = i64::from(record.size_or_type) * 8;
+        if is_struct && offset < end {
+            let align = self.align(id);
+            let gap = Gap { from: offset, to: end, align, in_bit_field: false };
+            self.fill(id, &gap, level + 1)?;
         }
         if record.count != 0 || record.size_or_type != 0 {
-            self.line(level);
+            self.text.push_line(level);
         }
-        self.write("}");
+        self.text.push("}");
         if packed {
-            self.write(" __attribute__((packed))");
+            self.text.push(" __attribute__((packed))");
         }
         Ok(())
     }
@@ -92,73 +94,62 @@ impl<'a> Declarations<'a> {
     pub(super) fn enumeration(&mut self, id: TypeId, level: usize) -> Result {
         let record = self.types.record(id).ok_or(DumpError::Malformed(id))?;
         let is_64 = record.kind == Kind::Enum64;
-        self.write("enum");
+        self.text.push("enum");
         self.tag(id, &record)?;
         if record.count == 0 {
             return Ok(());
         }
-        self.write(" {");
+        self.text.push(" {");
         let mut has_wide_value = false;
         for index in 0..record.count.into() {
             self.check_text(id)?;
-            self.line(level + 1);
-            let name = self.types.name(record.entry_name(index));
-            self.text.extend_from_slice(name);
-            let uses = self.identifiers.entry(name).or_default();
-            *uses += 1;
-            let uses = *uses;
+            self.text.push_line(level + 1);
+            let name = record.entry_name(index);
+            self.text.push_name(self.types, name);
+            let uses = self.identifiers.add(self.types, name);
             if uses > 1 {
-                self.write("___");
-                self.write_number(uses.into());
+                self.text.push("___");
+                self.text.push_number(uses.into());
             }
-            self.write(" = ");
+            self.text.push(" = ");
             if is_64 {
                 let high = record.word(index * 3 + 2);
                 let value = (u64::from(high) << 32) | u64::from(record.word(index * 3 + 1));
                 has_wide_value |= high != 0;
                 match record.flag {
-                    true => self.write_signed(value as i64),
-                    false => self.write_number(value),
+                    true => self.text.push_signed(value as i64),
+                    false => self.text.push_number(value),
                 }
-                self.write(if record.flag { "LL," } else { "ULL," });
+                self.text.push(if record.flag { "LL," } else { "ULL," });
             } else {
                 let value = record.word(index * 2 + 1);
                 match record.flag {
-                    true => self.write_signed((value as i32).into()),
-                    false => self.write_number(value.into()),
+                    true => self.text.push_signed((value as i32).into()),
+                    false => self.text.push_number(value.into()),
                 }
-                self.write(",");
+                self.text.push(",");
             }
         }
-        self.line(level);
-        self.write("}");
+        self.text.push_line(level);
+        self.text.push("}");
         if record.size_or_type == 1 {
-            self.write(" __attribute__((mode(byte)))");
+            self.text.push(" __attribute__((mode(byte)))");
         }
         // A value that needs 64 bits makes the enumeration that wide by itself.
         if record.size_or_type == 8 && !has_wide_value {
-            self.write(" __attribute__((mode(word)))");
+            self.text.push(" __attribute__((mode(word)))");
         }
         Ok(())
     }
 
-    /// A new line, this many tabs in.
-    fn line(&mut self, level: usize) {
-        self.write("\n");
-        self.text.resize(self.text.len() + level, b'\t');
-    }
-
     /// 1 where there is none.
-    fn align(&mut self, id: TypeId) -> u32 {
-        self.alignments.of(id).unwrap_or(1)
+    fn align(&mut self, id: TypeId) -> i64 {
+        self.alignments.of(id).unwrap_or(1).into()
     }
 
     /// Fills a gap with bit fields without name, as few as the compiler's own alignment allows.
     fn fill(&mut self, id: TypeId, gap: &Gap, level: usize) -> Result {
         let Gap { mut from, to, align, in_bit_field } = *gap;
-        if from >= to {
-            return Ok(());
-        }
         let up = |offset: i64, bits: i64| (offset + bits - 1) / bits * bits;
         // The widest integer whose boundary is within the gap.
         let (name, bits) =
@@ -191,11 +182,12 @@ impl<'a> Declarations<'a> {
 
     fn filler(&mut self, id: TypeId, name: &str, bits: i64, level: usize) -> Result {
         self.work(id, 0)?;
-        self.line(level);
-        self.write(name);
-        self.write(": ");
-        self.write_number(bits as u64);
-        self.write(";");
+        self.check_text(id)?;
+        self.text.push_line(level);
+        self.text.push(name);
+        self.text.push(": ");
+        self.text.push_number(bits as u64);
+        self.text.push(";");
         Ok(())
     }
 }

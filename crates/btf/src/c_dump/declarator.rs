@@ -1,8 +1,17 @@
 //! Types around a name: C writes pointers before it, arrays and arguments after it.
 
-use super::{Declarations, DumpError, Result};
+use super::{Declarations, DumpError, Name, Result};
 use crate::btf::Record;
 use crate::{Kind, TypeId};
+
+/// Pointers of declarators that are written as they are read.
+const POINTERS: &str = "***";
+
+/// Whether a type of this kind is written as a word or two, all before the name.
+fn stands_alone(kind: Kind) -> bool {
+    use Kind::{Enum, Enum64, Float, Fwd, Int, Struct, Typedef, Union};
+    matches!(kind, Int | Float | Struct | Union | Enum | Enum64 | Fwd | Typedef)
+}
 
 impl<'a> Declarations<'a> {
     /// Writes `ty name`; the name may be empty. Members of structures that are written out stand
@@ -10,11 +19,42 @@ impl<'a> Declarations<'a> {
     pub(super) fn declarator(
         &mut self,
         ty: TypeId,
-        name: &[u8],
+        name: Name<'_>,
         level: usize,
         depth: u32,
     ) -> Result {
         self.work(ty, depth)?;
+        self.check_text(ty)?;
+        // Most are some pointers to something that has a name.
+        let mut id = ty;
+        let mut pointers = 0;
+        while pointers < POINTERS.len() {
+            let Some(record) = self.types.record(id) else { break };
+            match record.kind {
+                Kind::Ptr => pointers += 1,
+                _ if !stands_alone(record.kind) => break,
+                _ => {
+                    self.specifier(id, &record, level, depth + 1)?;
+                    if pointers > 0 {
+                        self.text.push(" ");
+                    }
+                    self.text.push(&POINTERS[..pointers]);
+                    self.write_name(name, pointers > 0);
+                    return Ok(());
+                }
+            }
+            id = TypeId(record.size_or_type);
+        }
+        self.nested_declarator(ty, name, level, depth)
+    }
+
+    fn nested_declarator(
+        &mut self,
+        ty: TypeId,
+        name: Name<'_>,
+        level: usize,
+        depth: u32,
+    ) -> Result {
         let start = self.stack.len();
         let mut id = ty;
         loop {
@@ -54,7 +94,7 @@ impl<'a> Declarations<'a> {
                 Some(Kind::Restrict) => "restrict ",
                 _ => return,
             };
-            self.write(text);
+            self.text.push(text);
             self.stack.pop();
         }
     }
@@ -66,15 +106,30 @@ impl<'a> Declarations<'a> {
         }
     }
 
-    fn write_name(&mut self, name: &[u8], after_pointer: bool) {
-        if !name.is_empty() && !after_pointer {
-            self.write(" ");
+    /// Whether what is declared has a name.
+    fn has_name(&self, name: Name<'_>) -> bool {
+        match name {
+            Name::At(offset) => self.types.has_name(offset),
+            Name::Text(text) => !text.is_empty(),
         }
-        self.text.extend_from_slice(name);
+    }
+
+    #[inline]
+    fn write_name(&mut self, name: Name<'_>, after_pointer: bool) {
+        match name {
+            Name::At(offset) if after_pointer => self.text.push_name(self.types, offset),
+            Name::At(offset) => self.text.push_spaced_name(self.types, offset),
+            Name::Text(text) => {
+                if !after_pointer && !text.is_empty() {
+                    self.text.push(" ");
+                }
+                self.text.push_bytes(text);
+            }
+        }
     }
 
     /// Writes the types that are on the stack from `start` on, innermost first.
-    fn chain(&mut self, start: usize, name: &[u8], level: usize, depth: u32) -> Result {
+    fn chain(&mut self, start: usize, name: Name<'_>, level: usize, depth: u32) -> Result {
         // A lone pointer starts a declarator in parentheses: `(*name)`.
         let mut after_pointer = true;
         while self.stack.len() > start
@@ -83,46 +138,45 @@ impl<'a> Declarations<'a> {
             self.work(id, depth)?;
             let Some(record) = record else {
                 self.modifiers(start);
-                self.write("void");
+                self.text.push("void");
                 after_pointer = false;
                 continue;
             };
             match record.kind {
-                Kind::Ptr => self.write(if after_pointer { "*" } else { " *" }),
-                Kind::Volatile => self.write(" volatile"),
-                Kind::Const => self.write(" const"),
-                Kind::Restrict => self.write(" restrict"),
+                Kind::Ptr => self.text.push(if after_pointer { "*" } else { " *" }),
+                Kind::Volatile => self.text.push(" volatile"),
+                Kind::Const => self.text.push(" const"),
+                Kind::Restrict => self.text.push(" restrict"),
                 Kind::TypeTag => {
                     self.modifiers(start);
                     let (start, end) = match record.flag {
                         true => (" __attribute__((", "))"),
                         false => (" __attribute__((btf_type_tag(\"", "\")))"),
                     };
-                    self.write(start);
-                    let tag = self.name(&record);
-                    self.text.extend_from_slice(tag);
-                    self.write(end);
+                    self.text.push(start);
+                    self.text.push_name(self.types, record.name);
+                    self.text.push(end);
                 }
                 Kind::Array => {
                     self.drop_modifiers(start);
                     if self.stack.len() == start {
                         self.write_name(name, after_pointer);
                     } else {
-                        if !name.is_empty() && !after_pointer {
-                            self.write(" ");
+                        if !after_pointer && self.has_name(name) {
+                            self.text.push(" ");
                         }
                         let parentheses = self.top(start) != Some(Kind::Array);
                         self.parenthesized(parentheses, start, name, level, depth)?;
                     }
-                    self.write("[");
-                    self.write_number(record.word(2).into());
-                    self.write("]");
+                    self.text.push("[");
+                    self.text.push_number(record.word(2).into());
+                    self.text.push("]");
                     return Ok(());
                 }
                 Kind::FuncProto => {
                     self.drop_modifiers(start);
                     if self.stack.len() > start {
-                        self.write(" ");
+                        self.text.push(" ");
                         self.parenthesized(true, start, name, level, depth)?;
                     } else {
                         self.write_name(name, after_pointer);
@@ -148,16 +202,16 @@ impl<'a> Declarations<'a> {
         &mut self,
         parentheses: bool,
         start: usize,
-        name: &[u8],
+        name: Name<'_>,
         level: usize,
         depth: u32,
     ) -> Result {
         if parentheses {
-            self.write("(");
+            self.text.push("(");
         }
         self.chain(start, name, level, depth + 1)?;
         if parentheses {
-            self.write(")");
+            self.text.push(")");
         }
         Ok(())
     }
@@ -167,22 +221,22 @@ impl<'a> Declarations<'a> {
         let count = usize::from(record.count);
         // Clang says `(void)` by one argument of type `void`.
         if count == 0 || (count == 1 && record.params().all(|param| param == TypeId::VOID)) {
-            self.write("(void)");
+            self.text.push("(void)");
             return Ok(());
         }
-        self.write("(");
+        self.text.push("(");
         for (index, ty) in record.params().enumerate() {
             if index > 0 {
-                self.write(", ");
+                self.text.push(", ");
             }
             if index + 1 == count && ty == TypeId::VOID {
-                self.write("...");
+                self.text.push("...");
             } else {
-                let name = self.types.name(record.entry_name(index));
+                let name = Name::At(record.entry_name(index));
                 self.declarator(ty, name, level, depth + 1)?;
             }
         }
-        self.write(")");
+        self.text.push(")");
         Ok(())
     }
 
@@ -194,14 +248,13 @@ impl<'a> Declarations<'a> {
             Kind::Struct | Kind::Union => self.composite_name(id, record),
             Kind::Enum | Kind::Enum64 if inline => self.enumeration(id, level),
             Kind::Enum | Kind::Enum64 => {
-                self.write("enum");
+                self.text.push("enum");
                 self.tag(id, record)
             }
             Kind::Fwd => self.forward(id, record),
             Kind::Typedef => self.write_identifier(id, record),
             _ => {
-                let name = self.name(record);
-                self.text.extend_from_slice(name);
+                self.text.push_name(self.types, record.name);
                 Ok(())
             }
         }

@@ -1,6 +1,7 @@
 //! Declarations one after the other, and what has to stand before them.
 
-use super::{Declarations, DumpError, Progress, Result};
+use super::state::State;
+use super::{Declarations, DumpError, Name, Result};
 use crate::btf::Record;
 use crate::{Kind, TypeId};
 
@@ -18,14 +19,20 @@ const ALIASES: [(&str, &str); 4] = [
 impl<'a> Declarations<'a> {
     /// Declares a type where it stands alone; inside `container`, only what has to come before the
     /// container.
+    #[inline]
     pub(super) fn emit(&mut self, id: TypeId, container: Option<TypeId>, depth: u32) -> Result {
-        self.work(id, depth)?;
-        let state = *self.state(id)?;
-        if state.emitted == Progress::Done {
+        // Most are done when they are asked for again.
+        if self.is(id, State::EMITTED)? {
             return Ok(());
         }
+        self.emit_new(id, container, depth)
+    }
+
+    fn emit_new(&mut self, id: TypeId, container: Option<TypeId>, depth: u32) -> Result {
+        self.work(id, depth)?;
+        self.check_text(id)?;
         let record = self.types.record(id).ok_or(DumpError::Malformed(id))?;
-        if state.emitted == Progress::Begun {
+        if self.is(id, State::BEING_EMITTED)? {
             return self.declare_begun(id, &record, container);
         }
         let depth = depth + 1;
@@ -34,7 +41,7 @@ impl<'a> Declarations<'a> {
             Kind::Int => {
                 let name = self.name(&record);
                 if let Some((name, ty)) = ALIASES.iter().find(|alias| alias.0.as_bytes() == name) {
-                    self.write(&format!("typedef {ty} {name};\n\n"));
+                    self.text.push(&format!("typedef {ty} {name};\n\n"));
                 }
             }
             Kind::Enum | Kind::Enum64 => {
@@ -44,40 +51,43 @@ impl<'a> Declarations<'a> {
                 }
             }
             Kind::Ptr | Kind::Volatile | Kind::Const | Kind::Restrict | Kind::TypeTag => {
-                return self.emit(to, container, depth);
+                return self.emit_through(id, [to], container, depth);
             }
-            Kind::Array => return self.emit(TypeId(record.word(0)), container, depth),
+            Kind::Array => {
+                return self.emit_through(id, [TypeId(record.word(0))], container, depth);
+            }
             Kind::FuncProto => {
-                self.emit(to, container, depth)?;
-                return record.params().try_for_each(|param| self.emit(param, container, depth));
+                let types = std::iter::once(to).chain(record.params());
+                return self.emit_through(id, types, container, depth);
             }
             Kind::Fwd => {
                 self.forward(id, &record)?;
                 self.end()?;
             }
             Kind::Typedef => {
-                self.state(id)?.emitted = Progress::Begun;
+                self.set(id, State::BEING_EMITTED)?;
                 self.emit(to, Some(id), depth)?;
                 // Somebody may have needed it before its type was complete.
-                if !self.state(id)?.declared {
+                if !self.is(id, State::DECLARED)? {
                     self.typedef(id, &record)?;
                 }
             }
             Kind::Struct | Kind::Union => {
                 let named = record.name != 0;
-                self.state(id)?.emitted = Progress::Begun;
+                self.set(id, State::BEING_EMITTED)?;
                 if container.is_none() || !named {
                     let inner = if named { Some(id) } else { container };
                     for (member, ..) in record.members() {
                         self.emit(member, inner, depth)?;
                     }
-                } else if !state.declared && container != Some(id) {
+                } else if !self.is(id, State::DECLARED)? && container != Some(id) {
                     self.composite_name(id, &record)?;
                     self.end()?;
-                    self.state(id)?.declared = true;
+                    self.set(id, State::DECLARED)?;
                 }
                 if container.is_some() {
-                    self.state(id)?.emitted = Progress::No;
+                    let state = &mut self.states[id.0 as usize];
+                    *state = state.without(State::BEING_EMITTED);
                     return Ok(());
                 }
                 self.composite(id, 0, depth)?;
@@ -85,7 +95,26 @@ impl<'a> Declarations<'a> {
             }
             Kind::Func | Kind::Var | Kind::Datasec | Kind::Float | Kind::DeclTag => return Ok(()),
         }
-        self.state(id)?.emitted = Progress::Done;
+        self.set(id, State::EMITTED)?;
+        Ok(())
+    }
+
+    /// Declares what a type without a declaration of its own refers to.
+    fn emit_through(
+        &mut self,
+        id: TypeId,
+        types: impl IntoIterator<Item = TypeId>,
+        container: Option<TypeId>,
+        depth: u32,
+    ) -> Result {
+        let mut done = true;
+        for ty in types {
+            self.emit(ty, container, depth)?;
+            done &= self.is(ty, State::EMITTED)?;
+        }
+        if done {
+            self.set(id, State::EMITTED)?;
+        }
         Ok(())
     }
 
@@ -96,7 +125,7 @@ impl<'a> Declarations<'a> {
         record: &Record<'a>,
         container: Option<TypeId>,
     ) -> Result {
-        if self.state(id)?.declared {
+        if self.is(id, State::DECLARED)? {
             return Ok(());
         }
         match record.kind {
@@ -110,7 +139,7 @@ impl<'a> Declarations<'a> {
             Kind::Typedef => self.typedef(id, record)?,
             _ => return Ok(()),
         }
-        self.state(id)?.declared = true;
+        self.set(id, State::DECLARED)?;
         Ok(())
     }
 
@@ -125,16 +154,16 @@ impl<'a> Declarations<'a> {
         let name = self.text.split_off(start);
         // Old versions of GCC say that it is `void`.
         if to == TypeId::VOID && name == b"__gnuc_va_list" {
-            self.write("typedef __builtin_va_list __gnuc_va_list");
+            self.text.push("typedef __builtin_va_list __gnuc_va_list");
         } else {
-            self.write("typedef ");
-            self.declarator(to, &name, 0, 0)?;
+            self.text.push("typedef ");
+            self.declarator(to, Name::Text(&name), 0, 0)?;
         }
         self.end()
     }
 
     fn end(&mut self) -> Result {
-        self.write(";\n\n");
+        self.text.push(";\n\n");
         Ok(())
     }
 }

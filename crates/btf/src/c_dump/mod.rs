@@ -9,22 +9,29 @@ mod aggregate;
 mod declarator;
 mod emit;
 mod order;
+mod state;
+mod text;
+mod uses;
 mod vmlinux;
 
-use std::collections::HashMap;
 use std::fmt::{self, Write};
 
-pub use vmlinux::{sorted, vmlinux, vmlinux_of};
+pub use vmlinux::{vmlinux, vmlinux_of};
 
 use crate::btf::{Record, View};
 use crate::layout::Alignments;
-use crate::names::NameHash;
-use crate::{Btf, Kind, TypeId, raw};
+use crate::{Btf, Kind, TypeId};
+use state::State;
+use text::Text;
+use uses::Uses;
 
 /// How deep types may nest; what C compilers make stays far below.
 const MAX_DEPTH: u32 = 400;
 /// Lines of output and visits of types, for each type there is. The kernel's own needs a handful.
 const WORK_PER_TYPE: usize = 512;
+
+/// Bytes that are handed on together.
+const HANDED_ON: usize = 1 << 16;
 
 /// Bytes that the declaration of a type may have, however small the blob.
 const MIN_TEXT_LIMIT: usize = 1 << 16;
@@ -93,9 +100,7 @@ pub fn dump_all(btf: &Btf, out: &mut impl Write) -> Result {
 pub fn dump(btf: &Btf, ids: impl IntoIterator<Item = TypeId>, out: &mut impl Write) -> Result {
     out.write_str(START)?;
     let mut declarations = Declarations::new(btf);
-    for id in ids {
-        declarations.declare(id, out)?;
-    }
+    declarations.declare_all(ids, out)?;
     out.write_str(END)?;
     Ok(())
 }
@@ -106,8 +111,8 @@ pub fn declaration(btf: &Btf, ty: TypeId, name: &str) -> Result<String> {
     let mut text = String::new();
     let mut declarations = Declarations::new(btf);
     declarations.inline_anonymous = false;
-    declarations.declarator(ty, name.as_bytes(), 0, 0)?;
-    declarations.hand_on(&mut text)?;
+    declarations.declarator(ty, Name::Text(name.as_bytes()), 0, 0)?;
+    declarations.text.hand_on(&mut text)?;
     Ok(text)
 }
 
@@ -116,14 +121,15 @@ pub struct Declarations<'a> {
     btf: &'a Btf,
     types: View<'a>,
     states: Vec<State>,
-    /// How often a name was used for structures, unions and enumerations, and how often for
-    /// typedefs and enumerators.
-    tags: Counts<'a>,
-    identifiers: Counts<'a>,
+    /// For each type, how many, itself included, had its name when it was its turn; 0 before that.
+    namesakes: Vec<u32>,
+    /// Names of structures, unions and enumerations, and those of typedefs and enumerators.
+    tags: Uses,
+    identifiers: Uses,
     alignments: Alignments<'a>,
     work_left: usize,
-    /// Bytes that one type's declaration may have; those of real types are about as long as what
-    /// they are made from.
+    /// Bytes that may be written before they are handed on: those of real types' declarations are
+    /// about as many as those that they are made from.
     text_limit: usize,
     /// Whether structures without name are written out where they are used.
     inline_anonymous: bool,
@@ -131,33 +137,15 @@ pub struct Declarations<'a> {
     queue: Vec<TypeId>,
     /// The types of the declarators being written, each one's innermost last; `void` has no record.
     stack: Vec<(TypeId, Option<Record<'a>>)>,
-    /// What was written and not handed on yet. Names come from the blob as bytes; that they are text
-    /// is checked for a declaration as a whole.
-    text: Vec<u8>,
+    text: Text,
 }
 
-/// How often each name was used.
-type Counts<'a> = HashMap<&'a [u8], u32, NameHash>;
-
-/// How far a type is.
-#[derive(Clone, Copy, Default)]
-struct State {
-    order: Progress,
-    emitted: Progress,
-    /// A declaration without definition was written.
-    declared: bool,
-    /// How many types, this one included, had its name when it was its turn; 0 before that.
-    namesakes: u32,
-    /// Some other type refers to it.
-    referenced: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-enum Progress {
-    #[default]
-    No,
-    Begun,
-    Done,
+/// What a declarator declares.
+#[derive(Clone, Copy)]
+enum Name<'n> {
+    /// What has its name at this offset of the blob's strings.
+    At(u32),
+    Text(&'n [u8]),
 }
 
 impl<'a> Declarations<'a> {
@@ -167,85 +155,70 @@ impl<'a> Declarations<'a> {
         let levels = std::iter::successors(Some(btf), |btf| btf.base().map(|base| &**base));
         let bytes: usize = levels.map(|btf| btf.bytes().len()).sum();
         let mut states = vec![State::default(); count];
-        states[0] = State { order: Progress::Done, emitted: Progress::Done, ..State::default() };
+        states[0] = State::ORDERED | State::EMITTED;
         Declarations {
             btf,
             types: btf.view(),
             states,
-            tags: Counts::with_capacity_and_hasher(count / 8, NameHash::default()),
-            identifiers: Counts::with_capacity_and_hasher(count / 4, NameHash::default()),
+            namesakes: vec![0; count],
+            // Of a kernel's types, about as many have such names.
+            tags: Uses::with_capacity(count / 8),
+            identifiers: Uses::with_capacity(count / 6),
             alignments: Alignments::new(btf),
             work_left: (1 << 16) + count * WORK_PER_TYPE,
-            text_limit: MIN_TEXT_LIMIT + bytes,
+            text_limit: HANDED_ON + MIN_TEXT_LIMIT + bytes,
             inline_anonymous: true,
             queue: Vec::new(),
             stack: Vec::new(),
-            text: Vec::new(),
+            text: Text::default(),
         }
     }
 
     /// Writes the declaration of a type, after those of the types that it needs. Of functions and
     /// variables only their types are declared, and only where something else needs them.
     pub fn declare(&mut self, id: TypeId, out: &mut impl Write) -> Result {
-        if !self.states[0].referenced {
-            self.mark_referenced();
-        }
-        if self.types.kind(id) == Some(Kind::Func) {
-            return Ok(());
-        }
-        self.queue.clear();
-        self.order(id, false, 0)?;
-        for index in 0..self.queue.len() {
-            self.emit(self.queue[index], None, 0)?;
-            self.hand_on(out)?;
-        }
-        Ok(())
+        self.declare_all([id], out)
     }
 
-    /// Gives what was written to its receiver.
-    fn hand_on(&mut self, out: &mut impl Write) -> Result {
-        if let Ok(text) = str::from_utf8(&self.text) {
-            out.write_str(text)?;
-        } else {
-            for chunk in self.text.utf8_chunks() {
-                out.write_str(chunk.valid())?;
-                if !chunk.invalid().is_empty() {
-                    out.write_char(char::REPLACEMENT_CHARACTER)?;
+    /// The same for one type after the other.
+    fn declare_all(
+        &mut self,
+        ids: impl IntoIterator<Item = TypeId>,
+        out: &mut impl Write,
+    ) -> Result {
+        if !self.is(TypeId::VOID, State::REFERENCED)? {
+            self.mark_referenced();
+        }
+        for id in ids {
+            if self.types.kind(id) == Some(Kind::Func) {
+                continue;
+            }
+            self.queue.clear();
+            self.order(id, false, 0)?;
+            for index in 0..self.queue.len() {
+                self.emit(self.queue[index], None, 0)?;
+                if self.text.len() >= HANDED_ON {
+                    self.text.hand_on(out)?;
                 }
             }
         }
-        self.text.clear();
-        Ok(())
-    }
-
-    fn write(&mut self, text: &str) {
-        self.text.extend_from_slice(text.as_bytes());
-    }
-
-    fn write_number(&mut self, number: u64) {
-        self.text.extend_from_slice(raw::digits(number, &mut [0; 20]));
-    }
-
-    fn write_signed(&mut self, number: i64) {
-        if number < 0 {
-            self.write("-");
-        }
-        self.write_number(number.unsigned_abs());
+        self.text.hand_on(out)
     }
 
     /// Takes note of all types that others refer to: enumerations without name that nobody refers
     /// to are declared for the sake of their constants. The mark on `void` says that it is done.
     fn mark_referenced(&mut self) {
-        self.states[0].referenced = true;
+        self.states[0] |= State::REFERENCED;
+        let (types, states) = (self.types, self.states.as_mut_slice());
         for id in (1..self.btf.next_id().0).map(TypeId) {
             // A function refers to its prototype, and there are many of them.
-            if self.types.kind(id) == Some(Kind::Func) {
+            if types.kind(id) == Some(Kind::Func) {
                 continue;
             }
-            let Some(record) = self.types.record(id) else { continue };
+            let Some(record) = types.record(id) else { continue };
             record.for_each_type(|to| {
-                if let Some(state) = self.states.get_mut(to.0 as usize) {
-                    state.referenced = true;
+                if let Some(state) = states.get_mut(to.0 as usize) {
+                    *state |= State::REFERENCED;
                 }
             });
         }
@@ -267,30 +240,32 @@ impl<'a> Declarations<'a> {
     }
 
     /// The second type of a name gets `___2` after it, and so on.
+    #[inline]
     fn write_unique(
         &mut self,
         id: TypeId,
         record: &Record<'a>,
-        taken: fn(&mut Self) -> &mut Counts<'a>,
+        uses: fn(&mut Self) -> &mut Uses,
     ) -> Result {
-        let name = self.name(record);
-        let state = self.state(id)?;
+        let mut namesakes = self.namesakes(id)?;
         // What is only declared shares its name with the definition.
         let only_declared =
             record.kind == Kind::Fwd || (record.kind == Kind::Enum && record.count == 0);
-        let mut namesakes = state.namesakes;
         if namesakes == 0 && !only_declared {
-            let count = taken(self).entry(name).or_default();
-            *count += 1;
-            namesakes = *count;
-            self.state(id)?.namesakes = namesakes;
+            let types = self.types;
+            namesakes = uses(self).add(types, record.name);
+            self.namesakes[id.0 as usize] = namesakes;
         }
-        self.text.extend_from_slice(name);
+        self.text.push_name(self.types, record.name);
         if namesakes > 1 {
-            self.write("___");
-            self.write_number(namesakes.into());
+            self.text.push("___");
+            self.text.push_number(namesakes.into());
         }
         Ok(())
+    }
+
+    fn namesakes(&self, id: TypeId) -> Result<u32> {
+        self.namesakes.get(id.0 as usize).copied().ok_or(DumpError::Malformed(id))
     }
 
     fn work(&mut self, id: TypeId, depth: u32) -> Result {
@@ -298,14 +273,23 @@ impl<'a> Declarations<'a> {
             return Err(DumpError::TooComplex(id));
         }
         self.work_left -= 1;
-        self.check_text(id)
+        Ok(())
     }
 
     fn check_text(&self, id: TypeId) -> Result {
         if self.text.len() > self.text_limit { Err(DumpError::TooComplex(id)) } else { Ok(()) }
     }
 
-    fn state(&mut self, id: TypeId) -> Result<&mut State> {
-        self.states.get_mut(id.0 as usize).ok_or(DumpError::Malformed(id))
+    /// Whether this holds of a type.
+    #[inline]
+    fn is(&self, id: TypeId, state: State) -> Result<bool> {
+        let states = self.states.get(id.0 as usize).ok_or(DumpError::Malformed(id))?;
+        Ok(states.contains(state))
+    }
+
+    /// Takes note that this holds of a type.
+    fn set(&mut self, id: TypeId, state: State) -> Result {
+        *self.states.get_mut(id.0 as usize).ok_or(DumpError::Malformed(id))? |= state;
+        Ok(())
     }
 }

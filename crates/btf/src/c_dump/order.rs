@@ -3,7 +3,8 @@
 //! What a structure contains must be defined before it; what it only points to may be declared. A
 //! structure without name is defined where it is used, even behind a pointer.
 
-use super::{Declarations, DumpError, Progress, Result};
+use super::state::State;
+use super::{Declarations, DumpError, Result};
 use crate::{Kind, TypeId};
 
 impl Declarations<'_> {
@@ -12,7 +13,7 @@ impl Declarations<'_> {
     #[inline]
     pub(super) fn order(&mut self, id: TypeId, behind_pointer: bool, depth: u32) -> Result<bool> {
         // Most are done when they are asked for again.
-        if self.state(id)?.order == Progress::Done {
+        if self.is(id, State::ORDERED)? {
             return Ok(true);
         }
         self.order_new(id, behind_pointer, depth)
@@ -20,12 +21,11 @@ impl Declarations<'_> {
 
     fn order_new(&mut self, id: TypeId, behind_pointer: bool, depth: u32) -> Result<bool> {
         self.work(id, depth)?;
-        let state = *self.state(id)?;
         let record = self.types.record(id).ok_or(DumpError::Malformed(id))?;
         let named = record.name != 0;
         let to = TypeId(record.size_or_type);
         let depth = depth + 1;
-        if state.order == Progress::Begun {
+        if self.is(id, State::BEING_ORDERED)? {
             let composite = matches!(record.kind, Kind::Struct | Kind::Union);
             return match composite && behind_pointer && named {
                 true => Ok(false),
@@ -52,7 +52,7 @@ impl Declarations<'_> {
                 if behind_pointer && named {
                     return Ok(false);
                 }
-                self.state(id)?.order = Progress::Begun;
+                self.set(id, State::BEING_ORDERED)?;
                 for (member, ..) in record.members() {
                     self.order(member, false, depth)?;
                 }
@@ -62,7 +62,7 @@ impl Declarations<'_> {
                 true
             }
             Kind::Enum | Kind::Enum64 | Kind::Fwd => {
-                if named || !state.referenced {
+                if named || !self.is(id, State::REFERENCED)? {
                     self.queue.push(id);
                 }
                 true
@@ -76,7 +76,7 @@ impl Declarations<'_> {
                 true
             }
         };
-        self.state(id)?.order = Progress::Done;
+        self.set(id, State::ORDERED)?;
         Ok(strong)
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use bombus_btf::{Btf, TypeId, c_dump, json as types_json};
 use bombus_inspect::btf::{self, Users};
 use bombus_kernel::inspect::{BtfInfo, Inspect, ObjectKind, Which};
+use bombus_linux::KernelBtf;
 use serde_json::{Value, json};
 
 use super::Tool;
@@ -13,8 +14,7 @@ use super::objects::Known;
 use super::output::{Failed, Output, because, meaning};
 use super::words::{Words, number};
 
-/// The kernel's own types.
-const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+const VMLINUX: &str = KernelBtf::PATH;
 
 pub(super) fn run(tool: &Tool, command: &str, words: Words) -> Result<Output, Failed> {
     match command {
@@ -151,15 +151,22 @@ fn file(tool: &Tool, path: &Path) -> Result<Btf, Failed> {
 }
 
 fn read(path: &Path, base: Option<Btf>) -> Result<Btf, Failed> {
-    let data = std::fs::read(path).map_err(|error| {
+    let failed = |error: std::io::Error| {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         let message = format!("failed to load BTF from {}: {}", path.display(), meaning(errno));
         Failed::new(message).with_errno(errno)
-    })?;
-    parse(data, base, path)
+    };
+    match path == Path::new(VMLINUX) {
+        true => parse(KernelBtf::open().map_err(failed)?, base, path),
+        false => parse(std::fs::read(path).map_err(failed)?, base, path),
+    }
 }
 
-fn parse(data: Vec<u8>, base: Option<Btf>, from: &Path) -> Result<Btf, Failed> {
+fn parse(
+    data: impl AsRef<[u8]> + Send + Sync + 'static,
+    base: Option<Btf>,
+    from: &Path,
+) -> Result<Btf, Failed> {
     let parsed = match base {
         Some(base) => Btf::parse_split(data, base.into()),
         None => Btf::parse(data),
@@ -216,18 +223,19 @@ fn dump(tool: &Tool, mut words: Words) -> Result<Output, Failed> {
 
 fn print(tool: &Tool, btf: &Btf, wanted: &Wanted) -> Result<Output, Failed> {
     let roots: Vec<TypeId> = wanted.roots.iter().copied().map(TypeId).collect();
-    let mut text = String::new();
-    let written = if wanted.c {
+    if wanted.c {
         if tool.options.json {
             return Err(Failed::new("JSON output for C-syntax dump is not supported")
                 .with_errno(libc::EOPNOTSUPP));
         }
-        match roots.is_empty() {
-            true => c_dump::vmlinux(btf, !wanted.unsorted, &mut text),
-            false => c_dump::vmlinux_of(btf, roots, &mut text),
-        }
-        .map_err(|error| error.to_string())
-    } else if tool.options.json && roots.contains(&TypeId::VOID) {
+        let written = match roots.is_empty() {
+            true => c_dump::vmlinux(btf, !wanted.unsorted, &mut Printed),
+            false => c_dump::vmlinux_of(btf, roots, &mut Printed),
+        };
+        return written.map(|()| Output::Nothing).map_err(|error| Failed::new(error.to_string()));
+    }
+    let mut text = String::new();
+    let written = if tool.options.json && roots.contains(&TypeId::VOID) {
         return roots_as_json(btf, roots);
     } else if tool.options.json {
         let written = match roots.is_empty() {
@@ -254,6 +262,16 @@ fn print(tool: &Tool, btf: &Btf, wanted: &Wanted) -> Result<Output, Failed> {
         return Ok(Output::Json(value));
     }
     Ok(Output::Text(text))
+}
+
+/// What is printed as it comes: declarations of a kernel's types are megabytes.
+struct Printed;
+
+impl std::fmt::Write for Printed {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        crate::print(text);
+        Ok(())
+    }
 }
 
 /// Types of which one is none: that of the key of a map without keys.

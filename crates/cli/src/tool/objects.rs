@@ -194,7 +194,7 @@ impl Tool {
 
     /// The kernel's own types.
     pub(super) fn kernel_types(&self) -> Option<Btf> {
-        Btf::parse(std::fs::read("/sys/kernel/btf/vmlinux").ok()?).ok()
+        Btf::parse(bombus_linux::KernelBtf::open().ok()?).ok()
     }
 
     /// The name of a device of something that is offloaded, when it is in our namespace.

@@ -1,10 +1,11 @@
 //! Memory shared with the kernel or with a forked child.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use super::{Errno, errno};
+use super::{Errno, errno, mount};
 
 /// A mapping that is unmapped when dropped.
 pub(super) struct Mapping {
@@ -50,6 +51,20 @@ impl Mapping {
         Ok(Mapping { start, len })
     }
 
+    /// The first bytes of a file, to be read only.
+    fn of_file(len: usize, fd: BorrowedFd<'_>) -> Result<Mapping, Errno> {
+        let flags = libc::MAP_PRIVATE;
+        // SAFETY: the kernel picks an unused address, so nobody else's memory changes.
+        let start = unsafe {
+            libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ, flags, fd.as_raw_fd(), 0)
+        };
+        if start == libc::MAP_FAILED {
+            return Err(errno());
+        }
+        let start = NonNull::new(start.cast()).ok_or(libc::ENOMEM)?;
+        Ok(Mapping { start, len })
+    }
+
     /// Keeps forked children from inheriting the mapping, and with it a reference to its map.
     pub(super) fn keep_from_children(&self) {
         // SAFETY: the range is exactly this mapping. A failure only means that a child holds the
@@ -62,6 +77,34 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the range was mapped by `new`, and whoever borrowed from it is gone.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+/// The kernel's own types where they lie in its memory: they never change.
+pub(crate) struct KernelTypes(Mapping);
+
+// SAFETY: the mapping is only ever read, and belongs to whoever has this.
+unsafe impl Send for KernelTypes {}
+// SAFETY: as above.
+unsafe impl Sync for KernelTypes {}
+
+impl KernelTypes {
+    /// Maps the file in which the kernel shows them (Linux 6.16).
+    pub(crate) fn new(file: &File) -> Result<KernelTypes, Errno> {
+        let len = file.metadata().ok().and_then(|about| usize::try_from(about.len()).ok());
+        // What is mounted over the kernel's own file may well change.
+        match len.filter(|_| mount::is_sysfs(file.as_fd())) {
+            Some(len) => Mapping::of_file(len, file.as_fd()).map(KernelTypes),
+            None => Err(libc::EINVAL),
+        }
+    }
+}
+
+impl AsRef<[u8]> for KernelTypes {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the mapping lives as long as `self`. The file has as many bytes, and the kernel,
+        // whose read-only data they are, never changes them (`kernel/bpf/sysfs_btf.c`).
+        unsafe { std::slice::from_raw_parts(self.0.start.as_ptr(), self.0.len) }
     }
 }
 

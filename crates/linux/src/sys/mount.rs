@@ -1,7 +1,7 @@
 //! File systems: of our own, mounted nowhere (`fsopen(2)`, `fsmount(2)`; Linux 5.2), and BPF's.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::{Errno, check, check_fd};
 
@@ -30,6 +30,16 @@ pub(crate) fn is_bpf(directory: &CStr) -> bool {
     // SAFETY: the path is a C string, and `about` is what the call writes to.
     let outcome = unsafe { libc::statfs(directory.as_ptr(), &mut about) };
     outcome == 0 && about.f_type as i64 & 0xffff_ffff == BPF_FS_MAGIC
+}
+
+/// Whether this file is one that the kernel shows of itself (`SYSFS_MAGIC`).
+pub(crate) fn is_sysfs(file: BorrowedFd<'_>) -> bool {
+    const SYSFS_MAGIC: i64 = 0x6265_6572;
+    // SAFETY: all fields of `statfs` are integers.
+    let mut about: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, and `about` is what the call writes to.
+    let outcome = unsafe { libc::fstatfs(file.as_raw_fd(), &mut about) };
+    outcome == 0 && about.f_type as i64 == SYSFS_MAGIC
 }
 
 /// `mount -t bpf`, private to this mount's peers, for root's eyes only.
