@@ -59,6 +59,7 @@ fn read_types(blob: &Arc<[u8]>) -> bool {
     let _ = raw::dump(&btf, &mut Sink(WRITTEN));
     let _ = json::dump(&btf, &mut Sink(WRITTEN));
     let _ = c_dump::dump_all(&btf, &mut Sink(WRITTEN));
+    let _ = c_dump::vmlinux(&btf, true, &mut Sink(WRITTEN));
     let data = &blob[..blob.len().min(256)];
     for (id, ty) in btf.types() {
         let _ = value::write(&btf, id, data, Style::C, &mut Sink(1 << 16));

@@ -197,12 +197,14 @@ impl<'a> Declarations<'a> {
             self.order(id, false, 0)?;
             for index in 0..self.queue.len() {
                 self.emit(self.queue[index], None, 0)?;
-                if self.text.len() >= HANDED_ON {
-                    self.text.hand_on(out)?;
-                }
+                self.hand_on_when_full(out)?;
             }
         }
         self.text.hand_on(out)
+    }
+
+    fn hand_on_when_full(&mut self, out: &mut impl Write) -> Result {
+        if self.text.len() >= HANDED_ON { self.text.hand_on(out) } else { Ok(()) }
     }
 
     /// Takes note of all types that others refer to: enumerations without name that nobody refers

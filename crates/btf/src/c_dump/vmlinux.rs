@@ -95,10 +95,10 @@ fn kfuncs(btf: &Btf, declarations: &mut Declarations<'_>, out: &mut impl Write) 
         }
         declarations.declarator(proto, Name::Text(name.as_bytes()), 0, 0)?;
         declarations.text.push(" __weak __ksym;\n");
-        declarations.text.hand_on(out)?;
+        declarations.hand_on_when_full(out)?;
     }
-    out.write_str("#endif\n\n")?;
-    Ok(())
+    declarations.text.push("#endif\n\n");
+    declarations.text.hand_on(out)
 }
 
 /// What comes last in the order.

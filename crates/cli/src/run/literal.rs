@@ -1,6 +1,7 @@
 //! Values of `--set`: text to bytes, by the variable's type.
 
 use bombus_btf::{Btf, Composite, Enumeration, Int, Type, TypeId};
+use bombus_kernel::nearest;
 use serde_json::Value;
 
 /// The bytes of a value that is written `5`, `-1`, `0x1f`, `true`, `'c'`, `ENUMERATOR`, `some text`,
@@ -197,32 +198,14 @@ fn number(text: &str) -> Result<i128, String> {
     }
 }
 
-/// A complaint about a name, with the most similar one that there is.
+/// A complaint about a name, with the one that it was most likely meant to be.
 pub(crate) fn with_nearest<'a>(
     complaint: &str,
     name: &str,
     names: impl IntoIterator<Item = &'a str>,
 ) -> String {
-    let near = names.into_iter().map(|each| (distance(name, each), each)).min();
-    match near {
-        Some((distance, each)) if distance <= name.len().max(3).div_ceil(2) => {
-            format!("{complaint}; did you mean {each}?")
-        }
-        _ => complaint.to_owned(),
+    match nearest(name, names) {
+        Some(near) => format!("{complaint}; did you mean {near}?"),
+        None => complaint.to_owned(),
     }
-}
-
-/// How many letters have to be added, left out or changed to make one name of another.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(!x.eq_ignore_ascii_case(&y));
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

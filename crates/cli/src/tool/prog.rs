@@ -27,6 +27,10 @@ pub(super) fn run(tool: &Tool, command: &str, words: Words) -> Result<Output, Fa
         "tracelog" => tracelog::run(tool, words),
         "attach" => hook(tool, words, true),
         "detach" => hook(tool, words, false),
+        "profile" => Err(Failed::new(
+            "prog profile is not supported: it counts the processor's events by programs at a \
+             program's entry and exit; `bombus top` shows runs and their time",
+        )),
         _ => Err(Failed::new(format!("there is no command prog {command}"))),
     }
 }

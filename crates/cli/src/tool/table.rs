@@ -67,6 +67,7 @@ pub(crate) const GROUPS: &[Group] = &[
             ),
             ("attach", "", "PROG ATTACH_TYPE [MAP]", "Attach a program to a map of sockets"),
             ("detach", "", "PROG ATTACH_TYPE [MAP]", "Detach it again"),
+            ("profile", "", "PROG ...", "Not supported; `bombus top` shows runs and their time"),
         ],
     },
     Group {

@@ -1,6 +1,6 @@
 //! The firewall of the examples over real packets: of a generated mix it drops, passes and counts
 //! exactly those that it has to, as XDP, traffic control and cgroup program; and when it is taken
-//! away in the middle of it, no packet is lost.
+//! away in the middle of it, no packet is lost, but for those in the queue of native XDP.
 //!
 //! Passed packets are counted behind the program by sockets that know nothing of it. Everything
 //! happens in a network namespace of the test's own. `BOMBUS_PACKETS` says how many packets each
@@ -66,9 +66,7 @@ fn main() {
     };
     let hooks = [Hook::XdpNative, Hook::XdpGeneric, Hook::Tcx, Hook::Clsact, Hook::Cgroup];
     let mut trials: Vec<Trial> = hooks.map(|hook| trial("verdicts", verdicts, hook)).into();
-    // Of native XDP a veth device gives up the queue together with the program, with what is in it.
-    let lossless = hooks.into_iter().filter(|hook| *hook != Hook::XdpNative);
-    trials.extend(lossless.map(|hook| trial("detached under load", detached, hook)));
+    trials.extend(hooks.map(|hook| trial("detached under load", detached, hook)));
     for hook in [Hook::XdpNative, Hook::Tcx, Hook::Cgroup] {
         let name = format!("capture {}", hook.program());
         trials.push(Trial::test(name, move || capture::compare(hook).map_err(Failed::from)));
@@ -123,6 +121,12 @@ impl Hook {
     /// A cgroup's program sees what is for a socket of the cgroup, the others everything.
     fn sees(self, packet: &Packet) -> bool {
         self != Hook::Cgroup || packet.for_socket
+    }
+
+    /// How many packets may be lost when the program is taken away. Of native XDP a veth device gives
+    /// up the queue together with the program, with what is in it (`veth_napi_del`).
+    fn may_lose(self) -> u64 {
+        if self == Hook::XdpNative { 2 * BATCH } else { 0 }
     }
 
     fn program(self) -> &'static str {
@@ -396,8 +400,8 @@ struct Sent {
     dropped_at_most: u64,
 }
 
-/// While packets keep coming the firewall is taken away: each was dropped or came out, and all that
-/// were sent afterwards came out.
+/// While packets keep coming the firewall is taken away: each was dropped or came out, or was in a
+/// queue that went away, and those that were sent afterwards came out.
 fn detached(hook: Hook) -> Result<(), String> {
     let mut setup = Setup::new(hook)?;
     let progress = Progress::default();
@@ -412,13 +416,20 @@ fn detached(hook: Hook) -> Result<(), String> {
         let sent = sending.join().map_err(|_| "the sender panicked".to_owned())?;
         outcome.and(sent)
     })?;
-    setup.wait(sent.total)?;
+    setup.wait(sent.total - hook.may_lose())?;
+    if hook.may_lose() > 0 {
+        std::thread::sleep(Duration::from_millis(200));
+    }
     let (passed, dropped) = setup.handled()?;
-    same("packets that came out or were dropped", &(passed + dropped), &sent.total)?;
+    let lost = sent.total.checked_sub(passed + dropped);
+    if lost.is_none_or(|lost| lost > hook.may_lose()) {
+        return Err(format!("of {} packets {passed} passed, {dropped} were dropped", sent.total));
+    }
     if dropped == 0 || dropped > sent.dropped_at_most {
         return Err(format!("{dropped} dropped, not 1 to {}", sent.dropped_at_most));
     }
-    println!("{hook:?}: {} packets, {passed} passed, {dropped} dropped", sent.total);
+    let lost = lost.unwrap_or(0);
+    println!("{hook:?}: {} packets, {passed} passed, {dropped} dropped, {lost} lost", sent.total);
     Ok(())
 }
 
@@ -440,7 +451,8 @@ fn send_all(hook: Hook, sender: &Sender, count: u64, progress: &Progress) -> Res
         progress.sent.store(result.total, SeqCst);
         let frames: Vec<Vec<u8>> = batch.into_iter().map(|packet| packet.frame).collect();
         sender.send(&frames).map_err(|error| format!("send: {error}"))?;
-        while progress.handled.load(SeqCst) + BATCH < result.total {
+        let may_lose = || if progress.is_detached.load(SeqCst) { hook.may_lose() } else { 0 };
+        while progress.handled.load(SeqCst) + BATCH + may_lose() < result.total {
             if progress.failed.load(SeqCst) {
                 return Err("the other side gave up".into());
             }
