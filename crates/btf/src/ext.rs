@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::btf::u32_at;
+use crate::record::u32_at;
 use crate::relocate::Relocation;
 use crate::{Btf, Builder, FuncInfo, LineInfo, MAGIC, RelocationKind, TypeId, VERSION};
 

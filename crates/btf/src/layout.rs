@@ -1,6 +1,7 @@
 //! Sizes and alignments.
 
-use crate::btf::{Record, View};
+use crate::btf::View;
+use crate::record::Record;
 use crate::{Btf, Kind, Type, TypeId};
 
 /// Bytes of a pointer on the machines that BPF runs on.

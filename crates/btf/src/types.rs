@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::btf::{Record, u32_at};
+use crate::record::{Record, u32_at};
 use crate::{Btf, Kind};
 
 /// A type's number in its blob.

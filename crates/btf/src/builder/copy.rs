@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Builder;
 use super::strings::Strings;
-use crate::btf::Record;
 use crate::kind::Word;
+use crate::record::Record;
 use crate::{Btf, Linkage, SectionVar, TypeId};
 
 /// Which number the types of one blob have in another.

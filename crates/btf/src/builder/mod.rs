@@ -7,8 +7,8 @@ mod strings;
 
 use std::sync::Arc;
 
-use crate::btf::Record;
 use crate::known::Known;
+use crate::record::Record;
 use crate::{Btf, HEADER_SIZE, Int, Kind, Linkage, MAGIC, Member, SectionVar, TypeId, VERSION};
 
 pub use copy::IdMap;

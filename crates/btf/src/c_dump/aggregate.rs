@@ -1,8 +1,8 @@
 //! Structures, unions and enumerations, written out.
 
 use super::{Declarations, DumpError, Name, Result};
-use crate::btf::Record;
 use crate::layout::size_of;
+use crate::record::Record;
 use crate::{Kind, TypeId};
 
 /// Integer types that fill gaps, with their bits.

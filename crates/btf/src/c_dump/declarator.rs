@@ -1,7 +1,7 @@
 //! Types around a name: C writes pointers before it, arrays and arguments after it.
 
 use super::{Declarations, DumpError, Name, Result};
-use crate::btf::Record;
+use crate::record::Record;
 use crate::{Kind, TypeId};
 
 /// Pointers of declarators that are written as they are read.

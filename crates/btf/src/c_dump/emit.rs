@@ -2,7 +2,7 @@
 
 use super::state::State;
 use super::{Declarations, DumpError, Name, Result};
-use crate::btf::Record;
+use crate::record::Record;
 use crate::{Kind, TypeId};
 
 /// The compiler knows it, and its definition differs from one to the other.

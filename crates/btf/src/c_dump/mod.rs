@@ -18,8 +18,9 @@ use std::fmt::{self, Write};
 
 pub use vmlinux::{vmlinux, vmlinux_of};
 
-use crate::btf::{Record, View};
+use crate::btf::View;
 use crate::layout::Alignments;
+use crate::record::Record;
 use crate::{Btf, Kind, TypeId};
 use state::State;
 use text::Text;

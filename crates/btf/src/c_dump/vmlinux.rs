@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use std::fmt::Write;
 
 use super::{Declarations, END, Name, Result, START};
-use crate::btf::{Record, View};
+use crate::btf::View;
+use crate::record::Record;
 use crate::{Btf, Kind, Type, TypeId};
 
 /// Types refer to others no deeper than this, unless they are malformed.
