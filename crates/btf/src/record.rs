@@ -59,20 +59,21 @@ impl<'a> Record<'a> {
     /// Type, bit offset and bits of a bit field of each member of a structure or union.
     pub(crate) fn members(&self) -> impl Iterator<Item = (TypeId, u32, u8)> + use<'a> {
         let flag = self.flag;
-        self.extra().chunks_exact(12).filter_map(move |member| {
-            let (ty, offset) = (u32_at(member, 4)?, u32_at(member, 8)?);
+        self.extra().as_chunks::<12>().0.iter().map(move |member| {
+            let (ty, offset) = (word_of(member, 1), word_of(member, 2));
             let (offset, bits) =
                 if flag { (offset & 0xff_ffff, (offset >> 24) as u8) } else { (offset, 0) };
-            Some((TypeId(ty), offset, bits))
+            (TypeId(ty), offset, bits)
         })
     }
 
     /// Type of each argument of a prototype.
     pub(crate) fn params(&self) -> impl Iterator<Item = TypeId> + use<'a> {
-        self.extra().chunks_exact(8).filter_map(|param| Some(TypeId(u32_at(param, 4)?)))
+        self.extra().as_chunks::<8>().0.iter().map(|param| TypeId(word_of(param, 1)))
     }
 
     /// Calls `visit` with each type that it refers to.
+    #[inline]
     pub(crate) fn for_each_type(&self, mut visit: impl FnMut(TypeId)) {
         if self.kind.third() == Word::Type {
             visit(TypeId(self.size_or_type));
@@ -89,10 +90,14 @@ impl<'a> Record<'a> {
 
     /// All words of `extra`.
     pub(crate) fn words(&self) -> impl Iterator<Item = u32> + use<'a> {
-        self.extra()
-            .chunks_exact(4)
-            .map(|word| u32::from_le_bytes(word.try_into().unwrap_or([0; 4])))
+        self.extra().as_chunks().0.iter().map(|word| u32::from_le_bytes(*word))
     }
+}
+
+/// The word at this place of an entry.
+#[inline]
+fn word_of<const N: usize>(entry: &[u8; N], index: usize) -> u32 {
+    u32_at(entry, index * 4).unwrap_or_default()
 }
 
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
