@@ -81,6 +81,7 @@ impl Array {
     }
 
     /// Stores a value (`array_map_update_elem`, `bpf_percpu_array_update`).
+    #[inline]
     pub(crate) fn update(&self, index: u32, update: &Update<'_>) -> Result<(), Errno> {
         update.check()?;
         let first = self.value(index, 0).ok_or(libc::E2BIG)?;

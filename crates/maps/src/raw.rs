@@ -10,7 +10,7 @@ use std::ptr;
 use bombus_platform::MapType;
 
 use crate::Errno;
-use crate::hash::key::{Key, Pair, Word};
+use crate::hash::key::{Pair, Word};
 use crate::map::{Kind, Map};
 use crate::update::{Update, Whose};
 use crate::words::Bytes;
@@ -20,11 +20,26 @@ pub type LookupFunction = unsafe extern "C" fn(*const Map, *const u8, u64) -> *m
 
 /// What `map_lookup_elem` is to call for this map.
 pub fn lookup_function(map: &Map) -> LookupFunction {
-    match (map.def().map_type, map.key_size()) {
-        (MapType::Hash, 4) => hash_lookup_4,
-        (MapType::Hash, 8) => hash_lookup_8,
-        (MapType::Hash, 16) => hash_lookup_16,
+    match (&map.kind, map.def().map_type, map.key_size()) {
+        (Kind::Array(_), ..) => array_lookup,
+        (Kind::Hash(_), MapType::Hash, 4) => hash_lookup_4,
+        (Kind::Hash(_), MapType::Hash, 8) => hash_lookup_8,
+        (Kind::Hash(_), MapType::Hash, 16) => hash_lookup_16,
+        (Kind::Hash(_), _, 4) => any_hash_lookup_4,
+        (Kind::Hash(_), _, 8) => any_hash_lookup_8,
+        (Kind::Hash(_), _, 16) => any_hash_lookup_16,
         _ => lookup,
+    }
+}
+
+/// What `map_update_elem` is to call for this map.
+pub fn update_function(map: &Map) -> UpdateFunction {
+    match (&map.kind, map.key_size(), map.def().spin_lock) {
+        (Kind::Array(_), _, None) => array_update,
+        (Kind::Hash(_), 4, None) => hash_update_4,
+        (Kind::Hash(_), 8, None) => hash_update_8,
+        (Kind::Hash(_), 16, None) => hash_update_16,
+        _ => update,
     }
 }
 
@@ -38,120 +53,99 @@ pub unsafe extern "C" fn lookup(map: *const Map, key: *const u8, cpu: u64) -> *m
     map.lookup(key, cpu as u32).map_or(ptr::null_mut(), |value| value.as_ptr())
 }
 
-/// [`lookup`] in a hash table whose keys have 4 bytes.
+/// The functions for hash tables whose keys have one size.
+macro_rules! for_key_size {
+    ($size:literal, $lookup:ident, $any_lookup:ident, $update:ident, |$bytes:ident| $key:expr) => {
+        /// [`lookup`] in a map of type [`MapType::Hash`] whose keys have the size in the name.
+        ///
+        /// # Safety
+        /// As for [`lookup`]; the keys have that size.
+        pub unsafe extern "C" fn $lookup(map: *const Map, key: *const u8, _cpu: u64) -> *mut u8 {
+            // SAFETY: as the caller says.
+            let (map, $bytes) = unsafe { (&*map, Bytes::from_raw(key, $size)) };
+            let Kind::Hash(table) = &map.kind else { return ptr::null_mut() };
+            table.get($key).map_or(ptr::null_mut(), |element| element.shared_value().start())
+        }
+
+        /// [`lookup`] in a hash table of any type whose keys have the size in the name.
+        ///
+        /// # Safety
+        /// As for [`lookup`]; the keys have that size.
+        pub unsafe extern "C" fn $any_lookup(map: *const Map, key: *const u8, cpu: u64) -> *mut u8 {
+            // SAFETY: as the caller says.
+            let (map, $bytes) = unsafe { (&*map, Bytes::from_raw(key, $size)) };
+            let Kind::Hash(table) = &map.kind else { return ptr::null_mut() };
+            let found = table.get_for_program($key);
+            found.map_or(ptr::null_mut(), |element| element.value(cpu as u32).start())
+        }
+
+        /// [`update`] in a hash table whose keys have the size in the name and whose values have
+        /// no lock.
+        ///
+        /// # Safety
+        /// As for [`update`]; the keys have that size.
+        pub unsafe extern "C" fn $update(
+            map: *const Map,
+            key: *const u8,
+            value: *const u8,
+            flags: u64,
+            cpu: u64,
+        ) -> i64 {
+            // SAFETY: as the caller says.
+            let (map, $bytes) = unsafe { (&*map, Bytes::from_raw(key, $size)) };
+            let Kind::Hash(table) = &map.kind else { return -i64::from(libc::EINVAL) };
+            let size = map.value_size();
+            // SAFETY: as the caller says.
+            let value = unsafe { Bytes::from_raw(value, size) };
+            let whose = Whose::One(cpu as u32);
+            status(table.update($key, &Update { value, whose, flags, size, spin_lock: None }))
+        }
+    };
+}
+
+for_key_size!(4, hash_lookup_4, any_hash_lookup_4, hash_update_4, |bytes| {
+    Word(bytes.first_u32().into())
+});
+for_key_size!(8, hash_lookup_8, any_hash_lookup_8, hash_update_8, |bytes| Word(bytes.word(0)));
+for_key_size!(16, hash_lookup_16, any_hash_lookup_16, hash_update_16, |bytes| {
+    Pair([bytes.word(0), bytes.word(1)])
+});
+
+/// [`lookup`] in an array, where machine code does not do it by itself.
 ///
 /// # Safety
-/// As for [`lookup`]; the keys have 4 bytes.
-pub unsafe extern "C" fn hash_lookup_4(map: *const Map, key: *const u8, _cpu: u64) -> *mut u8 {
+/// As for [`lookup`].
+pub unsafe extern "C" fn array_lookup(map: *const Map, key: *const u8, cpu: u64) -> *mut u8 {
     // SAFETY: as the caller says.
     let (map, key) = unsafe { (&*map, Bytes::from_raw(key, 4)) };
-    hash_lookup(map, Word(key.first_u32().into()))
+    let Kind::Array(array) = &map.kind else { return ptr::null_mut() };
+    array.value(key.first_u32(), cpu as u32).map_or(ptr::null_mut(), |value| value.start())
 }
 
-/// [`lookup`] in a hash table whose keys have 8 bytes.
+/// [`update`] of an array whose values have no lock.
 ///
 /// # Safety
-/// As for [`lookup`]; the keys have 8 bytes.
-pub unsafe extern "C" fn hash_lookup_8(map: *const Map, key: *const u8, _cpu: u64) -> *mut u8 {
+/// As for [`update`].
+pub unsafe extern "C" fn array_update(
+    map: *const Map,
+    key: *const u8,
+    value: *const u8,
+    flags: u64,
+    cpu: u64,
+) -> i64 {
     // SAFETY: as the caller says.
-    let (map, key) = unsafe { (&*map, Bytes::from_raw(key, 8)) };
-    hash_lookup(map, Word(key.word(0)))
-}
-
-/// [`lookup`] in a hash table whose keys have 16 bytes.
-///
-/// # Safety
-/// As for [`lookup`]; the keys have 16 bytes.
-pub unsafe extern "C" fn hash_lookup_16(map: *const Map, key: *const u8, _cpu: u64) -> *mut u8 {
+    let (map, key) = unsafe { (&*map, Bytes::from_raw(key, 4)) };
+    let Kind::Array(array) = &map.kind else { return -i64::from(libc::EINVAL) };
+    let size = map.value_size();
     // SAFETY: as the caller says.
-    let (map, key) = unsafe { (&*map, Bytes::from_raw(key, 16)) };
-    hash_lookup(map, Pair([key.word(0), key.word(1)]))
-}
-
-/// A look-up in a table of type [`MapType::Hash`]; nothing is there in others.
-#[inline(always)]
-fn hash_lookup(map: &Map, key: impl Key) -> *mut u8 {
-    let Kind::Hash(table) = &map.kind else { return ptr::null_mut() };
-    table.get(key).map_or(ptr::null_mut(), |element| element.shared_value().start())
+    let value = unsafe { Bytes::from_raw(value, size) };
+    let whose = Whose::One(cpu as u32);
+    status(array.update(key.first_u32(), &Update { value, whose, flags, size, spin_lock: None }))
 }
 
 /// A function that stores a value: the map, the key, the value, flags, the CPU; 0 or a negative
 /// error number.
 pub type UpdateFunction = unsafe extern "C" fn(*const Map, *const u8, *const u8, u64, u64) -> i64;
-
-/// What `map_update_elem` is to call for this map.
-pub fn update_function(map: &Map) -> UpdateFunction {
-    match (map.def().map_type, map.key_size(), map.def().spin_lock) {
-        (MapType::Hash, 4, None) => hash_update_4,
-        (MapType::Hash, 8, None) => hash_update_8,
-        (MapType::Hash, 16, None) => hash_update_16,
-        _ => update,
-    }
-}
-
-/// [`update`] in a hash table whose keys have 4 bytes.
-///
-/// # Safety
-/// As for [`update`]; the keys have 4 bytes.
-pub unsafe extern "C" fn hash_update_4(
-    map: *const Map,
-    key: *const u8,
-    value: *const u8,
-    flags: u64,
-    _cpu: u64,
-) -> i64 {
-    // SAFETY: as the caller says.
-    unsafe { hash_update(map, Word(Bytes::from_raw(key, 4).first_u32().into()), value, flags) }
-}
-
-/// [`update`] in a hash table whose keys have 8 bytes.
-///
-/// # Safety
-/// As for [`update`]; the keys have 8 bytes.
-pub unsafe extern "C" fn hash_update_8(
-    map: *const Map,
-    key: *const u8,
-    value: *const u8,
-    flags: u64,
-    _cpu: u64,
-) -> i64 {
-    // SAFETY: as the caller says.
-    unsafe { hash_update(map, Word(Bytes::from_raw(key, 8).word(0)), value, flags) }
-}
-
-/// [`update`] in a hash table whose keys have 16 bytes.
-///
-/// # Safety
-/// As for [`update`]; the keys have 16 bytes.
-pub unsafe extern "C" fn hash_update_16(
-    map: *const Map,
-    key: *const u8,
-    value: *const u8,
-    flags: u64,
-    _cpu: u64,
-) -> i64 {
-    // SAFETY: as the caller says.
-    unsafe {
-        let key = Bytes::from_raw(key, 16);
-        hash_update(map, Pair([key.word(0), key.word(1)]), value, flags)
-    }
-}
-
-/// An update of a table of type [`MapType::Hash`] whose values have no lock.
-///
-/// # Safety
-/// As for [`update`].
-#[inline(always)]
-unsafe fn hash_update(map: *const Map, key: impl Key, value: *const u8, flags: u64) -> i64 {
-    // SAFETY: as the caller says.
-    let map = unsafe { &*map };
-    let Kind::Hash(table) = &map.kind else { return -i64::from(libc::EINVAL) };
-    let size = map.value_size();
-    // SAFETY: as the caller says.
-    let value = unsafe { Bytes::from_raw(value, size) };
-    let whose = Whose::One(0);
-    status(table.update(key, &Update { value, whose, flags, size, spin_lock: None }))
-}
 
 /// `bpf_map_update_elem`: 0 or a negative error number.
 ///

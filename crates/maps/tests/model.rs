@@ -178,6 +178,7 @@ fn arrays() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri has no address space that costs nothing")]
 fn maps_that_are_too_large_are_refused() {
     let refused = |map_type, key_size, value_size, max_entries, flags| {
         let def =
