@@ -57,6 +57,20 @@ impl SequenceLock {
         }
     }
 
+    /// Takes the lock if nobody has held it since: then what was read meanwhile still holds. A
+    /// locked instruction is waited for by all that follows it, so what comes before costs nothing.
+    #[inline]
+    pub(crate) fn upgrade(&self, since: Sequence) -> Option<Held<'_>> {
+        let Sequence(count) = since;
+        let free = count & 1 == 0;
+        let (done, failed) = (Ordering::Acquire, Ordering::Relaxed);
+        if free && self.0.compare_exchange(count, count + 1, done, failed).is_ok() {
+            fence(Ordering::Release);
+            return Some(Held { lock: &self.0, count });
+        }
+        None
+    }
+
     /// The count before reading.
     #[inline]
     pub(crate) fn begin(&self) -> Sequence {

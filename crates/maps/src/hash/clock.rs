@@ -12,7 +12,7 @@ use super::{HashTable, free};
 use crate::{Errno, threads};
 
 /// `mark` of an element that was used.
-const USED: u32 = 1;
+pub(super) const USED: u32 = 1;
 
 /// Elements that one thread looks at before it asks for more.
 const PART: u32 = 16;

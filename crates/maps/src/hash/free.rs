@@ -126,16 +126,42 @@ impl Free {
     }
 
     /// Swaps the thread's spare element for one that `replace` took off its chain.
-    #[inline]
     pub(crate) fn swap(&self, elements: &Elements, replace: impl FnOnce(u32) -> u32) {
         let thread = threads::number();
         let local = self.local(thread);
         let _held: Option<Held<'_>> = (thread == threads::SHARED).then(|| local.lock.lock());
-        let spare = match local.spare.load(Ordering::Relaxed) {
+        let spare = self.spare(elements, local, thread);
+        local.spare.store(replace(spare), Ordering::Relaxed);
+    }
+
+    /// As [`Free::swap`], if the thread has a spare element to itself and `replace` succeeds.
+    #[inline]
+    pub(crate) fn swap_own(
+        &self,
+        elements: &Elements,
+        replace: impl FnOnce(u32) -> Option<u32>,
+    ) -> bool {
+        let thread = threads::number();
+        let local = self.local(thread);
+        if thread == threads::SHARED {
+            return false;
+        }
+        let spare = self.spare(elements, local, thread);
+        match replace(spare) {
+            Some(old) => {
+                local.spare.store(old, Ordering::Relaxed);
+                true
+            }
+            None => false,
+        }
+    }
+
+    #[inline]
+    fn spare(&self, elements: &Elements, local: &Local, thread: usize) -> u32 {
+        match local.spare.load(Ordering::Relaxed) {
             0 => elements.link(self.capacity as usize + thread),
             spare => spare,
-        };
-        local.spare.store(replace(spare), Ordering::Relaxed);
+        }
     }
 }
 

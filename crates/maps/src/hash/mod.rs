@@ -186,13 +186,13 @@ impl HashTable {
         self.find(bucket, key, hash).map(read)
     }
 
-    /// The link that names the element of a key, or the zero at the chain's end; the bucket's lock
-    /// is held.
+    /// The link that names the element of a key, or the zero at the chain's end. Unless the bucket's
+    /// lock is held that is only so if the bucket has not changed since.
     #[inline]
     fn link_to<'a>(&'a self, bucket: &'a Bucket, key: impl Key, hash: u32) -> (&'a AtomicU32, u32) {
         let mut place = &bucket.head;
         loop {
-            let link = place.load(Ordering::Relaxed);
+            let link = place.load(Ordering::Acquire);
             if link == 0 {
                 return (place, 0);
             }
@@ -210,6 +210,32 @@ impl HashTable {
         update.check()?;
         let hash = key.hash(self.seed);
         let bucket = self.bucket(hash);
+        let before = bucket.lock.begin();
+        let (place, old) = self.link_to(bucket, key, hash);
+        if old != 0
+            && !(self.elements.is_per_cpu() || update.in_place() || update.must_not_exist())
+            && self.free.swap_own(&self.elements, |spare| {
+                // Nobody sees the new element yet, so it is written before the lock is taken.
+                self.prepare(spare, old, key, hash, update);
+                let held = bucket.lock.upgrade(before)?;
+                self.replace(place, old, spare);
+                drop(held);
+                Some(old)
+            })
+        {
+            return Ok(());
+        }
+        self.update_locked(bucket, key, hash, update)
+    }
+
+    /// [`HashTable::update`] in the general case.
+    fn update_locked<K: Key>(
+        &self,
+        bucket: &Bucket,
+        key: K,
+        hash: u32,
+        update: &impl Change,
+    ) -> Result<(), Errno> {
         let mut taken = None;
         // Making room takes other buckets' locks, so that comes before.
         if self.clock.is_some() && !update.must_exist() && self.get(key).is_none() {
@@ -244,7 +270,8 @@ impl HashTable {
                 }
                 old => {
                     self.free.swap(&self.elements, |spare| {
-                        self.replace(place, old, spare, key, hash, update);
+                        self.prepare(spare, old, key, hash, update);
+                        self.replace(place, old, spare);
                         old
                     });
                     Ok(())
@@ -272,28 +299,25 @@ impl HashTable {
         bucket.head.store(new, Ordering::Release);
     }
 
-    /// Puts a new element where an old one is.
+    /// Writes a new element that is to take the place of an old one.
     #[inline]
-    fn replace<K: Key>(
-        &self,
-        place: &AtomicU32,
-        old: u32,
-        new: u32,
-        key: K,
-        hash: u32,
-        update: &impl Change,
-    ) {
+    fn prepare<K: Key>(&self, new: u32, old: u32, key: K, hash: u32, update: &impl Change) {
         let element = self.elements.get(new);
         update.write_new(element);
         element.hash().store(hash, Ordering::Relaxed);
-        element.mark().store(u32::from(self.clock.is_some()), Ordering::Relaxed);
         key.write_to(element.key());
-        let old = self.elements.get(old);
-        element.next().store(old.next().load(Ordering::Relaxed), Ordering::Release);
-        place.store(new, Ordering::Release);
+        let next = self.elements.get(old).next().load(Ordering::Acquire);
+        element.next().store(next, Ordering::Release);
+    }
+
+    /// Puts a prepared element where an old one is; the lock is held.
+    #[inline]
+    fn replace(&self, place: &AtomicU32, old: u32, new: u32) {
         if self.clock.is_some() {
-            old.mark().store(free::FREE, Ordering::Relaxed);
+            self.elements.get(new).mark().store(clock::USED, Ordering::Relaxed);
+            self.elements.get(old).mark().store(free::FREE, Ordering::Relaxed);
         }
+        place.store(new, Ordering::Release);
     }
 
     /// Notes that there is an element in a bucket.
@@ -314,8 +338,13 @@ impl HashTable {
     ) -> Result<R, Errno> {
         let hash = key.hash(self.seed);
         let bucket = self.bucket(hash);
-        let held = bucket.lock.lock();
-        let (place, link) = self.link_to(bucket, key, hash);
+        let before = bucket.lock.begin();
+        let (mut place, mut link) = self.link_to(bucket, key, hash);
+        let held = bucket.lock.upgrade(before).unwrap_or_else(|| {
+            let held = bucket.lock.lock();
+            (place, link) = self.link_to(bucket, key, hash);
+            held
+        });
         if link == 0 {
             return Err(libc::ENOENT);
         }
