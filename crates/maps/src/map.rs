@@ -96,7 +96,11 @@ impl Map {
         };
         let rounded = value_size.next_multiple_of(8);
         let user_value_size = copies.map_or(value_size, |cpus| rounded * cpus as usize);
-        Ok(Arc::new(Map { def, user_value_size, frozen: AtomicBool::new(false), kind }))
+        let map = Arc::new(Map { def, user_value_size, frozen: AtomicBool::new(false), kind });
+        if let Kind::Ringbuf(ring) = &map.kind {
+            ring.set_owner(Arc::as_ptr(&map) as u64);
+        }
+        Ok(map)
     }
 
     /// What it was made from; `max_entries` may have been rounded.

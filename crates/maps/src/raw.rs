@@ -5,13 +5,15 @@
 //! calling convention, so a call needs no moves. [`lookup_function`] knows the quickest one for a
 //! map.
 
-use std::ptr;
+use std::ptr::{self, NonNull};
+use std::slice;
 
 use bombus_platform::MapType;
 
 use crate::Errno;
 use crate::hash::key::{Pair, Word};
 use crate::map::{Kind, Map};
+use crate::ringbuf::Ringbuf;
 use crate::update::{Update, Whose};
 use crate::words::Bytes;
 
@@ -175,6 +177,103 @@ pub unsafe extern "C" fn delete(map: *const Map, key: *const u8) -> i64 {
     // SAFETY: as the caller says.
     let (map, key) = unsafe { (&*map, Bytes::from_raw(key, (*map).key_size())) };
     status(map.delete(key))
+}
+
+/// `bpf_map_lookup_percpu_elem`: null when there is no such key or CPU.
+///
+/// # Safety
+/// As for [`lookup`].
+pub unsafe extern "C" fn lookup_percpu(map: *const Map, key: *const u8, cpu: u64) -> *mut u8 {
+    // SAFETY: as the caller says.
+    let (map, key) = unsafe { (&*map, Bytes::from_raw(key, (*map).key_size())) };
+    map.lookup_percpu(key, cpu as u32).map_or(ptr::null_mut(), |value| value.as_ptr())
+}
+
+/// `bpf_map_push_elem`: 0 or a negative error number.
+///
+/// # Safety
+/// `map` is alive, and `value` points to as many bytes as its values have.
+pub unsafe extern "C" fn push(map: *const Map, value: *const u8, flags: u64) -> i64 {
+    // SAFETY: as the caller says.
+    let (map, value) = unsafe { (&*map, Bytes::from_raw(value, (*map).value_size())) };
+    status(map.push(value, flags))
+}
+
+/// `bpf_map_pop_elem`: 0 or a negative error number.
+///
+/// # Safety
+/// `map` is alive, and as many bytes as its values have can be written at `value`; nobody else
+/// uses them.
+pub unsafe extern "C" fn pop(map: *const Map, value: *mut u8) -> i64 {
+    // SAFETY: as the caller says.
+    let (map, value) = unsafe { (&*map, slice::from_raw_parts_mut(value, (*map).value_size())) };
+    status(map.pop(value))
+}
+
+/// `bpf_map_peek_elem`: 0 or a negative error number.
+///
+/// # Safety
+/// As for [`pop`]; for a bloom filter the bytes are the value.
+pub unsafe extern "C" fn peek(map: *const Map, value: *mut u8) -> i64 {
+    // SAFETY: as the caller says.
+    let (map, value) = unsafe { (&*map, slice::from_raw_parts_mut(value, (*map).value_size())) };
+    status(map.peek(value))
+}
+
+/// `bpf_ringbuf_reserve`: null when there is no room, or flags.
+///
+/// # Safety
+/// `map` is alive.
+pub unsafe extern "C" fn ringbuf_reserve(map: *const Map, len: u64, flags: u64) -> *mut u8 {
+    // SAFETY: as the caller says.
+    let ring = unsafe { &*map }.ringbuf().filter(|_| flags == 0);
+    let record = ring.and_then(|ring| ring.reserve(len));
+    record.map_or(ptr::null_mut(), |record| record.as_ptr())
+}
+
+/// `bpf_ringbuf_submit`, and a call of what [`crate::Ringbuf::on_wakeup`] was given.
+///
+/// # Safety
+/// [`ringbuf_reserve`] gave the record, which is finished once, and its map is alive.
+pub unsafe extern "C" fn ringbuf_submit(record: *mut u8, flags: u64) {
+    // SAFETY: as the caller says.
+    unsafe { ringbuf_finish(record, flags, false) }
+}
+
+/// `bpf_ringbuf_discard`.
+///
+/// # Safety
+/// As for [`ringbuf_submit`].
+pub unsafe extern "C" fn ringbuf_discard(record: *mut u8, flags: u64) {
+    // SAFETY: as the caller says.
+    unsafe { ringbuf_finish(record, flags, true) }
+}
+
+/// # Safety
+/// As for [`ringbuf_submit`].
+unsafe fn ringbuf_finish(record: *mut u8, flags: u64, discard: bool) {
+    // SAFETY: `Map::new` said that the ring's owner is its map, which is alive.
+    let map = unsafe { &*(Ringbuf::owner_of(record) as *const Map) };
+    if let (Some(ring), Some(record)) = (map.ringbuf(), NonNull::new(record)) {
+        let wake = ring.finish(record, flags, discard).unwrap_or(false);
+        ring.wake_if(wake);
+    }
+}
+
+/// `bpf_ringbuf_output`: 0 or a negative error number.
+///
+/// # Safety
+/// `map` is alive, and `len` bytes can be read at `record`.
+pub unsafe extern "C" fn ringbuf_output(
+    map: *const Map,
+    record: *const u8,
+    len: u64,
+    flags: u64,
+) -> i64 {
+    // SAFETY: as the caller says.
+    let (map, record) = unsafe { (&*map, Bytes::from_raw(record, len as usize)) };
+    let Some(ring) = map.ringbuf() else { return -i64::from(libc::EINVAL) };
+    status(ring.output(record, flags).map(|wake| ring.wake_if(wake)))
 }
 
 fn status(result: Result<(), Errno>) -> i64 {

@@ -3,15 +3,17 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::Errno;
 use crate::words::{Bytes, Place};
 
 /// Bytes of a page on the only machine there is.
 pub(crate) const PAGE: usize = 4096;
-/// Pages before the data: the consumer's position, the producer's.
+/// Bytes before the data that user space sees, too: the consumer's page, the producer's.
 const POSITIONS: usize = 2 * PAGE;
+/// Bytes before the data: a page that is ours alone, and those.
+const BEFORE: usize = PAGE + POSITIONS;
 
 /// A ring as the kernel lays it out for user space (`struct bpf_ringbuf`, `kernel/bpf/ringbuf.c`).
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl RingMemory {
             }
             OwnedFd::from_raw_fd(file)
         };
-        let len = POSITIONS + 2 * size;
+        let len = BEFORE + 2 * size;
         // SAFETY: it only makes the new file longer; then a new mapping, at an address that the
         // system chooses.
         let start = unsafe {
@@ -52,9 +54,41 @@ impl RingMemory {
             return Err(libc::ENOMEM);
         }
         let ring = RingMemory { start: start.cast(), size, file };
-        ring.map(0, POSITIONS + size, 0)?;
-        ring.map(POSITIONS + size, size, POSITIONS)?;
+        ring.map(PAGE, POSITIONS + size, 0)?;
+        ring.map(BEFORE + size, size, POSITIONS)?;
+        // SAFETY: the first page belongs to the mapping, and nobody knows of it yet.
+        if unsafe { libc::mprotect(start, PAGE, libc::PROT_READ | libc::PROT_WRITE) } < 0 {
+            return Err(libc::ENOMEM);
+        }
         Ok(ring)
+    }
+
+    /// Whose ring it is: a number of the owner's choice.
+    pub(crate) fn owner(&self) -> &AtomicU64 {
+        // SAFETY: the first page is only accessed atomically.
+        unsafe { AtomicU64::from_ptr(self.start.cast()) }
+    }
+
+    /// The pages from the start of the ring to the header at a position, which is kept there
+    /// (`bpf_ringbuf_rec_pg_off`).
+    pub(crate) fn page(&self, position: u64) -> u32 {
+        ((BEFORE + self.offset(position)) / PAGE) as u32
+    }
+
+    /// The owner of the ring that a record lies in (`bpf_ringbuf_restore_from_rec`).
+    ///
+    /// # Safety
+    /// `record` is the start of a record in a ring that there still is.
+    pub(crate) unsafe fn owner_of(record: *const u8) -> u64 {
+        let header = record.wrapping_sub(8);
+        let into_page = header as usize % PAGE;
+        // SAFETY: the header says how many pages lie between the ring's first page and its own.
+        unsafe {
+            let page = AtomicU32::from_ptr(header.add(4).cast::<u32>().cast_mut());
+            let pages = page.load(Ordering::Relaxed) as usize;
+            let start = header.wrapping_sub(into_page + pages * PAGE);
+            AtomicU64::from_ptr(start.cast::<u64>().cast_mut()).load(Ordering::Relaxed)
+        }
     }
 
     /// Maps a part of the file into the reserved addresses.
@@ -82,7 +116,7 @@ impl RingMemory {
 
     fn position(&self, page: usize, word: usize) -> &AtomicU64 {
         // SAFETY: two whole pages come before the data, and are only accessed atomically.
-        unsafe { AtomicU64::from_ptr(self.start.add(page * PAGE + word * 8).cast()) }
+        unsafe { AtomicU64::from_ptr(self.start.add((1 + page) * PAGE + word * 8).cast()) }
     }
 
     /// What has been read.
@@ -102,7 +136,7 @@ impl RingMemory {
 
     /// Where data starts; it stands there twice.
     pub(crate) fn data(&self) -> *mut u8 {
-        self.start.wrapping_add(POSITIONS)
+        self.start.wrapping_add(BEFORE)
     }
 
     fn offset(&self, position: u64) -> usize {
@@ -134,6 +168,6 @@ impl RingMemory {
 impl Drop for RingMemory {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, and whoever holds pointers into it holds the map.
-        unsafe { libc::munmap(self.start.cast(), POSITIONS + 2 * self.size) };
+        unsafe { libc::munmap(self.start.cast(), BEFORE + 2 * self.size) };
     }
 }

@@ -3,11 +3,12 @@
 
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::Errno;
 use crate::lock::SequenceLock;
-use crate::ring_memory::{PAGE, RingMemory};
+use crate::ring_memory::RingMemory;
 use crate::words::Bytes;
 
 /// Bytes before each record.
@@ -24,10 +25,10 @@ pub const NO_WAKEUP: u64 = 1;
 pub const FORCE_WAKEUP: u64 = 2;
 
 /// A ring buffer from programs to user space.
-#[derive(Debug)]
 pub struct Ringbuf {
     memory: RingMemory,
     lock: SequenceLock,
+    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// Bytes that a record takes.
@@ -38,7 +39,34 @@ fn total(len: u64) -> u64 {
 impl Ringbuf {
     pub(crate) fn new(size: u32) -> Result<Ringbuf, Errno> {
         let memory = RingMemory::new(size as usize)?;
-        Ok(Ringbuf { memory, lock: SequenceLock::default() })
+        Ok(Ringbuf { memory, lock: SequenceLock::default(), wake: OnceLock::new() })
+    }
+
+    /// What wakes the reader when a program has sent a record by machine code (see
+    /// [`crate::raw::ringbuf_submit`]). It is said once; false when it was said before.
+    pub fn on_wakeup(&self, wake: impl Fn() + Send + Sync + 'static) -> bool {
+        self.wake.set(Box::new(wake)).is_ok()
+    }
+
+    /// Wakes the reader if it wants to be.
+    pub(crate) fn wake_if(&self, wanted: bool) {
+        if let (true, Some(wake)) = (wanted, self.wake.get()) {
+            wake();
+        }
+    }
+
+    /// Says whose ring it is, for [`Ringbuf::owner_of`].
+    pub(crate) fn set_owner(&self, owner: u64) {
+        self.memory.owner().store(owner, Ordering::Relaxed);
+    }
+
+    /// Whose ring a record lies in.
+    ///
+    /// # Safety
+    /// [`Ringbuf::reserve`] gave the record, and its map is alive.
+    pub(crate) unsafe fn owner_of(record: *const u8) -> u64 {
+        // SAFETY: as the caller says.
+        unsafe { RingMemory::owner_of(record) }
     }
 
     /// The file that has the consumer's page, the producer's page and the data.
@@ -66,8 +94,7 @@ impl Ringbuf {
         if end.wrapping_sub(consumed) > mask || end.wrapping_sub(pending) > mask {
             return None;
         }
-        let page = (start as usize & mask as usize) / PAGE + 2;
-        self.memory.header(start, 1).store(page as u32, Ordering::Relaxed);
+        self.memory.header(start, 1).store(self.memory.page(start), Ordering::Relaxed);
         self.memory.header(start, 0).store(len as u32 | BUSY, Ordering::Relaxed);
         self.memory.producer().store(end, Ordering::Release);
         NonNull::new(self.memory.place(start, len as usize).start())

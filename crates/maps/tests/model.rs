@@ -279,3 +279,68 @@ fn ring_buffers() {
     }
     assert_eq!(ring.push(&[0; 4090]), Err(libc::E2BIG));
 }
+
+#[test]
+#[cfg_attr(miri, ignore = "Miri has no memfd_create")]
+fn machine_code_finds_the_ring_of_a_record() {
+    use bombus_maps::raw;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let map = map(MapType::Ringbuf, 0, 0, 8192);
+    let ring = map.ringbuf().expect("it is one");
+    let woken = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&woken);
+    assert!(ring.on_wakeup(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+    }));
+    // Records on every page, and over the end.
+    for round in 0..50u64 {
+        // SAFETY: the map is alive; records are as long as they were asked for.
+        unsafe {
+            let record = raw::ringbuf_reserve(&*map, 1000, 0);
+            record.cast::<u64>().write(round);
+            raw::ringbuf_submit(record, 0);
+            assert!(raw::ringbuf_reserve(&*map, 1000, 1).is_null());
+        }
+        let mut seen = Vec::new();
+        ring.read(|record| seen.push(record.to_vec()));
+        assert_eq!(seen.len(), 1);
+        assert_eq!(seen[0][..8], round.to_ne_bytes());
+    }
+    assert_eq!(woken.load(Ordering::Relaxed), 50);
+}
+
+#[test]
+fn locked_values_are_whole() {
+    // A lock, and 20 bytes that belong together.
+    let steps = if cfg!(miri) { 30 } else { 20_000 };
+    for map_type in [MapType::Hash, MapType::Array] {
+        let def = MapDef {
+            map_type,
+            key_size: 4,
+            value_size: 24,
+            max_entries: 4,
+            spin_lock: Some(0),
+            ..MapDef::default()
+        };
+        let map = Map::new(&def, 2, 1).expect("the map can be made");
+        let key = [1, 0, 0, 0];
+        assert_eq!(map.user_update(&key, &[0; 24], 0), Ok(()));
+        let write = |byte: u8| {
+            for step in 0..steps {
+                let mut value = [byte.wrapping_mul(step as u8 | 1); 24];
+                value[..4].fill(0xff);
+                assert_eq!(map.user_update(&key, &value, bombus_maps::LOCK), Ok(()));
+                let seen = map.user_lookup(&key, bombus_maps::LOCK).expect("it is there");
+                assert_eq!(seen[..4], [0; 4]);
+                assert!(seen[4..].iter().all(|&byte| byte == seen[4]), "{seen:x?}");
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| write(3));
+            write(5);
+        });
+    }
+    let plain = map(MapType::Hash, 4, 8, 4);
+    assert_eq!(plain.user_update(&[0; 4], &[0; 8], bombus_maps::LOCK), Err(libc::EINVAL));
+    assert_eq!(plain.user_lookup(&[0; 4], bombus_maps::LOCK), Err(libc::EINVAL));
+}

@@ -186,8 +186,10 @@ mod tests {
             key[at..at + 8].copy_from_slice(&n.to_ne_bytes());
             Bytes::from(&key[..]).hash(1)
         };
-        for seed in [0, 1, u64::MAX].map(whiten) {
-            for shift in [0, 3, 12, 32, 52] {
+        let seeds = if cfg!(miri) { &[0][..] } else { &[0, 1, u64::MAX] };
+        for seed in seeds.iter().copied().map(whiten) {
+            let shifts = if cfg!(miri) { &[3][..] } else { &[0, 3, 12, 32, 52] };
+            for &shift in shifts {
                 let fullest = [
                     spread(&|n| Word(n << shift).hash(seed)),
                     spread(&|n| Pair([n << shift, 5]).hash(seed)),
