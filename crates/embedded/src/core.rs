@@ -17,7 +17,7 @@ pub(crate) struct Core {
     pub(crate) programs: Vec<Loaded>,
     /// Type information, as it was loaded.
     pub(crate) btfs: Vec<Vec<u8>>,
-    workspace: Workspace,
+    pub(crate) workspace: Workspace,
     /// Whether any program can tell on which CPU it runs. When none can, asking the traced task is
     /// not worth a system call for every event, and all run on CPU 0.
     sees_cpu: bool,

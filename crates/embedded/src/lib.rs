@@ -39,6 +39,7 @@ use crate::core::Core;
 use crate::hooks::Engine;
 use crate::links::Links;
 pub use crate::over_packets::PacketRunner;
+pub use crate::run::PrintedLine;
 use crate::timers::Timers;
 
 /// What a caller may choose, for tests that need the same result every time.
@@ -117,6 +118,13 @@ impl Embedded {
     /// Whether traced processes need this process to stay: their system calls would fail without.
     pub fn needs_keeper(&self) -> bool {
         self.engine.borrow().needs_keeper()
+    }
+
+    /// Takes what programs printed with `bpf_printk` since it was asked last, and how many lines
+    /// there was no room for.
+    pub fn take_printed(&self) -> (Vec<PrintedLine>, u64) {
+        let printed = std::mem::take(&mut self.core.borrow_mut().workspace.printed);
+        (printed.lines, printed.lost)
     }
 
     /// Runs no more programs and lets the traced processes go on, until none is left that needs

@@ -197,6 +197,8 @@ helpers! {
     KtimeGetCoarseNs = 160 ();
     /// Call a function for every element.
     ForEachMapElem = 164 (Map, Func, Pointer, Scalar);
+    /// Write numbers in a format: the format is a constant.
+    Snprintf = 165 (MemUninit, Size, Pointer, Mem, Size);
     /// Argument `n` of the traced function.
     GetFuncIp = 173 (Ctx);
     /// The number given when the program was attached.

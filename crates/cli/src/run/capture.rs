@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use bombus_capture::{CaptureError, LinkType, Packet};
-use bombus_embedded::{Embedded, PacketRunner};
+use bombus_embedded::{Embedded, PacketRunner, PrintedLine};
 use bombus_kernel::{Error, Kernel, ProgFd, TestRun, Tracer};
 use bombus_linux::Linux;
 use bombus_platform::ProgType;
@@ -13,6 +13,7 @@ use bombus_spec::ObjectSpec;
 use super::flags::Options;
 use super::literal::with_nearest;
 use super::output::Output;
+use super::printk::Line;
 use super::shown::{self, Shown};
 use super::{loader, open, refused, types};
 use crate::captures;
@@ -40,7 +41,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
         KernelChoice::Embedded => {
             let embedded = Embedded::default();
             work(options, &chosen, &embedded, |program| {
-                Ok(Machine::Embedded(Box::new(embedded.packet_runner(program)?)))
+                let runner = Box::new(embedded.packet_runner(program)?);
+                Ok(Machine::Embedded { kernel: &embedded, runner })
             })
         }
         KernelChoice::Linux => {
@@ -54,7 +56,10 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
 
 /// What runs the program.
 enum Machine<'a> {
-    Embedded(Box<PacketRunner<'a>>),
+    Embedded {
+        kernel: &'a Embedded,
+        runner: Box<PacketRunner<'a>>,
+    },
     /// By test runs, which take packets from 14 bytes up to what fits in a page.
     Linux {
         kernel: &'a Linux,
@@ -67,7 +72,7 @@ impl Machine<'_> {
     /// The verdict; `None` when there is none.
     fn run(&mut self, packet: &[u8]) -> Result<Option<u32>, Error> {
         match self {
-            Machine::Embedded(runner) => runner.run(packet),
+            Machine::Embedded { runner, .. } => runner.run(packet),
             Machine::Linux { kernel, program, run } => {
                 *run = TestRun { data: packet.to_vec(), ..TestRun::default() };
                 match kernel.prog_run(*program, run) {
@@ -79,10 +84,19 @@ impl Machine<'_> {
         }
     }
 
+    /// What programs printed since then; how many lines were lost. (On the running kernel it goes
+    /// to the trace pipe, with what all others print.)
+    fn printed(&self) -> (Vec<Line>, u64) {
+        let Machine::Embedded { kernel, .. } = self else { return (Vec::new(), 0) };
+        let (lines, lost) = kernel.take_printed();
+        let line = |PrintedLine { comm, tid, cpu, text }| Line { comm, tid, cpu, text };
+        (lines.into_iter().map(line).collect(), lost)
+    }
+
     /// The packet as the last run left it.
     fn packet(&self) -> &[u8] {
         match self {
-            Machine::Embedded(runner) => runner.packet(),
+            Machine::Embedded { runner, .. } => runner.packet(),
             Machine::Linux { run, .. } => &run.data,
         }
     }
@@ -107,8 +121,8 @@ fn work<'a>(
     let program = loaded.program(&name);
     let program = program.ok_or_else(|| Failure::new(format!("program {name} is not loaded")))?;
     let mut machine = machine(program).map_err(refused)?;
-    let counts = through(options, prog_type, &mut machine)?;
     let mut output = Output::new(options.format);
+    let counts = through(options, prog_type, &mut machine, &mut output)?;
     output.verdicts();
     for (verdict, count) in &counts {
         let name = verdict.map_or("not run".to_owned(), |value| verdict_name(prog_type, value));
@@ -165,6 +179,7 @@ fn through(
     options: &Options,
     prog_type: ProgType,
     machine: &mut Machine<'_>,
+    said: &mut Output,
 ) -> Result<BTreeMap<Option<u32>, Count>, Failure> {
     let Some(path) = &options.pcap else { return Ok(BTreeMap::new()) };
     let mut input = captures::open(path)?;
@@ -172,7 +187,7 @@ fn through(
     let output = options.write.as_ref();
     let mut output = output.map(|to| captures::Output::create(to, &input, link)).transpose()?;
     let mut counts: BTreeMap<Option<u32>, Count> = BTreeMap::new();
-    let mut total = 0;
+    let (mut total, mut lost) = (0, 0);
     let outcome = loop {
         let packet = match input.reader.next() {
             Ok(Some(packet)) => packet,
@@ -198,11 +213,21 @@ fn through(
             output.write(&Packet { data, wire_len, ..packet })?;
         }
         total += 1;
+        let (lines, missing) = machine.printed();
+        if options.printk && !lines.is_empty() {
+            input.progress.clear();
+            lines.iter().for_each(|line| said.printk(line));
+        }
+        lost += missing;
         if total % ROUND == 0 {
             input.progress.at(input.reader.offset(), total);
         }
     };
     input.progress.clear();
+    said.flush();
+    if lost > 0 {
+        eprintln!("WARNING: lost {lost} printed lines: there was no room for them");
+    }
     output.map_or(Ok(()), captures::Output::finish)?;
     match outcome {
         Some(error @ CaptureError::Truncated { .. }) => {

@@ -23,6 +23,29 @@ pub(crate) struct Workspace {
     random: u64,
     /// Start of the hashes of packets' flows.
     flow_seed: u64,
+    /// What programs printed.
+    pub(crate) printed: Printed,
+}
+
+/// A line that a program printed with `bpf_printk`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PrintedLine {
+    /// Name of the task that the program ran for.
+    pub comm: String,
+    /// Its number.
+    pub tid: u32,
+    /// CPU that the program ran on.
+    pub cpu: u32,
+    /// The text, without the end of the line.
+    pub text: String,
+}
+
+/// Lines that nobody has read.
+#[derive(Debug, Default)]
+pub(crate) struct Printed {
+    pub(crate) lines: Vec<PrintedLine>,
+    /// Lines that there was no room for.
+    pub(crate) lost: u64,
 }
 
 impl Workspace {
@@ -61,6 +84,7 @@ pub(crate) struct Run<'a> {
     /// What the program is about, when it is a packet.
     packet: Option<&'a mut Packet>,
     flow_seed: u64,
+    printed: &'a mut Printed,
     occasion: Occasion,
     /// Records that are reserved in ring buffers.
     held_records: usize,
@@ -78,7 +102,7 @@ impl<'a> Run<'a> {
         packet: Option<&'a mut Packet>,
         occasion: Occasion,
     ) -> (Run<'a>, &'a mut Stack) {
-        let Workspace { stack, buffers, random, flow_seed } = workspace;
+        let Workspace { stack, buffers, random, flow_seed, printed } = workspace;
         let flow_seed = *flow_seed;
         buffers.array_keys.clear();
         let (held_records, registers) = (0, None);
@@ -90,11 +114,28 @@ impl<'a> Run<'a> {
             task,
             packet,
             flow_seed,
+            printed,
             occasion,
             held_records,
             registers,
         };
         (run, stack)
+    }
+
+    /// Keeps a line until somebody reads it.
+    fn print(&mut self, text: String) {
+        /// Lines that are kept.
+        const MOST: usize = 4096;
+        if self.printed.lines.len() >= MOST {
+            self.printed.lost += 1;
+            return;
+        }
+        let comm = self.task.comm();
+        let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
+        let comm = String::from_utf8_lossy(&comm[..end]).into_owned();
+        let text = text.strip_suffix('\n').map(str::to_owned).unwrap_or(text);
+        let (tid, cpu) = (self.task.tid(), self.occasion.cpu);
+        self.printed.lines.push(PrintedLine { comm, tid, cpu, text });
     }
 
     /// Takes back what the program left behind.

@@ -1,6 +1,7 @@
 //! Helper functions (`include/uapi/linux/bpf.h`, the comment above `___BPF_FUNC_MAPPER`).
 
 mod control;
+mod format;
 mod map;
 mod memory;
 mod packet;
@@ -60,7 +61,8 @@ fn implementation(helper: Helper) -> Option<Implementation> {
         Helper::SendSignal => task::send_signal,
         Helper::GetFuncIp => task::get_func_ip,
         Helper::GetAttachCookie => task::get_attach_cookie,
-        Helper::TracePrintk => task::trace_printk,
+        Helper::TracePrintk => format::trace_printk,
+        Helper::Snprintf => format::snprintf,
         Helper::Jiffies64 => task::jiffies64,
         Helper::KtimeGetCoarseNs => task::ktime_get_coarse_ns,
         Helper::SpinLock | Helper::SpinUnlock => task::spin_lock,

@@ -77,13 +77,6 @@ pub(super) fn get_attach_cookie(context: &mut Context<'_, '_, '_>) -> Result<u64
     Ok(context.run.occasion.cookie)
 }
 
-/// `trace_printk(fmt, size, ...)`: there is no trace pipe; says that all was written.
-pub(super) fn trace_printk(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
-    let size = context.size(1)?;
-    context.vm.read(context.run, context.arg(0), size)?;
-    Ok(size as u64)
-}
-
 /// `jiffies64()`: ticks of 4 ms, as most distributions have them (`CONFIG_HZ=250`); the count starts
 /// five minutes before it overflows 32 bits (`INITIAL_JIFFIES`).
 pub(super) fn jiffies64(_: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
