@@ -17,7 +17,7 @@ const ON_LINUX: &[&str] =
 /// a part of its tests' names.
 const EMBEDDED: &[(&str, &str)] = &[("bombus-embedded", ""), ("bombus-cli", "embedded")];
 /// How long a machine may take for all the suites, in seconds: emulated, and on a busy host.
-const TIMEOUT: &str = "3000";
+const TIMEOUT: &str = "7200";
 /// The virtual machines, by the names that `cargo xtask vm` knows.
 const MACHINES: &[&str] = &["6.1", "6.12"];
 
