@@ -506,20 +506,19 @@ impl Converter {
 
 /// `(context, offset, size)`: the number at the offset, which may count from a header; negative
 /// when it is not in the packet.
-fn loader_function() -> [Insn; 21] {
+fn loader_function() -> [Insn; 27] {
     /// `BPF_HDR_START_MAC`, `BPF_HDR_START_NET`.
     const FROM_LINK: i32 = 0;
     const FROM_NETWORK: i32 = 1;
-    let (offset, to, size) = (Reg::R2, Reg::R3, Reg::R4);
+    const BUFFER: i16 = -8;
+    let (offset, to, size, kept_size) = (Reg::R2, Reg::R3, Reg::R4, Reg::R6);
     [
-        // The bytes go to the end of a number of zeros, read as big-endian.
-        Insn::store_imm(Size::Dw, Reg::FP, -8, 0),
+        Insn::mov(kept_size, to),
         Insn::mov(size, to),
-        Insn::mov_imm(to, 0),
-        Insn::alu64_reg(alu::SUB, to, size),
-        Insn::alu64_reg(alu::ADD, to, Reg::FP),
+        Insn::mov(to, Reg::FP),
+        Insn::alu64_imm(alu::ADD, to, BUFFER as i32),
         Insn::jmp32_imm(jmp::JSGE, offset, 0, 8),
-        Insn::jmp32_imm(jmp::JSLT, offset, LL_OFF, 11),
+        Insn::jmp32_imm(jmp::JSLT, offset, LL_OFF, 16),
         Insn::mov_imm(Reg::R5, FROM_NETWORK),
         Insn::jmp32_imm(jmp::JSGE, offset, NET_OFF, 2),
         Insn::mov_imm(Reg::R5, FROM_LINK),
@@ -528,11 +527,18 @@ fn loader_function() -> [Insn; 21] {
         Insn::call_helper(helper::SKB_LOAD_BYTES_RELATIVE),
         Insn::ja(1),
         Insn::call_helper(helper::SKB_LOAD_BYTES),
-        Insn::jmp_imm(jmp::JNE, Reg::R0, 0, 2),
-        Insn::load(Size::Dw, Reg::R0, Reg::FP, -8),
-        Insn::ja(1),
+        Insn::jmp_imm(jmp::JNE, Reg::R0, 0, 7),
+        Insn::jmp_imm(jmp::JEQ, kept_size, 2, 3),
+        Insn::jmp_imm(jmp::JEQ, kept_size, 4, 7),
+        Insn::load(Size::B, Reg::R0, Reg::FP, BUFFER),
+        Insn::exit(),
+        Insn::load(Size::H, Reg::R0, Reg::FP, BUFFER),
+        big_endian(Reg::R0, Size::H),
+        Insn::exit(),
         Insn::mov_imm(Reg::R0, -1),
-        big_endian(Reg::R0, Size::Dw),
+        Insn::exit(),
+        Insn::load(Size::W, Reg::R0, Reg::FP, BUFFER),
+        big_endian(Reg::R0, Size::W),
         Insn::exit(),
     ]
 }
