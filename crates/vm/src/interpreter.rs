@@ -7,7 +7,7 @@ use bombus_isa::{AtomicOp, Imm64, Op, Operand, Reg, Size};
 use crate::{Call, Execution, Host, Program, Return, Trap, TrapKind, semantics};
 
 /// Iterations that `may_goto` allows (`BPF_MAX_LOOPS`, `include/linux/bpf.h`).
-const MAX_LOOPS: u32 = 8 * 1024 * 1024;
+pub(crate) const MAX_LOOPS: u32 = 8 * 1024 * 1024;
 
 /// The registers of one function, and which of them hold something.
 struct Registers {

@@ -12,6 +12,7 @@
 
 pub mod address;
 mod execution;
+pub mod fast;
 mod host;
 mod interpreter;
 pub mod jit;

@@ -11,6 +11,7 @@
 #![allow(unsafe_code, reason = "calls what programs hand over as functions")]
 
 use std::ffi::c_void;
+use std::fmt;
 
 use crate::address;
 
@@ -35,9 +36,9 @@ pub struct Environment {
     pub(crate) interpreter: Option<(Interpret, *const c_void)>,
 }
 
-/// Calls the function at a slot of an interpreted program.
+/// Calls a function of an interpreted program by the number that the interpreter gave it.
 pub(crate) type Interpret =
-    unsafe fn(*const c_void, slot: u64, args: &[u64; 5], &mut Environment) -> u64;
+    unsafe fn(*const c_void, function: u64, args: &[u64; 5], &mut Environment) -> u64;
 
 impl Environment {
     /// The surroundings of one run.
@@ -116,6 +117,38 @@ pub trait Linker {
         None
     }
 }
+
+/// Why a program cannot be linked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkError {
+    /// It calls a helper that the linker does not have.
+    UnknownHelper {
+        /// Slot of the call.
+        pc: usize,
+        /// The helper's number.
+        id: i32,
+    },
+    /// It has an instruction that the engine does not have.
+    Unsupported {
+        /// Slot of the instruction.
+        pc: usize,
+    },
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LinkError::UnknownHelper { pc, id } => {
+                write!(f, "insn {pc}: invalid func unknown#{id}")
+            }
+            LinkError::Unsupported { pc } => {
+                write!(f, "insn {pc}: this instruction is not supported")
+            }
+        }
+    }
+}
+
+impl std::error::Error for LinkError {}
 
 /// No helpers, no maps.
 #[derive(Clone, Copy, Debug, Default)]
