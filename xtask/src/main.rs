@@ -1,6 +1,7 @@
 //! Developers' chores: `cargo xtask COMMAND`. Each command is a module of its own.
 
 mod bench;
+mod conformance;
 mod fuzz;
 mod matrix;
 mod parity;
@@ -17,9 +18,10 @@ const COMMANDS: &[Command] = &[
     ("test", "everything that must hold: format, lints, licences, all tests", test::run),
     (
         "bench",
-        "start | events | embedded | maps: measure against the peers, in one run",
+        "start | events | embedded | maps | vm: measure against the peers, in one run",
         bench::run,
     ),
+    ("conformance", "the cases of bpf_conformance on our engines", conformance::run),
     (
         "fuzz",
         "script | elf | btf | btf-ext | core | vm | bytes | maps: random or corrupt input",

@@ -10,7 +10,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::failure::Failure;
-use crate::{filter, run, tool, top};
+use crate::{filter, run, tool, top, vm};
 
 /// Stages that `-d` shows.
 pub(crate) const STAGES: [&str; 6] = ["ast", "ir", "bytecode", "plan", "verifier", "all"];
@@ -92,8 +92,12 @@ pub(crate) struct Trace {
 type Subcommand = (fn() -> Command, fn(&ArgMatches) -> Result<ExitCode, Failure>);
 
 /// The subcommands.
-const SUBCOMMANDS: [Subcommand; 3] =
-    [(run::command, run::run), (top::command, top::run), (filter::command, filter::run)];
+const SUBCOMMANDS: [Subcommand; 4] = [
+    (run::command, run::run),
+    (top::command, top::run),
+    (filter::command, filter::run),
+    (vm::command, vm::run),
+];
 
 /// Carries out a subcommand.
 pub(crate) fn carry_out(name: &str, matches: &ArgMatches) -> Result<ExitCode, Failure> {

@@ -18,6 +18,7 @@ mod target;
 mod tool;
 mod top;
 mod trace;
+mod vm;
 mod words;
 
 use std::io::Write;

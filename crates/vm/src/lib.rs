@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 
 pub mod address;
+pub mod bare;
 mod execution;
 pub mod fast;
 mod host;

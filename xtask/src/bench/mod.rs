@@ -5,6 +5,7 @@ mod events;
 mod maps;
 mod measure;
 mod start;
+mod vm;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,15 +17,19 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     {
         return events::load(kind);
     }
+    if args == ["vm"] {
+        return vm::run();
+    }
     if args == ["maps-here"] {
         return maps::measure();
     }
-    let all = ["start", "events", "embedded", "maps"].map(str::to_owned);
+    let all = ["start", "events", "embedded", "maps", "vm"].map(str::to_owned);
     let names = if args.is_empty() { &all[..] } else { args };
     let bombus = if names == ["maps"] { PathBuf::new() } else { build()? };
     for name in names {
         match name.as_str() {
             "maps" => maps::run()?,
+            "vm" => vm::run()?,
             "start" => start::run(&bombus)?,
             "events" => events::run(&bombus)?,
             "embedded" => embedded::run(&bombus)?,

@@ -17,9 +17,10 @@ pub mod x64;
 use std::{fmt, io};
 
 use crate::Program;
+pub use crate::native::LinkError;
 use crate::native::{Environment, Linker, NativeHelper};
 use memory::CodeMemory;
-pub use target::{LinkError, MachineCode, Target};
+pub use target::{MachineCode, Target};
 
 /// Why there is no machine code for a program.
 #[derive(Debug)]

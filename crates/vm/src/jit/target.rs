@@ -1,9 +1,7 @@
 //! What a machine is to the compiler.
 
-use std::fmt;
-
 use crate::Program;
-use crate::native::Linker;
+use crate::native::{LinkError, Linker};
 
 /// A kind of machine that programs can be compiled for. It is a value: code for any of them can be
 /// made, and its bytes tested, on every other.
@@ -25,21 +23,3 @@ pub struct MachineCode {
     /// Offset of the program's entry.
     pub entry: usize,
 }
-
-/// A program calls something that is not there.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct LinkError {
-    /// Slot of the instruction.
-    pub pc: usize,
-    /// The helper's number.
-    pub helper: i32,
-}
-
-impl fmt::Display for LinkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "insn {}: invalid func unknown#{}", self.pc, self.helper)
-    }
-}
-
-impl std::error::Error for LinkError {}

@@ -9,6 +9,8 @@ pub(crate) struct Case {
     /// Hexadecimal bytes of the context, and whether the program may write it.
     pub(crate) context: Option<(Vec<u8>, bool)>,
     pub(crate) fuel: Option<u64>,
+    /// It is about what the checked interpreter promises beyond the others.
+    checked_only: bool,
     /// The program, and those that it may tail-call.
     pub(crate) programs: Vec<String>,
     pub(crate) expected: String,
@@ -23,6 +25,7 @@ fn parse_case(block: &str) -> Option<Case> {
     let (input, expected) = block.split_once("\n=> ")?;
     let (name, code) = input.split_once('\n').unwrap_or((input, ""));
     let (mut context, mut fuel, mut programs) = (None, None, vec![String::new()]);
+    let mut checked_only = false;
     for line in code.lines() {
         let bytes = |digits: &str| -> Option<Vec<u8>> {
             digits.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).ok()).collect()
@@ -33,6 +36,8 @@ fn parse_case(block: &str) -> Option<Case> {
             context = Some((bytes(digits)?, true));
         } else if let Some(number) = line.strip_prefix("fuel ") {
             fuel = Some(number.parse().ok()?);
+        } else if line == "checked only" {
+            checked_only = true;
         } else if line == "--- next program" {
             programs.push(String::new());
         } else {
@@ -40,7 +45,7 @@ fn parse_case(block: &str) -> Option<Case> {
         }
     }
     let expected = expected.trim_end().to_owned();
-    Some(Case { name: name.trim().to_owned(), context, fuel, programs, expected })
+    Some(Case { name: name.trim().to_owned(), context, fuel, checked_only, programs, expected })
 }
 
 impl Case {
@@ -48,7 +53,7 @@ impl Case {
     /// what is wrong with it, or what it costs.
     pub(crate) fn is_about_a_sound_program(&self) -> bool {
         let refused = ["trap", "invalid"].iter().any(|start| self.expected.starts_with(start));
-        !refused && self.fuel.is_none()
+        !refused && !self.checked_only && self.fuel.is_none()
     }
 
     /// What the files expect of a run.

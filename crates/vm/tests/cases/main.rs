@@ -13,8 +13,12 @@ use libtest_mimic::{Arguments, Failed, Trial};
 type Engine = fn(&Case) -> Result<String, Failed>;
 
 /// The engines, and whether they only run sound programs.
-const ENGINES: &[(&str, bool, Engine)] =
-    &[("checked", false, checked::run), ("interp", true, native::interp)];
+const ENGINES: &[(&str, bool, Engine)] = &[
+    ("checked", false, checked::run),
+    ("interp", true, native::interp),
+    #[cfg(target_arch = "x86_64")]
+    ("jit", true, native::jit),
+];
 
 fn check(case: &Case, engine: Engine) -> Result<(), Failed> {
     let result = engine(case)?;

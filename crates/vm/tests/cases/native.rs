@@ -7,14 +7,16 @@ use std::ffi::c_void;
 use bombus_isa::asm;
 use bombus_vm::Program;
 use bombus_vm::fast::FastProgram;
-use bombus_vm::native::{Callee, Environment, LinkError, Linker, NativeHelper};
+#[cfg(target_arch = "x86_64")]
+use bombus_vm::jit::JitProgram;
+use bombus_vm::native::{Callee, Environment, Linker, NativeHelper};
 use libtest_mimic::Failed;
 
 use crate::case::Case;
 
-/// What an engine makes of a program.
+/// A program as an engine has it.
 trait Compiled: Sized {
-    fn compile(program: &Program, linker: &dyn Linker) -> Result<Self, LinkError>;
+    fn compile(program: &Program, linker: &dyn Linker) -> Result<Self, Failed>;
     fn entry(&self) -> u64;
     /// # Safety
     ///
@@ -22,24 +24,37 @@ trait Compiled: Sized {
     unsafe fn run(&self, args: [u64; 5], env: &mut Environment) -> u64;
 }
 
-impl Compiled for FastProgram {
-    fn compile(program: &Program, linker: &dyn Linker) -> Result<Self, LinkError> {
-        FastProgram::compile(program, linker)
-    }
+macro_rules! compiled {
+    ($engine:ident) => {
+        impl Compiled for $engine {
+            fn compile(program: &Program, linker: &dyn Linker) -> Result<Self, Failed> {
+                Ok($engine::compile(program, linker)?)
+            }
 
-    fn entry(&self) -> u64 {
-        self.entry()
-    }
+            fn entry(&self) -> u64 {
+                self.entry()
+            }
 
-    unsafe fn run(&self, args: [u64; 5], env: &mut Environment) -> u64 {
-        // SAFETY: as this function's.
-        unsafe { self.run(args, env) }
-    }
+            unsafe fn run(&self, args: [u64; 5], env: &mut Environment) -> u64 {
+                // SAFETY: as this function's.
+                unsafe { self.run(args, env) }
+            }
+        }
+    };
 }
+compiled!(FastProgram);
+#[cfg(target_arch = "x86_64")]
+compiled!(JitProgram);
 
 /// The fast interpreter.
 pub(crate) fn interp(case: &Case) -> Result<String, Failed> {
     run::<FastProgram>(case)
+}
+
+/// Machine code.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn jit(case: &Case) -> Result<String, Failed> {
+    run::<JitProgram>(case)
 }
 
 /// What the helpers reach through the environment.

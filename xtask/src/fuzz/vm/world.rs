@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use bombus_isa::Imm64;
 use bombus_platform::Helper;
+use bombus_vm::fast::FastProgram;
 use bombus_vm::jit::JitProgram;
 use bombus_vm::jit::x64::X64;
 use bombus_vm::native::{Callee, Environment, Linker, Lookup};
@@ -325,6 +326,7 @@ pub(super) struct Engines {
 pub(super) struct Loaded {
     checked: Rc<Program>,
     /// Name and machine code.
+    fast: Option<FastProgram>,
     jits: Vec<(&'static str, JitProgram)>,
 }
 
@@ -359,12 +361,24 @@ impl Engines {
         };
         let targets = targets.into_iter().filter(|_| others);
         let jits = targets.map(compile).collect::<Result<_, _>>()?;
-        Ok(Loaded { checked: program(guest::map)?, jits })
+        let fast = others.then(|| FastProgram::compile(&native, &self.native)).transpose();
+        let fast = fast.map_err(|error| error.to_string())?;
+        Ok(Loaded { checked: program(guest::map)?, fast, jits })
     }
 
     /// Runs it on every engine; gives what the checked interpreter left, or what differs from it.
     pub(super) fn run(&mut self, loaded: &Loaded, start: &State) -> Result<State, String> {
         let expected = self.run_checked(&loaded.checked, start)?;
+        if let Some(fast) = &loaded.fast {
+            let found = self.run_native(start, |args, environment| {
+                // SAFETY: programs of the generator stay within what they are given, which the
+                // checked interpreter has just seen for this very state.
+                unsafe { fast.run(args, environment) }
+            });
+            if found != expected {
+                return Err(format!("fast interpreter: {}", difference(&expected, &found)));
+            }
+        }
         for (name, jit) in &loaded.jits {
             let found = self.run_native(start, |args, environment| {
                 // SAFETY: programs of the generator stay within what they are given, which the

@@ -11,7 +11,7 @@ use bombus_platform::Helper;
 
 impl Emitter<'_> {
     pub(super) fn call_helper(&mut self, pc: usize, id: i32) -> Result<(), LinkError> {
-        let callee = self.linker.helper(id).ok_or(LinkError { pc, helper: id })?;
+        let callee = self.linker.helper(id).ok_or(LinkError::UnknownHelper { pc, id })?;
         match callee {
             Callee::TailCall(find) => self.tail_call(find),
             Callee::Helper(helper) => {

@@ -1,0 +1,54 @@
+//! What making a program ready takes.
+
+use bombus_isa::{AluOp, Insn, Op, Operand, Reg, Width};
+use bombus_vm::fast::FastProgram;
+use bombus_vm::jit::JitProgram;
+
+use super::engines::{Helpers, tier, valid};
+use super::measure;
+
+/// Prints a table.
+pub(super) fn print() -> Result<(), String> {
+    println!("\ncompiling, without reading the instructions; microseconds");
+    println!("| instructions | our JIT | our optimising JIT | our interpreter | rbpf JIT |");
+    println!("|---|---|---|---|---|");
+    for count in [20, 100_000] {
+        let code = code(count);
+        let program = valid(&code)?;
+        let bytes: Vec<u8> = code.iter().flat_map(|insn| insn.to_bytes()).collect();
+        let [jit, optimising] = [false, true].map(|optimise| {
+            let target = tier(optimise);
+            micros(|| JitProgram::compile_for(&target, &program, &Helpers).is_ok())
+        });
+        let fast = micros(|| FastProgram::compile(&program, &Helpers).is_ok());
+        let rbpf = micros(|| {
+            let vm = rbpf::EbpfVmRaw::new(Some(&bytes));
+            vm.is_ok_and(|mut vm| vm.jit_compile().is_ok())
+        });
+        println!("| {count} | {jit:.1} | {optimising:.1} | {fast:.1} | {rbpf:.1} |");
+    }
+    Ok(())
+}
+
+fn micros(mut compile: impl FnMut() -> bool) -> f64 {
+    measure(|| u64::from(compile())).timing.least / 1000.0
+}
+
+/// Arithmetic, loads, stores and short jumps ahead, as programs have them.
+fn code(count: usize) -> Vec<Insn> {
+    let op = |op: Op| op.encode().0;
+    let alu = |kind, dst, src| op(Op::Alu { width: Width::W64, op: kind, dst: Reg(dst), src });
+    let block = [
+        Insn::mov(Reg(3), Reg(2)),
+        alu(AluOp::Add, 3, Operand::Imm(7)),
+        Insn::store(bombus_isa::Size::Dw, Reg::FP, -8, Reg(3)),
+        Insn::load(bombus_isa::Size::W, Reg(4), Reg::FP, -8),
+        alu(AluOp::Xor, 2, Operand::Reg(Reg(4))),
+        Insn::jmp_imm(bombus_isa::opcode::jmp::JEQ, Reg(4), 9, 1),
+        alu(AluOp::Lsh, 2, Operand::Imm(3)),
+        alu(AluOp::Mul, 2, Operand::Reg(Reg(3))),
+    ];
+    let mut code: Vec<Insn> = block.into_iter().cycle().take(count - 2).collect();
+    code.extend([Insn::mov(Reg(0), Reg(2)), Insn::exit()]);
+    code
+}
