@@ -2,7 +2,7 @@
 
 use bombus_btf::{Builder, Linkage, TypeId};
 use bombus_isa::{Imm64, Insn, Op};
-use bombus_kernel::{BtfFd, Kernel, MapFd, Object, ProgFd, ProgLoad, TestRun, UpdateFlag};
+use bombus_kernel::{BtfFd, Error, Kernel, MapFd, Object, ProgFd, ProgLoad, TestRun, UpdateFlag};
 use bombus_linux::Linux;
 use bombus_platform::{MapType, ProgType};
 use bombus_spec::MapSpec;
@@ -75,7 +75,13 @@ impl Running {
             func_info: &func_info,
             ..ProgLoad::default()
         };
-        let program = self.linux.prog_load(&program).map_err(|error| error.to_string())?;
+        let program = self.linux.prog_load(&program).map_err(|error| match error {
+            Error::Rejected { log, errno, .. } => {
+                let end = log.lines().rev().take(3).collect::<Vec<_>>();
+                format!("errno {errno}: {}", end.into_iter().rev().collect::<Vec<_>>().join(" | "))
+            }
+            error => error.to_string(),
+        })?;
         Ok(Program { kernel: self, program })
     }
 
