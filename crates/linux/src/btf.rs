@@ -31,6 +31,8 @@ const KERNEL: &str = "vmlinux";
 #[derive(Default)]
 pub(crate) struct KernelTypes {
     kernel: OnceCell<Option<Arc<Btf>>>,
+    /// A copy of the kernel's own, for who wants to keep it.
+    blob: OnceCell<Option<Arc<[u8]>>>,
     modules: OnceCell<Vec<ModuleBtf>>,
 }
 
@@ -41,7 +43,8 @@ impl KernelTypes {
 
     /// The blob of the kernel proper; `None` when it does not describe its types.
     pub(crate) fn blob(&self) -> Option<Arc<[u8]>> {
-        self.kernel().map(|types| types.bytes().into())
+        let copy = || self.kernel().map(|types| types.bytes().into());
+        self.blob.get_or_init(copy).clone()
     }
 }
 
