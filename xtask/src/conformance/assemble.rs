@@ -257,7 +257,7 @@ mod tests {
                     call local there\nexit\nthere:\nexit";
         let ours = "w1 = -1\nr2 s/= r3\nr1 = (s32)r2\nw1 = (s8)w2\nw4 = -w4\nr5 = be16 r5\n\
                     r5 = bswap64 r5\nr0 = *(s16 *)(r1 +4)\n*(u64 *)(r10 -8) = r2\n*(u8 *)(r1 +0) = 7\n\
-                    w1 = atomic_fetch_add((u32 *)(r10 -8), w1)\nif w1 s<= 5 goto +4\ngotol +1\n\
+                    r1 = atomic_fetch_add((u32 *)(r10 -8), r1)\nif w1 s<= 5 goto +4\ngotol +1\n\
                     r0 = 0x100000002 ll\ncall pc+1\nexit\nexit";
         assert_eq!(assemble(text).unwrap(), bombus_isa::asm(ours).unwrap());
     }

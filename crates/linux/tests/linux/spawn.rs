@@ -95,7 +95,12 @@ fn cannot_run() -> Result<(), Failed> {
 
 fn script_without_header() -> Result<(), Failed> {
     let path = std::env::temp_dir().join(format!("bombus-test-{}", std::process::id()));
-    std::fs::write(&path, "exit $1\n")?;
+    // Written by another process: children that other threads make meanwhile would keep it busy.
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, "exit $1\n")?;
+    let copied = std::process::Command::new("cp").args([&draft, &path]).status()?;
+    std::fs::remove_file(draft)?;
+    same(copied.success(), true)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
     let linux = Linux::new()?;
     linux.spawn(&Command { argv: vec![path.clone().into(), "5".into()] })?;
