@@ -40,7 +40,8 @@ fn shows(object: &str, kernel: &str, format: &str, letter: char) -> Result<(), S
         .filter(|(kind, line)| KINDS[*kind] != "printk" || line.contains("PLACE"))
         .collect();
     lines.sort_by_key(|(kind, line)| {
-        let unordered = KINDS[*kind] == "elements of a hash";
+        // Each CPU has a perf buffer of its own, and the command may have moved.
+        let unordered = ["elements of a hash", "record samples"].contains(&KINDS[*kind]);
         (*kind, if unordered { line.clone() } else { String::new() })
     });
     let text: String = lines.into_iter().map(|(_, line)| format!("{line}\n")).collect();
