@@ -37,6 +37,11 @@ pub trait Catalog {
     fn kernel_functions(&self) -> Vec<String> {
         Vec::new()
     }
+    /// Other names of these functions, as (name, name in [`Catalog::kernel_functions`]): what the
+    /// compiler found to be the same code has one entry in that list, under one of its names.
+    fn kernel_function_aliases(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
 }
 
 /// User programs and libraries to probe. (`bombus-symbols` implements it.)

@@ -5,7 +5,8 @@ use std::cell::OnceCell;
 use bombus_kernel::catalog::{Catalog, TracepointFormat};
 
 use crate::btf;
-use crate::tracefs::Tracefs;
+use crate::inspect::kernel_symbols;
+use crate::tracefs::{Tracefs, aliases};
 
 /// Tracepoints and functions from tracefs and, where that is not to be had, raw tracepoints from the kernel's
 /// types. Nothing is read before it is asked for.
@@ -55,5 +56,11 @@ impl Catalog for LinuxCatalog {
     /// What ftrace can trace; nothing where tracefs is not to be had or the kernel has no ftrace.
     fn kernel_functions(&self) -> Vec<String> {
         self.tracefs().map(Tracefs::functions).unwrap_or_default()
+    }
+
+    /// By the addresses in `/proc/kallsyms`; nothing where it does not show them.
+    fn kernel_function_aliases(&self) -> Vec<(String, String)> {
+        let symbols = kernel_symbols().unwrap_or_default();
+        aliases(&self.kernel_functions(), &symbols)
     }
 }

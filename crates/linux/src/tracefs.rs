@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use bombus_kernel::catalog::{Field, TracepointFormat};
+use bombus_kernel::inspect::KernelSymbol;
 
 use crate::error::errno_of;
 use crate::sys::{Errno, mount};
@@ -110,6 +111,20 @@ fn parse_functions(text: &str) -> Vec<String> {
     names
 }
 
+/// Which other names the listed functions have: symbols at the same address, as (name, listed name),
+/// sorted. `listed` is sorted by name, `symbols` by address.
+pub(crate) fn aliases(listed: &[String], symbols: &[KernelSymbol]) -> Vec<(String, String)> {
+    let is_listed = |symbol: &&KernelSymbol| listed.binary_search(&symbol.name).is_ok();
+    let mut found = Vec::new();
+    for same in symbols.chunk_by(|a, b| a.address == b.address) {
+        let Some(known) = same.iter().find(is_listed) else { continue };
+        let others = same.iter().filter(|symbol| !is_listed(symbol));
+        found.extend(others.map(|symbol| (symbol.name.clone(), known.name.clone())));
+    }
+    found.sort_unstable();
+    found
+}
+
 fn is_common(name: &str) -> bool {
     matches!(
         name,
@@ -171,6 +186,21 @@ mod tests {
                     acct_exit.isra.0\n";
         assert_eq!(parse_functions(list), ["acct_exit.isra.0", "cleanup_module", "vfs_read"]);
         assert!(parse_functions("").is_empty());
+    }
+
+    #[test]
+    fn functions_of_one_code() {
+        let symbol = |&(address, name): &(u64, &str)| KernelSymbol {
+            address,
+            name: name.into(),
+            module: String::new(),
+        };
+        let symbols = [(1, "start"), (2, "__do_b"), (2, "__x64_b"), (2, "a_b"), (3, "c"), (4, "d")];
+        let symbols: Vec<KernelSymbol> = symbols.iter().map(symbol).collect();
+        let listed = ["__do_b", "c"].map(str::to_owned);
+        let expected = [("__x64_b", "__do_b"), ("a_b", "__do_b")];
+        assert_eq!(aliases(&listed, &symbols), expected.map(|(a, b)| (a.into(), b.into())));
+        assert!(aliases(&[], &symbols).is_empty());
     }
 
     #[test]

@@ -52,6 +52,11 @@ impl Catalog for Host {
     fn kernel_functions(&self) -> Vec<String> {
         ["tcp_close", "tcp_connect", "udp_sendmsg"].map(Into::into).into()
     }
+    fn kernel_function_aliases(&self) -> Vec<(String, String)> {
+        let names =
+            [("ping_close", "tcp_close"), ("ping_shut", "tcp_close"), ("raw", "udp_sendmsg")];
+        names.map(|(name, listed)| (name.into(), listed.into())).into()
+    }
 }
 
 fn attach_on(kernel: &Recorder, section: &str, maps: Vec<MapSpec>, expected: Expect) {
@@ -152,6 +157,13 @@ fn kernel_functions() {
         "kprobe.multi/none*",
         expect![[r#"
         SEC("kprobe.multi/none*") of prog: no kernel function matches
+        by itself: true
+    "#]],
+    );
+    attach(
+        "kprobe.multi/ping_*",
+        expect![[r#"
+        attach 10 KprobeMulti { symbols: ["ping_close"], on_return: false, session: false } cookie 0x0 -> 11
         by itself: true
     "#]],
     );

@@ -21,6 +21,8 @@ use bombus_kernel::{Error, MapFd, Result, TestRun, UpdateFlag};
 
 pub use events::{Event, EventPipe, Place};
 
+pub(crate) use procfs::kernel_symbols;
+
 use crate::links::set_xdp;
 use crate::sys::link::{self, Target};
 use crate::sys::map::{Map, MapAttr};

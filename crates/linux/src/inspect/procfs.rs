@@ -148,7 +148,7 @@ pub(super) fn task_fds() -> Vec<TaskFd> {
 }
 
 /// `/proc/kallsyms`, by address.
-pub(super) fn kernel_symbols() -> Result<Vec<KernelSymbol>> {
+pub(crate) fn kernel_symbols() -> Result<Vec<KernelSymbol>> {
     let text = fs::read("/proc/kallsyms")
         .map_err(|error| Error::os("read /proc/kallsyms", errno_of(&error)))?;
     let mut symbols: Vec<KernelSymbol> = text

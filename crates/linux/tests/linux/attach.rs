@@ -1,6 +1,6 @@
 //! Every kind of attachment, each with an exact count where the event is one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bombus_kernel::{AttachPoint, Feature, Kernel, Period, ProgLoad, UprobePlace};
 use bombus_linux::Linux;
@@ -152,9 +152,12 @@ fn timer(every_cpu: bool, period: Period) -> Result<u64, Failed> {
 }
 
 fn timer_on_every_cpu() -> Result<(), Failed> {
+    let start = Instant::now();
     let ticks = timer(true, Period::Hertz(1000))?;
-    // 300 if it had a CPU for itself, and the machine is not emulated.
-    ensure((5..=400).contains(&ticks), || format!("{ticks} ticks"))
+    // 300 if it had a CPU for itself. An emulated or busy machine takes longer over 300 ms of
+    // spinning, and ticks meanwhile.
+    let most = start.elapsed().as_millis().max(300) as u64 * 4 / 3;
+    ensure((5..=most).contains(&ticks), || format!("{ticks} ticks, {most} at most"))
 }
 
 fn timer_on_one_cpu() -> Result<(), Failed> {

@@ -1,5 +1,6 @@
 //! The attach points that the text of a section names.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use bombus_platform::AutoAttach;
@@ -94,9 +95,21 @@ fn kernel_functions(wanted: &Wanted<'_>) -> Result<Vec<String>> {
     }
     names.retain(|name| matches(pattern, name));
     if names.is_empty() {
+        names = aliases(wanted, pattern);
+    }
+    if names.is_empty() {
         return Err(wanted.wrong("no kernel function matches"));
     }
     Ok(names)
+}
+
+/// Names that the list of functions does not have, of functions that it has: one of each function.
+fn aliases(wanted: &Wanted<'_>, pattern: &str) -> Vec<String> {
+    let mut found = wanted.places.catalog.kernel_function_aliases();
+    found.retain(|(name, _)| matches(pattern, name));
+    let mut seen = HashSet::new();
+    found.retain(|(_, listed)| seen.insert(listed.clone()));
+    found.into_iter().map(|(name, _)| name).collect()
 }
 
 fn uprobe(wanted: &Wanted<'_>) -> Result<AttachPoint> {
