@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bombus_capture::{Format, LinkType, Reader, Resolution, Writer};
+use bombus_capture::{CaptureError, Format, LinkType, Reader, Resolution, Writer};
 
 use crate::failure::Failure;
 
@@ -19,47 +19,51 @@ const WIDTH: usize = 30;
 pub(crate) struct Input {
     pub(crate) reader: Reader<Box<dyn Read>>,
     pub(crate) progress: Progress,
-    name: String,
+    path: PathBuf,
+}
+
+/// What is wrong with a capture.
+fn failure(action: &str, path: &Path, error: &CaptureError) -> Failure {
+    match error {
+        CaptureError::Io(error) => Failure::file(action, path, error),
+        error => Failure::new(format!("{}: {error}", path.display())),
+    }
 }
 
 /// Opens a capture.
 pub(crate) fn open(path: &Path) -> Result<Input, Failure> {
-    let name = path.display().to_string();
-    let failed = |error: &dyn std::fmt::Display| Failure::new(format!("{name}: {error}"));
     let (from, size): (Box<dyn Read>, u64) = if path.as_os_str() == "-" {
         (Box::new(std::io::stdin().lock()), 0)
     } else {
-        let file = File::open(path).map_err(|error| failed(&error))?;
+        let file = File::open(path).map_err(|error| Failure::file("read", path, &error))?;
         let size = file.metadata().map_or(0, |data| if data.is_file() { data.len() } else { 0 });
         (Box::new(file), size)
     };
-    let reader = Reader::new(from).map_err(|error| failed(&error))?;
-    Ok(Input { reader, progress: Progress::new(size), name })
+    let reader = Reader::new(from).map_err(|error| failure("read", path, &error))?;
+    Ok(Input { reader, progress: Progress::new(size), path: path.to_owned() })
 }
 
 impl Input {
     /// An error of the reader, with the file's name.
-    pub(crate) fn failure(&self, error: &bombus_capture::CaptureError) -> Failure {
-        Failure::new(format!("{}: {error}", self.name))
+    pub(crate) fn failure(&self, error: &CaptureError) -> Failure {
+        failure("read", &self.path, error)
     }
 }
 
 /// A capture to write.
 pub(crate) struct Output {
     writer: Writer<Box<dyn Write>>,
-    name: String,
+    path: PathBuf,
 }
 
 impl Output {
     /// Creates a capture for packets like those of the input: pcapng when the name ends so, else
     /// pcap; `-` is standard output.
     pub(crate) fn create(path: &Path, input: &Input, link: LinkType) -> Result<Output, Failure> {
-        let name = path.display().to_string();
-        let failed = |error: &dyn std::fmt::Display| Failure::new(format!("{name}: {error}"));
         let to: Box<dyn Write> = if path.as_os_str() == "-" {
             Box::new(std::io::stdout())
         } else {
-            Box::new(File::create(path).map_err(|error| failed(&error))?)
+            Box::new(File::create(path).map_err(|error| Failure::file("write", path, &error))?)
         };
         let format = match path.extension() {
             Some(extension) if extension == "pcapng" => Format::Pcapng,
@@ -68,21 +72,21 @@ impl Output {
         let (snaplen, resolution): (u32, Resolution) =
             (input.reader.snaplen(), input.reader.resolution());
         let snaplen = if snaplen == 0 { 262_144 } else { snaplen };
-        let writer =
-            Writer::new(to, format, link, snaplen, resolution).map_err(|error| failed(&error))?;
-        Ok(Output { writer, name })
+        let writer = Writer::new(to, format, link, snaplen, resolution)
+            .map_err(|error| failure("write", path, &error))?;
+        Ok(Output { writer, path: path.to_owned() })
     }
 
     /// Adds a packet.
     pub(crate) fn write(&mut self, packet: &bombus_capture::Packet<'_>) -> Result<(), Failure> {
         let result = self.writer.write(packet);
-        result.map_err(|error| Failure::new(format!("{}: {error}", self.name)))
+        result.map_err(|error| failure("write", &self.path, &error))
     }
 
     /// Ends the file.
     pub(crate) fn finish(self) -> Result<(), Failure> {
-        let name = self.name;
-        self.writer.finish().map_err(|error| Failure::new(format!("{name}: {error}")))
+        let path = self.path;
+        self.writer.finish().map_err(|error| failure("write", &path, &error))
     }
 }
 

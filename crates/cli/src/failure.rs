@@ -1,6 +1,7 @@
 //! What went wrong, as the user is told.
 
-use std::io::IsTerminal;
+use std::io::{self, ErrorKind, IsTerminal};
+use std::path::Path;
 
 use bombus_kernel::Error;
 use bombus_script::diagnostic::{Diagnostic, Source};
@@ -18,6 +19,24 @@ impl Failure {
     /// A sentence, without `ERROR`.
     pub(crate) fn new(message: impl std::fmt::Display) -> Failure {
         Failure { text: format!("ERROR: {message}\n") }
+    }
+
+    /// A file that could not be read or written (`action`), with what may help.
+    pub(crate) fn file(action: &str, path: &Path, error: &io::Error) -> Failure {
+        let failure =
+            Failure::new(format!("could not {action} {}: {}", path.display(), reason(error)));
+        match error.kind() {
+            ErrorKind::NotFound if path.is_relative() => match std::env::current_dir() {
+                Ok(here) => failure.help(format!("paths count from {}", here.display())),
+                Err(_) => failure,
+            },
+            ErrorKind::NotFound => failure.help("a word of the path is not there or misspelt"),
+            ErrorKind::PermissionDenied => {
+                failure.help("the file, or a directory on the way to it, belongs to somebody else")
+            }
+            ErrorKind::IsADirectory => failure.help("name a file in that directory"),
+            _ => failure,
+        }
     }
 
     /// What is wrong with a script.
@@ -63,7 +82,7 @@ impl Failure {
 }
 
 /// Why something did not work, in the C library's words alone.
-pub(crate) fn reason(error: &std::io::Error) -> String {
+pub(crate) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }

@@ -117,7 +117,8 @@ fn read(file: &str) -> Result<Filter, Failure> {
         "-" => std::io::read_to_string(std::io::stdin()),
         file => std::fs::read_to_string(file),
     };
-    let insns = bombus_cbpf::parse(&text.map_err(|error| failed(&error))?);
+    let text = text.map_err(|error| Failure::file("read", Path::new(file), &error))?;
+    let insns = bombus_cbpf::parse(&text);
     let insns = insns.map_err(|error| {
         failed(&error).help("tcpdump prints a filter: tcpdump -ddd 'tcp port 80' > FILE")
     })?;

@@ -77,8 +77,7 @@ fn work(options: &Options, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, F
 /// What the file specifies.
 fn open(file: &Path) -> Result<ObjectSpec, Failure> {
     let name = file.display();
-    let bytes = std::fs::read(file)
-        .map_err(|error| Failure::new(format!("could not read {name}: {error}")))?;
+    let bytes = std::fs::read(file).map_err(|error| Failure::file("read", file, &error))?;
     let file_name = file.file_name().unwrap_or_default().to_string_lossy();
     bombus_object::open_named(&bytes, &file_name)
         .map_err(|error| Failure::new(format!("{name}: {error}")))
@@ -119,8 +118,7 @@ fn loader<'a>(
 
 fn kernel_types(file: &Path) -> Result<Arc<Btf>, Failure> {
     let name = file.display();
-    let bytes = std::fs::read(file)
-        .map_err(|error| Failure::new(format!("could not read {name}: {error}")))?;
+    let bytes = std::fs::read(file).map_err(|error| Failure::file("read", file, &error))?;
     let btf = Btf::parse(bytes).map_err(|error| Failure::new(format!("{name}: {error}")))?;
     Ok(Arc::new(btf))
 }

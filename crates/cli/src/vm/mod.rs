@@ -123,6 +123,5 @@ fn engine(matches: &ArgMatches) -> Engine {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path)
-        .map_err(|error| Failure::new(format!("could not read {}: {error}", path.display())))
+    std::fs::read(path).map_err(|error| Failure::file("read", path, &error))
 }
