@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use bombus_kernel::Kernel;
 use bombus_kernel::catalog::Catalog;
-use bombus_linux::{Linux, LinuxCatalog, can_load_programs};
+use bombus_linux::{KernelBtf, Linux, LinuxCatalog, can_load_programs};
 
 /// The whole text.
 pub(crate) fn text() -> String {
@@ -44,7 +44,7 @@ pub(crate) fn text() -> String {
     line("  ", "Loop support", yes(available));
     line("  ", "map_elems", yes(available && features.for_each_map_elem));
     line("  ", "probe_read_kernel", yes(available));
-    line("  ", "btf", yes(std::path::Path::new("/sys/kernel/btf/vmlinux").exists()));
+    line("  ", "btf", yes(KernelBtf::exists()));
     line("  ", "tp_btf", yes(features.tp_btf));
 
     line("\n", "Features of the language that are not there yet", String::new());

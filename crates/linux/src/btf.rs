@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use bombus_btf::{Btf, Kind};
@@ -65,6 +66,11 @@ enum Bytes {
 impl KernelBtf {
     /// Where the kernel shows it.
     pub const PATH: &str = "/sys/kernel/btf/vmlinux";
+
+    /// Whether the kernel shows it.
+    pub fn exists() -> bool {
+        Path::new(KernelBtf::PATH).exists()
+    }
 
     /// Fails as opening and reading the file do.
     pub fn open() -> io::Result<KernelBtf> {

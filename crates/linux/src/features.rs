@@ -1,9 +1,8 @@
 //! What the running kernel can do, mostly by its version: start-up must not cost system calls.
 
-use std::path::Path;
-
 use bombus_kernel::{Features, KernelVersion};
 
+use crate::KernelBtf;
 use crate::sys::process;
 
 /// More system call tracepoints than this are served by one raw tracepoint that dispatches: below,
@@ -28,7 +27,7 @@ pub(crate) fn probe() -> Features {
         perf_link: since(5, 15),
         for_each_map_elem: since(5, 13),
         bpf_loop: since(5, 17),
-        tp_btf: since(5, 5) && Path::new("/sys/kernel/btf/vmlinux").exists(),
+        tp_btf: since(5, 5) && KernelBtf::exists(),
         syscall_dispatch_above: Some(SYSCALL_DISPATCH_ABOVE),
     }
 }

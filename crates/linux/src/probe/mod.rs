@@ -13,13 +13,12 @@ mod types;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::path::Path;
 
 use bombus_kernel::{Feature, Kernel, Result};
 use bombus_platform::{MapType, ProgType};
 
-use crate::Linux;
 use crate::sys::{Errno, object};
+use crate::{KernelBtf, Linux};
 
 /// What has been answered.
 #[derive(Default)]
@@ -104,7 +103,7 @@ fn ask(linux: &Linux, feature: Feature) -> Option<bool> {
         | F::BtfEnum64
         | F::ModuleBtf => types::ask(linux, feature),
         F::MmapableArrays | F::MapFreeze | F::MapBatch => maps::ask(linux, feature),
-        F::KernelBtf => Some(Path::new("/sys/kernel/btf/vmlinux").exists()),
+        F::KernelBtf => Some(KernelBtf::exists()),
         F::SyscallWrapper => linux.resources.has_symbol("__x64_sys_bpf"),
         F::PerfLink
         | F::CgroupLink

@@ -38,7 +38,9 @@ struct Settings {
 struct Tally {
     programs: AtomicU64,
     runs: AtomicU64,
-    /// Programs that the kernel refused: there is nothing to compare then.
+    /// Programs that the kernel refused: there is nothing to compare then. (Linux 6.12 has `EFAULT`
+    /// for a `bpf_loop` with no rounds: it takes out the callback that it never reached, and then
+    /// misses it, `jit_subprogs` in `kernel/bpf/verifier.c`.)
     refused: AtomicU64,
     stop: AtomicBool,
     differences: Mutex<Vec<String>>,
