@@ -24,7 +24,7 @@ const COMMANDS: &[Command] = &[
     ("conformance", "the cases of bpf_conformance on our engines", conformance::run),
     (
         "fuzz",
-        "script | elf | btf | btf-ext | core | vm | bytes | maps: random or corrupt input",
+        "script | elf | btf | btf-ext | core | vm | bytes | packets | maps: random or corrupt input",
         fuzz::run,
     ),
     ("matrix", "counts of the tests of each kernel suite on each kernel", matrix::run),
