@@ -19,8 +19,10 @@ mod open;
 mod programs;
 mod struct_ops;
 mod targets;
+mod write;
 
 pub use bombus_spec::ObjectSpec;
 pub use error::Error;
 pub use link::{ObjectFile, link};
 pub use open::{Options, open, open_named, open_with};
+pub use write::write;

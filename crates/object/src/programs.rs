@@ -138,9 +138,8 @@ fn exception_callbacks<'s>(source: &Source<'s, '_>) -> HashMap<&'s str, Option<u
             let all = all.filter(|(_, function)| source.functions.is_subprogram(function));
             all.map(|(index, function)| (function.name, index)).collect::<HashMap<_, _>>()
         });
-        if let Some(&index) = subprograms.get(callback) {
-            callbacks.entry(name).and_modify(|known| *known = None).or_insert(Some(index));
-        }
+        let callback = subprograms.get(callback).copied();
+        callbacks.entry(name).and_modify(|known| *known = None).or_insert(callback);
     }
     callbacks
 }

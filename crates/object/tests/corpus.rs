@@ -1,5 +1,5 @@
 //! Every object below the directory that `BPF_CORPUS` names is opened: none makes the reader panic,
-//! and what is refused is listed.
+//! what is refused is listed, and what is written again specifies the same.
 
 mod support;
 
@@ -30,6 +30,7 @@ fn corpus() {
     paths.sort();
     let (mut programs, mut insns, mut bytes) = (0, 0, 0);
     let mut refused: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut different = Vec::new();
     let start = Instant::now();
     for path in &paths {
         let data = fs::read(path).unwrap();
@@ -37,6 +38,9 @@ fn corpus() {
         let name = path.file_name().unwrap().to_string_lossy();
         match bombus_object::open_named(&data, &name) {
             Ok(spec) => {
+                if let Err(reason) = support::written(&data) {
+                    different.push(format!("{name}: {reason}"));
+                }
                 programs += spec.programs.len();
                 insns += spec.programs.iter().map(|program| program.insns.len()).sum::<usize>();
                 if std::env::var_os("BPF_DUMP").is_some() {
@@ -58,4 +62,5 @@ fn corpus() {
     for (reason, paths) in refused {
         println!("{}: {reason}", paths.join(" "));
     }
+    assert!(different.is_empty(), "written again:\n{}", different.join("\n"));
 }

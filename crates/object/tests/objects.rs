@@ -32,9 +32,25 @@ fn main() {
             }
         }
     }
+    for path in objects("objects") {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        trials.push(Trial::test(format!("objects/{name} (written)"), move || written(&path)));
+    }
     trials.push(Trial::test("linked", linked));
     trials.push(Trial::test("linked (as bpftool does it)", linked_as_bpftool_does));
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn objects(dir: &str) -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(dir);
+    let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+    let is_object = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "o");
+    entries.map(|entry| entry.path()).filter(is_object).collect()
+}
+
+/// What an object specifies is what the file specifies that is written from it.
+fn written(path: &Path) -> Result<(), Failed> {
+    support::written(&fs::read(path)?).map_err(Failed::from)
 }
 
 fn bless() -> bool {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Builder;
 use super::strings::Strings;
 use crate::kind::Word;
+use crate::known::Known;
 use crate::record::Record;
 use crate::{Btf, Linkage, SectionVar, TypeId};
 
@@ -112,6 +113,30 @@ impl Builder {
                 set_word(bytes, 3 + at, word);
             }
         }
+    }
+
+    /// Gives a section these variables, in place of those that it has.
+    pub fn replace_section(&mut self, id: TypeId, size: u32, vars: &[SectionVar]) {
+        let Some(index) = id.0.checked_sub(self.first_id).map(|index| index as usize) else {
+            return;
+        };
+        let Some(&start) = self.starts.get(index) else { return };
+        let Some(record) = self.record(id).filter(|r| r.kind == crate::Kind::Datasec) else {
+            return;
+        };
+        let vars = super::capped(vars);
+        let info = super::info(vars.len(), false) | ((crate::Kind::Datasec as u32) << 24);
+        let words = vars.iter().flat_map(|var| [var.ty.0, var.offset, var.size]);
+        let words = [record.name, info, size].into_iter().chain(words);
+        let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
+        let start = start as usize;
+        let end = self.starts.get(index + 1).map_or(self.types.len(), |&end| end as usize);
+        let (old, new) = (end - start, bytes.len());
+        self.types.splice(start..end, bytes);
+        for later in &mut self.starts[index + 1..] {
+            *later = *later - old as u32 + new as u32;
+        }
+        self.known = Known::default();
     }
 
     /// Changes who can see a function or variable.

@@ -189,3 +189,27 @@ fn dump_program(out: &mut String, spec: &ObjectSpec, program: &ProgramSpec) {
         slot += if each.insn.is_wide() { 2 } else { 1 };
     }
 }
+
+/// Writes what an object specifies; the file has to specify the same. What cannot be written has to
+/// say why.
+pub(crate) fn written(object: &[u8]) -> Result<(), String> {
+    let spec = bombus_object::open(object).map_err(|error| error.to_string())?;
+    let file = match bombus_object::write(&spec) {
+        Ok(file) => file,
+        Err(error) if error.reason == "tables of places in the code cannot be written yet" => {
+            return Ok(());
+        }
+        Err(error) => return Err(format!("not written: {error}")),
+    };
+    let again = bombus_object::open(&file).map_err(|error| format!("written: {error}"))?;
+    let (before, after) = (dump(&spec), dump(&again));
+    let differs = before.lines().zip(after.lines()).position(|(before, after)| before != after);
+    match differs {
+        Some(line) => {
+            let show = |text: &str| text.lines().skip(line).take(3).collect::<Vec<_>>().join("\n");
+            Err(format!("line {line} was\n{}\nand is\n{}", show(&before), show(&after)))
+        }
+        None if before.len() != after.len() => Err("one has more than the other".into()),
+        None => Ok(()),
+    }
+}
