@@ -285,6 +285,32 @@ fn jumps() {
     }
 }
 
+/// What the second tier does without a jump.
+#[test]
+fn jumps_over_operations() {
+    for target in targets() {
+        for (op, width) in ALU.into_iter().flat_map(|op| WIDTHS.map(|width| (op, width))) {
+            for (dst, imm) in (0..10).flat_map(|dst| IMMEDIATES.map(|imm| (dst, imm))) {
+                // What is compared is what changes, too.
+                for asked in [dst, (dst + 1) % 10] {
+                    let src = Operand::Imm(5);
+                    let jump =
+                        Op::JumpIf { width, cond: Cond::Gt, dst: Reg(asked), src, off: 1 };
+                    let alu = Op::Alu { width, op, dst: Reg(dst), src: Operand::Imm(imm) };
+                    let code = Code::new(&target, &[encode(jump), encode(alu)].concat());
+                    for a in [0, 5, 6, 0x8000_0000, 0x1234_5678_0000_0001, u64::MAX] {
+                        let memory = memory(dst, a ^ 3, asked, a);
+                        let stays = semantics::compare(Cond::Gt, width, a, 5);
+                        let before = memory[usize::from(dst)];
+                        let after = semantics::alu(op, width, before, imm as u64);
+                        check(&code, memory, dst, if stays { before } else { after });
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// A word of memory that programs work on, behind those of the registers.
 const WORD: usize = 20;
 

@@ -1,6 +1,7 @@
-//! Conditional jumps: over a jump, they are one jump; over a move, no jump at all.
+//! Conditional jumps: over a jump, they are one jump; over a move or a quick operation, no jump at
+//! all.
 
-use bombus_isa::{AluOp, Op, Operand, Reg, Width};
+use bombus_isa::{AluOp, Op, Operand, Width};
 
 use super::inst::{Inst, Test};
 
@@ -26,24 +27,37 @@ pub(super) fn choose(insts: &mut [Inst]) {
                 insts[slot + 1] = Inst::Nop;
             }
             Some(over) => {
-                let Some((dst, src)) = moved(over) else { continue };
+                let Some(chosen) = chosen(test, over) else { continue };
                 insts[slot] = Inst::Nop;
-                insts[slot + 1] = Inst::Choose { test, dst, src };
+                insts[slot + 1] = chosen;
             }
             None => {}
         }
     }
 }
 
-/// A move that leaves nothing of the old value: destination and source.
-fn moved(inst: Inst) -> Option<(Reg, Operand)> {
-    match inst {
-        Inst::Op(Op::Alu { width, op: AluOp::Mov, dst, src }) => match (width, src) {
-            (Width::W64, src) => Some((dst, src)),
-            // What is not negative is the same with all bits.
-            (Width::W32, Operand::Imm(imm @ 0..)) => Some((dst, Operand::Imm(imm))),
-            (Width::W32, _) => None,
-        },
-        _ => None,
-    }
+/// What does the same without a jump as a jump over this.
+fn chosen(test: Test, over: Inst) -> Option<Inst> {
+    let Inst::Op(Op::Alu { width, op, dst, src }) = over else { return None };
+    Some(match (op, width, src) {
+        // A move leaves nothing of the old value.
+        (AluOp::Mov, Width::W64, src) => Inst::Choose { test, dst, src },
+        // What is not negative is the same with all bits.
+        (AluOp::Mov, Width::W32, Operand::Imm(imm @ 0..)) => {
+            Inst::Choose { test, dst, src: Operand::Imm(imm) }
+        }
+        (
+            AluOp::Add
+            | AluOp::Sub
+            | AluOp::Or
+            | AluOp::And
+            | AluOp::Xor
+            | AluOp::Lsh
+            | AluOp::Rsh
+            | AluOp::Arsh,
+            width,
+            Operand::Imm(imm),
+        ) => Inst::ChooseAlu { test, width, op, dst, imm },
+        _ => return None,
+    })
 }

@@ -85,6 +85,20 @@ pub enum Inst {
         /// The other value; constants are sign-extended.
         src: Operand,
     },
+    /// `if !test { dst op= imm }`: what a jump over an operation does, with the operation done either
+    /// way. Never a multiplication or division.
+    ChooseAlu {
+        /// When `dst` stays.
+        test: Test,
+        /// Which half.
+        width: Width,
+        /// The operation.
+        op: AluOp,
+        /// Operand and result.
+        dst: Reg,
+        /// Right operand.
+        imm: i32,
+    },
     /// A conditional jump.
     Branch {
         /// When.
@@ -145,6 +159,7 @@ impl Inst {
             Inst::Choose { test, dst, src } => {
                 bit(test.a) | operand_bit(test.b) | bit(dst) | operand_bit(src)
             }
+            Inst::ChooseAlu { test, dst, .. } => bit(test.a) | operand_bit(test.b) | bit(dst),
             Inst::Branch { test, .. } => bit(test.a) | operand_bit(test.b),
         }
     }
@@ -173,7 +188,8 @@ impl Inst {
             | Inst::LoadSwapped { dst, .. }
             | Inst::Rotate { dst, .. }
             | Inst::Truncate { dst, .. }
-            | Inst::Choose { dst, .. } => bit(dst),
+            | Inst::Choose { dst, .. }
+            | Inst::ChooseAlu { dst, .. } => bit(dst),
             Inst::Nop | Inst::Store { .. } | Inst::Branch { .. } => 0,
         }
     }

@@ -5,7 +5,7 @@
 //! slot keeps its number, what is no longer needed becomes [`Inst::Nop`]. In order:
 //!
 //! 1. [`slots`]: words of the stack that nothing points to become registers.
-//! 2. [`choose`]: a jump over a move becomes a conditional move.
+//! 2. [`choose`]: a jump over a move or a quick operation becomes a conditional move.
 //! 3. [`fold`]: sums become addresses, copies are read through, rotations and swapped loads found.
 //! 4. [`liveness`]: what nobody reads is taken out.
 //! 5. [`coalesce`]: what is made only to be moved is made where it is wanted.

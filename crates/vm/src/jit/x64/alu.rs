@@ -10,7 +10,12 @@ impl Emitter<'_> {
     /// `dst op= src`.
     #[inline]
     pub(super) fn alu(&mut self, width: Width, op: AluOp, dst: Reg, src: Operand) {
-        let d = self.gpr(dst);
+        self.alu_in(width, op, self.gpr(dst), src);
+    }
+
+    /// The same in any register of the machine.
+    #[inline]
+    pub(super) fn alu_in(&mut self, width: Width, op: AluOp, d: Gpr, src: Operand) {
         let arith = match op {
             AluOp::Add => Arith::Add,
             AluOp::Sub => Arith::Sub,

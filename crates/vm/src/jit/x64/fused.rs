@@ -44,6 +44,15 @@ impl Emitter<'_> {
                 self.asm.extend(from, false, Width::W32, self.gpr(dst), self.gpr(src));
                 self.known.forget(dst);
             }
+            Inst::ChooseAlu { test, width, op, dst, imm } => {
+                // The operation changes flags, so it comes first, away from what is compared.
+                let home = self.gpr(dst);
+                self.asm.mov(Width::W64, SCRATCH, home);
+                self.alu_in(width, op, SCRATCH, Operand::Imm(imm));
+                let stays = self.test(test);
+                self.asm.cmov(stays.negated(), Width::W64, home, SCRATCH);
+                self.known.forget(dst);
+            }
             Inst::Choose { test, dst, src } => {
                 let stays = self.test(test);
                 let from = match src {
