@@ -294,8 +294,7 @@ fn jumps_over_operations() {
                 // What is compared is what changes, too.
                 for asked in [dst, (dst + 1) % 10] {
                     let src = Operand::Imm(5);
-                    let jump =
-                        Op::JumpIf { width, cond: Cond::Gt, dst: Reg(asked), src, off: 1 };
+                    let jump = Op::JumpIf { width, cond: Cond::Gt, dst: Reg(asked), src, off: 1 };
                     let alu = Op::Alu { width, op, dst: Reg(dst), src: Operand::Imm(imm) };
                     let code = Code::new(&target, &[encode(jump), encode(alu)].concat());
                     for a in [0, 5, 6, 0x8000_0000, 0x1234_5678_0000_0001, u64::MAX] {

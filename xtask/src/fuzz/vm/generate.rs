@@ -44,17 +44,20 @@ pub(super) struct Case {
 impl Case {
     /// Makes one.
     pub(super) fn new(random: &mut Random) -> Case {
-        let functions = random.below(3);
+        let functions = random.below(4);
         let mut main = Function::new(random, functions, true);
         main.start();
         let statements = 4 + main.random.below(24);
         main.statements(statements, 2);
         // The kernel refuses functions that nobody calls.
         if functions > 0 {
-            main.call_function();
+            main.call_function(0);
         }
         if functions > 1 {
             main.call_back();
+        }
+        if functions > 2 {
+            main.call_function(2);
         }
         main.end();
         let (mut code, mut calls) = (main.code, main.calls);
@@ -63,10 +66,14 @@ impl Case {
             let start = code.len();
             entries.push(start as u32);
             let mut body = Function::new(random, 0, false);
-            body.start_function(function);
-            let statements = 1 + body.random.below(8);
-            body.statements(statements, 1);
-            body.end_function();
+            if function == 2 {
+                body.leaf();
+            } else {
+                body.start_function(function);
+                let statements = 1 + body.random.below(8);
+                body.statements(statements, 1);
+                body.end_function();
+            }
             // Those that call this one, from the end so that each is looked at once.
             let (these, others): (Vec<_>, Vec<_>) =
                 calls.into_iter().partition(|&(_, callee)| callee == function);
@@ -112,12 +119,15 @@ struct Function<'a> {
     calls: Vec<(usize, usize)>,
     /// Counters of the loops that it is in.
     counters: Vec<u8>,
+    /// Registers that hold numbers, counters among them.
+    numbers: &'static [u8],
 }
 
 impl<'a> Function<'a> {
     fn new(random: &'a mut Random, functions: usize, is_main: bool) -> Function<'a> {
         let (code, calls, counters) = (Vec::new(), Vec::new(), Vec::new());
-        Function { random, code, functions, is_main, has_element: true, calls, counters }
+        let (has_element, numbers) = (true, &NUMBERS);
+        Function { random, code, functions, is_main, has_element, calls, counters, numbers }
     }
 
     fn push(&mut self, op: Op) {
@@ -170,6 +180,16 @@ impl<'a> Function<'a> {
         }
     }
 
+    /// The third function only computes, of what all others get.
+    fn leaf(&mut self) {
+        self.numbers = &[0, 2, 3, 4, 5];
+        self.code.push(Insn::mov(Reg(0), Reg(2)));
+        for _ in 0..self.random.below(12) {
+            self.computation();
+        }
+        self.code.push(Insn::exit());
+    }
+
     fn end_function(&mut self) {
         if self.has_element {
             let reg = self.any();
@@ -203,7 +223,7 @@ impl<'a> Function<'a> {
 
     /// A register with a number.
     fn any(&mut self) -> u8 {
-        NUMBERS[self.random.below(NUMBERS.len())]
+        self.numbers[self.random.below(self.numbers.len())]
     }
 
     /// The same, but none that a loop needs.
@@ -289,7 +309,28 @@ impl<'a> Function<'a> {
 
     fn statement(&mut self, depth: usize) {
         match self.random.below(28) {
-            0..=8 => self.arithmetic(),
+            0..=12 => self.computation(),
+            13 | 14 => {
+                let reg = self.target();
+                self.number(reg);
+            }
+            15..=17 => self.store(),
+            18 => self.indexed(),
+            19 | 20 => self.atomic(),
+            21 | 22 if depth > 0 => self.branch(depth),
+            23 if depth > 0 && self.counters.len() < 2 => self.repeat(depth),
+            24 if self.functions > 0 => {
+                let callee = if self.functions > 2 { 2 * self.random.below(2) } else { 0 };
+                self.call_function(callee);
+            }
+            25 if self.functions > 1 && self.counters.is_empty() => self.call_back(),
+            26 | 27 if self.is_main => self.use_map(),
+            _ => self.arithmetic(),
+        }
+    }
+
+    fn computation(&mut self) {
+        match self.random.below(13) {
             9 => self.pair(),
             10 => {
                 let (dst, width) = (self.target(), self.width());
@@ -310,18 +351,6 @@ impl<'a> Function<'a> {
                 let dst = self.target();
                 self.push(Op::End { order, size, dst: Reg(dst) });
             }
-            13 | 14 => {
-                let reg = self.target();
-                self.number(reg);
-            }
-            15..=17 => self.store(),
-            18 => self.indexed(),
-            19 | 20 => self.atomic(),
-            21 | 22 if depth > 0 => self.branch(depth),
-            23 if depth > 0 && self.counters.len() < 2 => self.repeat(depth),
-            24 if self.functions > 0 => self.call_function(),
-            25 if self.functions > 1 && self.counters.is_empty() => self.call_back(),
-            26 | 27 if self.is_main => self.use_map(),
             _ => self.arithmetic(),
         }
     }
@@ -533,9 +562,10 @@ impl<'a> Function<'a> {
         self.code.push(Insn::call_helper(helper.id()));
     }
 
-    fn call_function(&mut self) {
+    /// Calls the first function or the third.
+    fn call_function(&mut self, callee: usize) {
         self.code.push(Insn::mov(Reg(1), Reg(7)));
-        self.calls.push((self.code.len(), 0));
+        self.calls.push((self.code.len(), callee));
         self.push(Op::CallLocal { off: 0 });
         self.after_call();
     }

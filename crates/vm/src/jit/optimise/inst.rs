@@ -195,7 +195,7 @@ impl Inst {
     }
 
     /// Whether nothing is lost without it when nobody reads what it writes.
-    pub(super) fn is_pure(self) -> bool {
+    pub fn is_pure(self) -> bool {
         match self {
             Inst::Op(op) => matches!(
                 op,

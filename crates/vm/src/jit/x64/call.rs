@@ -1,13 +1,21 @@
 //! Calls: helpers, functions, tail calls, look-ups in known maps.
 
-use bombus_isa::{Reg, Size, Width};
+use std::ops::Range;
+
+use bombus_isa::{Op, Reg, Size, Width};
 
 use super::emit::Emitter;
 use super::encode::{Arith, Branch, Cc, Gpr, Mem, Shift};
 use super::{ENVIRONMENT, SCRATCH};
 use crate::jit::LinkError;
+use crate::jit::optimise::{Inst, optimise};
 use crate::native::{Callee, Lookup, NativeHelper};
 use bombus_platform::Helper;
+
+/// Instructions of a function that is worth no call.
+const INLINED: usize = 10;
+/// `r0` to `r5`, which calls change.
+const CALLER_SAVED: u16 = 0b11_1111;
 
 impl Emitter<'_> {
     pub(super) fn call_helper(&mut self, pc: usize, id: i32) -> Result<(), LinkError> {
@@ -69,8 +77,44 @@ impl Emitter<'_> {
         self.asm.patch_short(done);
     }
 
-    /// Calls a function of the program.
-    pub(super) fn call_local(&mut self, slot: usize) {
+    /// Calls a function of the program, or does here what it would.
+    pub(super) fn call_local(&mut self, slot: usize) -> Result<(), LinkError> {
+        match self.leaf(slot) {
+            Some(leaf) => self.inlined(leaf)?,
+            None => self.call_function(slot),
+        }
+        self.known.forget_caller_saved();
+        Ok(())
+    }
+
+    /// The instructions of a function, up to its exit, that is hardly longer than a call of it: a few
+    /// in a row that only use what a call changes anyway.
+    fn leaf(&self, entry: usize) -> Option<Range<usize>> {
+        let ops = &self.program.ops()[entry..];
+        let fits = |op: &Op| {
+            let inst = Inst::Op(*op);
+            let plain = inst.is_pure() || matches!(op, Op::Store { .. });
+            plain && (inst.uses() | inst.defs()) & !CALLER_SAVED == 0
+        };
+        let len = ops.iter().take(INLINED + 1).position(|op| !fits(op))?;
+        (ops[len] == Op::Exit).then_some(entry..entry + len)
+    }
+
+    /// Does what a function does where it is called.
+    fn inlined(&mut self, leaf: Range<usize>) -> Result<(), LinkError> {
+        let ops = self.program.ops();
+        if self.optimises() {
+            let code = optimise(ops, leaf.start..leaf.end + 1, 0);
+            return leaf.clone().try_for_each(|pc| self.slot(&code, leaf.start, pc - leaf.start));
+        }
+        let mut pc = leaf.start;
+        while pc < leaf.end {
+            pc += self.instruction(ops, pc)?;
+        }
+        Ok(())
+    }
+
+    fn call_function(&mut self, slot: usize) {
         if slot == 0 {
             // The first function takes the environment from its caller.
             self.asm.mov(Width::W64, Gpr::R9, ENVIRONMENT);
@@ -116,7 +160,7 @@ impl Emitter<'_> {
             }
             self.asm.push(ENVIRONMENT);
             self.asm.mov(Width::W64, ENVIRONMENT, Gpr::R9);
-            self.call_local(places[0].1);
+            self.call_function(places[0].1);
             self.asm.pop(ENVIRONMENT);
             self.asm.ret();
         }

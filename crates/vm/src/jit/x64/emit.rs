@@ -41,7 +41,7 @@ impl Known {
     }
 
     /// After a call.
-    fn forget_caller_saved(&mut self) {
+    pub(super) fn forget_caller_saved(&mut self) {
         self.which &= !0b11_1111;
     }
 }
@@ -139,7 +139,7 @@ impl<'a> Emitter<'a> {
         for (index, (&entry, &uses)) in functions.iter().zip(uses).enumerate() {
             let end = functions.get(index + 1).map_or(ops.len(), |&next| next as usize);
             let function = entry as usize..end;
-            if self.target.optimise && self.target.blinding.is_none() {
+            if self.optimises() {
                 self.optimised(function, uses, environment)?;
             } else {
                 self.frame = Frame::new(uses, &self.homes, environment && index == 0);
@@ -152,6 +152,11 @@ impl<'a> Emitter<'a> {
             asm.patch(at, offsets[slot] as usize);
         }
         Ok(MachineCode { bytes: asm.finish(), entry: 0 })
+    }
+
+    /// Whether this is the second tier.
+    pub(super) fn optimises(&self) -> bool {
+        self.target.optimise && self.target.blinding.is_none()
     }
 
     fn mark_joins(&mut self) {
@@ -237,7 +242,7 @@ impl<'a> Emitter<'a> {
 
     /// Emits the instruction at `pc`, and perhaps that after it; gives how many slots that were.
     #[inline]
-    fn instruction(&mut self, ops: &[Op], pc: usize) -> Result<usize, LinkError> {
+    pub(super) fn instruction(&mut self, ops: &[Op], pc: usize) -> Result<usize, LinkError> {
         if matches!(ops[pc], Op::Alu { .. } | Op::Load { .. }) {
             // As many as nothing jumps between.
             let end = (pc + 1..ops.len().min(pc + WINDOW)).find(|&slot| self.is_join(slot));
@@ -338,9 +343,7 @@ impl<'a> Emitter<'a> {
                 self.known.forget_caller_saved();
             }
             Op::CallLocal { off } => {
-                let target = (pc as i64 + 1 + i64::from(off)) as usize;
-                self.call_local(target);
-                self.known.forget_caller_saved();
+                self.call_local((pc as i64 + 1 + i64::from(off)) as usize)?;
             }
             Op::Exit => {
                 self.frame.close(&mut self.asm);

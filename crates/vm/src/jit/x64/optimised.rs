@@ -54,7 +54,12 @@ impl Emitter<'_> {
     }
 
     /// What is in a slot.
-    fn slot(&mut self, code: &Optimised, start: usize, slot: usize) -> Result<(), LinkError> {
+    pub(super) fn slot(
+        &mut self,
+        code: &Optimised,
+        start: usize,
+        slot: usize,
+    ) -> Result<(), LinkError> {
         self.live = code.live_after[slot];
         match code.insts[slot] {
             Inst::Branch { test, off } => {
