@@ -32,7 +32,6 @@ mod ring_memory;
 pub mod ringbuf;
 pub mod spin;
 mod stacks;
-mod threads;
 mod update;
 mod user;
 mod words;

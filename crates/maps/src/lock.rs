@@ -57,18 +57,13 @@ impl SequenceLock {
         }
     }
 
-    /// Takes the lock if nobody has held it since: then what was read meanwhile still holds. A
-    /// locked instruction is waited for by all that follows it, so what comes before costs nothing.
-    #[inline]
-    pub(crate) fn upgrade(&self, since: Sequence) -> Option<Held<'_>> {
-        let Sequence(count) = since;
-        let free = count & 1 == 0;
-        let (done, failed) = (Ordering::Acquire, Ordering::Relaxed);
-        if free && self.0.compare_exchange(count, count + 1, done, failed).is_ok() {
-            fence(Ordering::Release);
-            return Some(Held { lock: &self.0, count });
-        }
-        None
+    /// Takes it where another lock is held anyway that keeps all other writers out.
+    #[inline(always)]
+    pub(crate) fn change(&self) -> Held<'_> {
+        let count = self.0.load(Ordering::Relaxed);
+        self.0.store(count.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        Held { lock: &self.0, count }
     }
 
     /// The count before reading.

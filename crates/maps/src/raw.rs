@@ -27,9 +27,11 @@ pub fn lookup_function(map: &Map) -> LookupFunction {
         (Kind::Hash(_), MapType::Hash, 4) => hash_lookup_4,
         (Kind::Hash(_), MapType::Hash, 8) => hash_lookup_8,
         (Kind::Hash(_), MapType::Hash, 16) => hash_lookup_16,
+        (Kind::Hash(_), MapType::Hash, 64) => hash_lookup_64,
         (Kind::Hash(_), _, 4) => any_hash_lookup_4,
         (Kind::Hash(_), _, 8) => any_hash_lookup_8,
         (Kind::Hash(_), _, 16) => any_hash_lookup_16,
+        (Kind::Hash(_), _, 64) => any_hash_lookup_64,
         _ => lookup,
     }
 }
@@ -41,6 +43,7 @@ pub fn update_function(map: &Map) -> UpdateFunction {
         (Kind::Hash(_), 4, None) => hash_update_4,
         (Kind::Hash(_), 8, None) => hash_update_8,
         (Kind::Hash(_), 16, None) => hash_update_16,
+        (Kind::Hash(_), 64, None) => hash_update_64,
         _ => update,
     }
 }
@@ -57,7 +60,14 @@ pub unsafe extern "C" fn lookup(map: *const Map, key: *const u8, cpu: u64) -> *m
 
 /// The functions for hash tables whose keys have one size.
 macro_rules! for_key_size {
-    ($size:literal, $lookup:ident, $any_lookup:ident, $update:ident, |$bytes:ident| $key:expr) => {
+    (
+        $size:literal,
+        $lookup:ident,
+        $any_lookup:ident,
+        $update:ident,
+        $delete:ident,
+        |$bytes:ident| $key:expr
+    ) => {
         /// [`lookup`] in a map of type [`MapType::Hash`] whose keys have the size in the name.
         ///
         /// # Safety
@@ -102,15 +112,31 @@ macro_rules! for_key_size {
             let whose = Whose::One(cpu as u32);
             status(table.update($key, &Update { value, whose, flags, size, spin_lock: None }))
         }
+
+        /// [`delete`] in a hash table whose keys have the size in the name.
+        ///
+        /// # Safety
+        /// As for [`delete`]; the keys have that size.
+        pub unsafe extern "C" fn $delete(map: *const Map, key: *const u8) -> i64 {
+            // SAFETY: as the caller says.
+            let (map, $bytes) = unsafe { (&*map, Bytes::from_raw(key, $size)) };
+            let Kind::Hash(table) = &map.kind else { return -i64::from(libc::EINVAL) };
+            status(table.delete($key, |_| ()))
+        }
     };
 }
 
-for_key_size!(4, hash_lookup_4, any_hash_lookup_4, hash_update_4, |bytes| {
+for_key_size!(4, hash_lookup_4, any_hash_lookup_4, hash_update_4, hash_delete_4, |bytes| {
     Word(bytes.first_u32().into())
 });
-for_key_size!(8, hash_lookup_8, any_hash_lookup_8, hash_update_8, |bytes| Word(bytes.word(0)));
-for_key_size!(16, hash_lookup_16, any_hash_lookup_16, hash_update_16, |bytes| {
+for_key_size!(8, hash_lookup_8, any_hash_lookup_8, hash_update_8, hash_delete_8, |bytes| {
+    Word(bytes.word(0))
+});
+for_key_size!(16, hash_lookup_16, any_hash_lookup_16, hash_update_16, hash_delete_16, |bytes| {
     Pair([bytes.word(0), bytes.word(1)])
+});
+for_key_size!(64, hash_lookup_64, any_hash_lookup_64, hash_update_64, hash_delete_64, |bytes| {
+    bytes
 });
 
 /// [`lookup`] in an array, where machine code does not do it by itself.
@@ -177,6 +203,20 @@ pub unsafe extern "C" fn delete(map: *const Map, key: *const u8) -> i64 {
     // SAFETY: as the caller says.
     let (map, key) = unsafe { (&*map, Bytes::from_raw(key, (*map).key_size())) };
     status(map.delete(key))
+}
+
+/// A function that deletes a key: the map, the key; 0 or a negative error number.
+pub type DeleteFunction = unsafe extern "C" fn(*const Map, *const u8) -> i64;
+
+/// What `map_delete_elem` is to call for this map.
+pub fn delete_function(map: &Map) -> DeleteFunction {
+    match (&map.kind, map.key_size()) {
+        (Kind::Hash(_), 4) => hash_delete_4,
+        (Kind::Hash(_), 8) => hash_delete_8,
+        (Kind::Hash(_), 16) => hash_delete_16,
+        (Kind::Hash(_), 64) => hash_delete_64,
+        _ => delete,
+    }
 }
 
 /// `bpf_map_lookup_percpu_elem`: null when there is no such key or CPU.
@@ -276,6 +316,7 @@ pub unsafe extern "C" fn ringbuf_output(
     status(ring.output(record, flags).map(|wake| ring.wake_if(wake)))
 }
 
+#[inline(always)]
 fn status(result: Result<(), Errno>) -> i64 {
     match result {
         Ok(()) => 0,

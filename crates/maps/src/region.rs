@@ -178,6 +178,11 @@ impl<T: AtomicRow> MaskedRows<T> {
         unsafe { &*self.start.add((number & self.mask) as usize) }
     }
 
+    /// Where one of them stands in the row.
+    pub(crate) fn number_of(&self, row: &T) -> usize {
+        (&raw const *row as usize - self.start as usize) / size_of::<T>()
+    }
+
     /// Which one a number stands for.
     pub(crate) fn index(&self, number: u32) -> u32 {
         number & self.mask

@@ -83,16 +83,11 @@ impl Change for Update<'_> {
         self.flags & LOCK != 0
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_new(&self, element: Element<'_>) {
         match self.whose {
-            Whose::One(cpu) if element.is_per_cpu() => {
-                for other in (0..element.cpus()).filter(|&other| other != cpu) {
-                    element.value(other).clear();
-                }
-                self.write(element.value(cpu), self.value);
-            }
-            Whose::One(_) => self.write(element.value(0), self.value),
+            Whose::One(cpu) if element.is_per_cpu() => self.write_one(element, cpu),
+            Whose::One(_) => self.write(element.shared_value(), self.value),
             Whose::All => self.write_all(element),
         }
     }
@@ -126,6 +121,16 @@ impl Update<'_> {
         }
     }
 
+    /// Writes a new element's value of one CPU, and zeros for the others.
+    #[inline(never)]
+    fn write_one(&self, element: Element<'_>, cpu: u32) {
+        for other in (0..element.cpus()).filter(|&other| other != cpu) {
+            element.value(other).clear();
+        }
+        self.write(element.value(cpu), self.value);
+    }
+
+    #[inline(never)]
     fn write_all(&self, element: Element<'_>) {
         let rounded = self.size.next_multiple_of(8);
         for cpu in 0..element.cpus() {
@@ -135,7 +140,7 @@ impl Update<'_> {
     }
 
     /// Writes a value where nobody sees it yet.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(&self, place: Place<'_>, value: Bytes<'_>) {
         place.store(value);
         if let Some(offset) = self.spin_lock {

@@ -70,6 +70,12 @@ impl<'a> Bytes<'a> {
         })
     }
 
+    /// What follows the whole words, and zeros.
+    #[inline]
+    fn rest(self) -> u64 {
+        if self.len == 4 { self.first_u32().into() } else { self.word(self.len / 8) }
+    }
+
     /// The first four bytes; zeros follow the last.
     #[inline]
     pub(crate) fn first_u32(self) -> u32 {
@@ -160,15 +166,24 @@ impl<'a> Place<'a> {
     }
 
     /// Copies bytes in; the rest of the last word becomes zero.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn store(self, bytes: Bytes<'_>) {
+        if bytes.len() == 8 {
+            self.first().store(bytes.word(0), Ordering::Relaxed);
+        } else {
+            self.store_any(bytes);
+        }
+    }
+
+    #[inline(never)]
+    fn store_any(self, bytes: Bytes<'_>) {
         let whole = bytes.len() / 8;
         let words = self.words(bytes.len().div_ceil(8));
         for (to, word) in words.iter().zip(bytes.whole_words()) {
             to.store(word, Ordering::Relaxed);
         }
         if let Some(last) = words.get(whole) {
-            last.store(bytes.word(whole), Ordering::Relaxed);
+            last.store(bytes.rest(), Ordering::Relaxed);
         }
     }
 

@@ -2,37 +2,50 @@
 //! lists are (`kernel/bpf/bpf_lru_list.c`).
 //!
 //! A look-up of a program leaves a mark. A hand goes round over all elements: where it finds a mark
-//! it takes it away, where it finds none the element goes. Each thread has a part of the dial to
+//! it takes it away, where it finds none the element goes. Each stripe has a part of the dial to
 //! itself, so that threads do not wait for each other.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::HashTable;
 use super::elements::Element;
-use super::{HashTable, free};
-use crate::{Errno, threads};
+use super::stripes::{FREE, Stripe};
+use crate::Errno;
 
 /// `mark` of an element that was used.
 pub(super) const USED: u32 = 1;
 
-/// Elements that one thread looks at before it asks for more.
+/// Elements that one stripe looks at before it asks for more.
 const PART: u32 = 16;
 
 /// Where the hand is.
 pub(super) struct Clock {
     hand: AtomicU32,
-    capacity: u32,
+    /// How many elements there are, spares and all.
+    dial: u32,
 }
 
 impl Clock {
-    pub(super) fn new(capacity: u32) -> Clock {
-        Clock { hand: AtomicU32::new(0), capacity }
+    pub(super) fn new(dial: u32) -> Clock {
+        Clock { hand: AtomicU32::new(0), dial }
     }
 
-    /// How many elements may be in use: all, and the spares of the threads that there were.
-    fn dial(&self) -> u32 {
-        let spares = threads::used().take(threads::NUMBERS).count() as u32 - 1;
-        let all = spares == threads::SHARED as u32;
-        self.capacity + if all { threads::NUMBERS as u32 } else { spares }
+    /// The number of the element that is next on a stripe's part of the dial.
+    fn next(&self, stripe: &Stripe) -> u32 {
+        let &Clock { ref hand, dial } = self;
+        let [next, end] = &stripe.dial;
+        let mut number = next.load(Ordering::Relaxed);
+        if number >= end.load(Ordering::Relaxed) || number >= dial {
+            let part = PART.min(dial / 16).max(1);
+            let turned = |hand: u32| Some(if hand + part >= dial { 0 } else { hand + part });
+            let (done, seen) = (Ordering::Relaxed, Ordering::Relaxed);
+            number = match hand.fetch_update(done, seen, turned) {
+                Ok(hand) | Err(hand) => hand.min(dial - 1),
+            };
+            end.store((number + part).min(dial), Ordering::Relaxed);
+        }
+        next.store(number + 1, Ordering::Relaxed);
+        number
     }
 }
 
@@ -46,47 +59,27 @@ pub(super) fn touch(element: Element<'_>) {
 }
 
 impl HashTable {
-    /// A free element; somebody else's when there is none. `ENOMEM` when all are on their way from
-    /// one thread to another.
-    pub(super) fn take_or_evict(&self) -> Result<u32, Errno> {
-        if let Some(link) = self.free.take(&self.elements) {
-            return Ok(link);
-        }
-        let Some(clock) = &self.clock else { return Err(self.full) };
-        let dial = clock.dial();
+    /// Takes an element from somebody. `ENOMEM` when all are on their way from one stripe to
+    /// another.
+    pub(super) fn evict_one(&self, clock: &Clock, stripe: &Stripe) -> Result<Element<'_>, Errno> {
         // Twice round: the first round may only take marks away.
-        for _ in 0..3 * u64::from(dial) {
-            let number = self.next_on_dial(clock, dial);
+        for _ in 0..3 * u64::from(clock.dial) {
+            let number = clock.next(stripe);
             let element = self.elements.get(self.elements.link(number as usize));
             match element.mark().load(Ordering::Relaxed) {
-                0 if self.evict(element) => return Ok(element.link()),
+                0 if self.evict(element) => return Ok(element),
                 USED => element.mark().store(0, Ordering::Relaxed),
                 _ => {}
             }
         }
-        self.free.take(&self.elements).ok_or(libc::ENOMEM)
-    }
-
-    fn next_on_dial(&self, clock: &Clock, dial: u32) -> u32 {
-        let [next, end] = &self.free.local(threads::number()).dial;
-        let mut number = next.load(Ordering::Relaxed);
-        if number >= end.load(Ordering::Relaxed) || number >= dial {
-            let part = PART.min(dial / 16).max(1);
-            let turned = |hand: u32| Some(if hand + part >= dial { 0 } else { hand + part });
-            let (done, seen) = (Ordering::Relaxed, Ordering::Relaxed);
-            number = match clock.hand.fetch_update(done, seen, turned) {
-                Ok(hand) | Err(hand) => hand.min(dial - 1),
-            };
-            end.store((number + part).min(dial), Ordering::Relaxed);
-        }
-        next.store(number + 1, Ordering::Relaxed);
-        number
+        Err(libc::ENOMEM)
     }
 
     /// Takes an element off its chain, if it is on one.
     fn evict(&self, element: Element<'_>) -> bool {
-        let bucket = self.bucket(element.hash().load(Ordering::Relaxed));
-        let _held = bucket.lock.lock();
+        let hash = element.hash().load(Ordering::Relaxed);
+        let bucket = self.bucket(hash);
+        let _held = self.lock(hash);
         let mut place = &bucket.head;
         loop {
             let link = place.load(Ordering::Relaxed);
@@ -95,7 +88,8 @@ impl HashTable {
             }
             let next = self.elements.get(link).next();
             if link == element.link() {
-                element.mark().store(free::FREE, Ordering::Relaxed);
+                let _changing = bucket.changes.change();
+                element.mark().store(FREE, Ordering::Relaxed);
                 place.store(next.load(Ordering::Relaxed), Ordering::Release);
                 return true;
             }

@@ -102,6 +102,7 @@ impl Key for Pair {
 impl Key for Bytes<'_> {
     const ONE_WORD: bool = false;
 
+    #[inline(always)]
     fn hash(self, seed: u64) -> u32 {
         // Two words a multiplication, in two chains that do not wait for each other.
         let (mut even, mut odd) = (seed, seed.rotate_left(32) ^ MULTIPLIER);
@@ -138,6 +139,7 @@ impl Key for Bytes<'_> {
         difference == 0
     }
 
+    #[inline(always)]
     fn write_to(self, place: Place<'_>) {
         for (index, word) in place.words(self.len().div_ceil(8)).iter().enumerate() {
             word.store(self.word(index), Ordering::Release);

@@ -1,15 +1,15 @@
 //! Hash tables: chains of elements, as the kernel's (`kernel/bpf/hashtab.c`).
 //!
 //! Looking up takes no lock: it walks the chain, and notices by the bucket's count of changes when
-//! it may have missed a key. Changing takes the bucket's lock. An update puts a new element where
-//! the old one was, by one store: a reader finds the old value or the new one, never none and never
-//! half of one. An element that was given up is used again at once, as the kernel's are; a program
+//! it may have missed a key. Changing takes the lock of the bucket's stripe, see [`stripes`]. An
+//! update puts a new element where the old one was, by one store: a reader finds the old value or
+//! the new one, never none and never half of one. An element that was given up is used again at once, as the kernel's are; a program
 //! that still holds a pointer to its value then has a pointer to another key's value.
 
 mod clock;
 pub(crate) mod elements;
-mod free;
 pub(crate) mod key;
+mod stripes;
 mod walk;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -22,13 +22,14 @@ use crate::region::{AtomicRow, MaskedRows, Rows};
 use crate::update::Change;
 use clock::Clock;
 use elements::{Element, Elements};
-use free::Free;
 use key::Key;
+use stripes::{Locked, Stripes};
 
 /// A chain.
 #[repr(C)]
 struct Bucket {
-    lock: SequenceLock,
+    /// Counts changes. Who makes one holds the stripe's lock.
+    changes: SequenceLock,
     head: AtomicU32,
 }
 
@@ -38,12 +39,15 @@ unsafe impl AtomicRow for Bucket {}
 /// How often a reader tries without the bucket's lock.
 const TRIES: u32 = 12;
 
+/// Elements of a table that is small: its buckets fit in the first cache.
+const SMALL: u32 = 256;
+
 /// A hash table.
 pub(crate) struct HashTable {
     buckets: MaskedRows<Bucket>,
     seed: u64,
     elements: Elements,
-    free: Free,
+    stripes: Stripes,
     clock: Option<Clock>,
     /// A bit for each 64 buckets: whether there ever was an element.
     inhabited: Rows<Inhabited>,
@@ -73,10 +77,24 @@ pub(crate) struct Shape {
     pub(crate) seed: u64,
 }
 
+/// How many buckets a table has. The fewer keys there are on a chain before the one that is looked
+/// for, the fewer branches are mispredicted: one in sixteen in a small table, in a large one half of
+/// what there are with the kernel's number.
+fn buckets(max_entries: u32) -> Option<u32> {
+    let least = max_entries.checked_next_power_of_two()?;
+    let factor = if least <= SMALL { 8 } else { 2 };
+    Some(least.checked_mul(factor).unwrap_or(least))
+}
+
 impl HashTable {
     pub(crate) fn new(shape: Shape) -> Result<HashTable, Errno> {
         let sizes = (shape.key_size, shape.value_size);
-        let spares = crate::threads::NUMBERS;
+        let mut stripes = stripes::count(shape.max_entries);
+        if shape.evicts {
+            // Nothing is evicted before all of them were asked for free elements.
+            stripes = stripes.min(16);
+        }
+        let spares = stripes as usize;
         let count = (shape.max_entries as usize).saturating_add(spares);
         // A map that takes elements as it needs them may be larger than memory.
         let most = Elements::most(shape.key_size, shape.value_size);
@@ -85,13 +103,13 @@ impl HashTable {
             false => (count, libc::E2BIG),
         };
         let capacity = count.saturating_sub(spares) as u32;
-        let buckets = shape.max_entries.checked_next_power_of_two().ok_or(libc::E2BIG)?;
+        let buckets = buckets(shape.max_entries).ok_or(libc::E2BIG)?;
         Ok(HashTable {
             buckets: MaskedRows::new(buckets)?,
             seed: key::whiten(shape.seed),
             elements: Elements::new(sizes, count, shape.cpus, shape.sparse)?,
-            free: Free::new(capacity)?,
-            clock: shape.evicts.then(|| Clock::new(capacity)),
+            stripes: Stripes::new(stripes, capacity)?,
+            clock: shape.evicts.then(|| Clock::new(count as u32)),
             inhabited: Rows::new((buckets as usize).div_ceil(64 * 64))?,
             full,
         })
@@ -105,6 +123,12 @@ impl HashTable {
     #[inline(always)]
     fn bucket(&self, hash: u32) -> &Bucket {
         self.buckets.get(hash)
+    }
+
+    /// Takes the lock of a hash's stripe.
+    #[inline(always)]
+    fn lock(&self, hash: u32) -> Locked<'_> {
+        self.stripes.lock(hash, &self.elements)
     }
 
     /// Walks a chain.
@@ -126,13 +150,13 @@ impl HashTable {
     pub(crate) fn get<K: Key>(&self, key: K) -> Option<Element<'_>> {
         let hash = key.hash(self.seed);
         let bucket = self.bucket(hash);
-        let before = bucket.lock.begin();
+        let before = bucket.changes.begin();
         if let Some(found) = self.find(bucket, key, hash) {
             // A key that was seen whole was there at that time, whatever else went on.
-            if K::ONE_WORD || bucket.lock.unchanged(before) {
+            if K::ONE_WORD || bucket.changes.unchanged(before) {
                 return Some(found);
             }
-        } else if bucket.lock.unchanged(before) {
+        } else if bucket.changes.unchanged(before) {
             return None;
         }
         self.look_again(bucket, key, hash)
@@ -143,14 +167,14 @@ impl HashTable {
     fn look_again(&self, bucket: &Bucket, key: impl Key, hash: u32) -> Option<Element<'_>> {
         let mut round = 0;
         while round < TRIES {
-            let before = bucket.lock.begin();
+            let before = bucket.changes.begin();
             let found = self.find(bucket, key, hash);
-            if bucket.lock.unchanged(before) {
+            if bucket.changes.unchanged(before) {
                 return found;
             }
             wait(&mut round);
         }
-        let _held = bucket.lock.lock();
+        let _held = self.lock(hash);
         self.find(bucket, key, hash)
     }
 
@@ -175,154 +199,147 @@ impl HashTable {
         let bucket = self.bucket(hash);
         let mut round = 0;
         while round < TRIES {
-            let before = bucket.lock.begin();
+            let before = bucket.changes.begin();
             let result = self.find(bucket, key, hash).map(&mut read);
-            if bucket.lock.unchanged(before) {
+            if bucket.changes.unchanged(before) {
                 return result;
             }
             wait(&mut round);
         }
-        let _held = bucket.lock.lock();
+        let _held = self.lock(hash);
         self.find(bucket, key, hash).map(read)
     }
 
-    /// The link that names the element of a key, or the zero at the chain's end. Unless the bucket's
-    /// lock is held that is only so if the bucket has not changed since.
-    #[inline]
-    fn link_to<'a>(&'a self, bucket: &'a Bucket, key: impl Key, hash: u32) -> (&'a AtomicU32, u32) {
+    /// The element of a key and the link that names it, or the zero at the chain's end. Unless the
+    /// stripe's lock is held that is only so if the bucket has not changed since.
+    #[inline(always)]
+    fn link_to<'a>(
+        &'a self,
+        bucket: &'a Bucket,
+        key: impl Key,
+        hash: u32,
+    ) -> (&'a AtomicU32, Option<Element<'a>>) {
         let mut place = &bucket.head;
         loop {
             let link = place.load(Ordering::Acquire);
             if link == 0 {
-                return (place, 0);
+                return (place, None);
             }
             let element = self.elements.get(link);
             if key.may_be(hash, element.hash()) && key.is_at(element.key()) {
-                return (place, link);
+                return (place, Some(element));
             }
             place = element.next();
         }
     }
 
     /// Stores a value (`htab_map_update_elem` and its kin, `kernel/bpf/hashtab.c`).
-    #[inline]
+    ///
+    /// The locked instruction waits for what comes before it, and loads that follow wait for it. So
+    /// the chain is searched before, and again only if it has changed meanwhile.
+    #[inline(always)]
     pub(crate) fn update<K: Key>(&self, key: K, update: &impl Change) -> Result<(), Errno> {
         update.check()?;
         let hash = key.hash(self.seed);
         let bucket = self.bucket(hash);
-        let before = bucket.lock.begin();
-        let (place, old) = self.link_to(bucket, key, hash);
-        if old != 0
-            && !(self.elements.is_per_cpu() || update.in_place() || update.must_not_exist())
-            && self.free.swap_own(&self.elements, |spare| {
-                // Nobody sees the new element yet, so it is written before the lock is taken.
-                self.prepare(spare, old, key, hash, update);
-                let held = bucket.lock.upgrade(before)?;
-                self.replace(place, old, spare);
-                drop(held);
-                Some(old)
-            })
-        {
-            return Ok(());
-        }
-        self.update_locked(bucket, key, hash, update)
-    }
-
-    /// [`HashTable::update`] in the general case.
-    fn update_locked<K: Key>(
-        &self,
-        bucket: &Bucket,
-        key: K,
-        hash: u32,
-        update: &impl Change,
-    ) -> Result<(), Errno> {
+        let before = bucket.changes.begin();
+        let (mut place, mut old) = self.link_to(bucket, key, hash);
         let mut taken = None;
-        // Making room takes other buckets' locks, so that comes before.
-        if self.clock.is_some() && !update.must_exist() && self.get(key).is_none() {
-            taken = Some(self.take_or_evict()?);
-        }
         loop {
-            let held = bucket.lock.lock();
-            let (place, old) = self.link_to(bucket, key, hash);
+            let held = self.lock(hash);
+            if !bucket.changes.unchanged(before) {
+                (place, old) = self.link_to(bucket, key, hash);
+            }
             let outcome = match old {
-                0 if update.must_exist() => Err(libc::ENOENT),
-                0 => match taken.take().or_else(|| self.free.take(&self.elements)) {
-                    Some(new) => {
-                        self.insert(bucket, new, key, hash, update);
-                        Ok(())
-                    }
-                    None if self.clock.is_some() => {
-                        // It was there a moment ago.
+                None if update.must_exist() => Err(libc::ENOENT),
+                None => {
+                    let Some(new) = taken.take().or_else(|| held.take()) else {
+                        // Making room takes other locks.
                         drop(held);
-                        taken = Some(self.take_or_evict()?);
+                        taken = Some(self.make_room(hash)?);
                         continue;
-                    }
-                    None => Err(self.full),
-                },
-                _ if update.must_not_exist() => Err(libc::EEXIST),
-                old if self.elements.is_per_cpu() || update.in_place() => {
-                    let element = self.elements.get(old);
-                    update.write_over(element);
+                    };
+                    update.write_new(new);
+                    self.insert(bucket, new, key, hash);
+                    Ok(())
+                }
+                Some(_) if update.must_not_exist() => Err(libc::EEXIST),
+                Some(old) if self.elements.is_per_cpu() || update.in_place() => {
+                    let _changing = bucket.changes.change();
+                    update.write_over(old);
                     if self.clock.is_some() {
-                        clock::touch(element);
+                        clock::touch(old);
                     }
                     Ok(())
                 }
-                old => {
-                    self.free.swap(&self.elements, |spare| {
-                        self.prepare(spare, old, key, hash, update);
-                        self.replace(place, old, spare);
-                        old
-                    });
+                Some(old) => {
+                    let spare = held.spare();
+                    update.write_new(spare);
+                    self.replace(bucket, place, old, spare, key, hash);
+                    held.keep(old);
                     Ok(())
                 }
             };
-            drop(held);
             if let Some(unused) = taken {
-                self.free.give(&self.elements, unused);
+                held.push(unused);
             }
             return outcome;
         }
     }
 
-    /// Writes a new element and puts it at the head of its chain.
-    fn insert<K: Key>(&self, bucket: &Bucket, new: u32, key: K, hash: u32, update: &impl Change) {
-        let element = self.elements.get(new);
-        update.write_new(element);
-        element.hash().store(hash, Ordering::Relaxed);
-        element.mark().store(0, Ordering::Relaxed);
+    /// A free element, wherever there is one.
+    #[cold]
+    fn make_room(&self, hash: u32) -> Result<Element<'_>, Errno> {
+        if let Some(link) = self.stripes.gather(hash, &self.elements) {
+            return Ok(self.elements.get(link));
+        }
+        match &self.clock {
+            Some(clock) => self.evict_one(clock, self.stripes.of(hash)),
+            None => Err(self.full),
+        }
+    }
+
+    /// Puts a new element, whose value was written, at the head of its chain.
+    #[inline(always)]
+    fn insert<K: Key>(&self, bucket: &Bucket, new: Element<'_>, key: K, hash: u32) {
+        let _changing = bucket.changes.change();
+        new.hash().store(hash, Ordering::Relaxed);
+        if self.clock.is_some() {
+            new.mark().store(0, Ordering::Relaxed);
+        }
         // A reader who is still here from the element's last life must not find the key before the
         // value.
-        key.write_to(element.key());
-        element.next().store(bucket.head.load(Ordering::Relaxed), Ordering::Release);
-        self.settle(self.buckets.index(hash));
-        bucket.head.store(new, Ordering::Release);
+        key.write_to(new.key());
+        new.next().store(bucket.head.load(Ordering::Relaxed), Ordering::Release);
+        self.inhabit(self.buckets.index(hash));
+        bucket.head.store(new.link(), Ordering::Release);
     }
 
-    /// Writes a new element that is to take the place of an old one.
-    #[inline]
-    fn prepare<K: Key>(&self, new: u32, old: u32, key: K, hash: u32, update: &impl Change) {
-        let element = self.elements.get(new);
-        update.write_new(element);
-        element.hash().store(hash, Ordering::Relaxed);
-        key.write_to(element.key());
-        let next = self.elements.get(old).next().load(Ordering::Acquire);
-        element.next().store(next, Ordering::Release);
-    }
-
-    /// Puts a prepared element where an old one is; the lock is held.
-    #[inline]
-    fn replace(&self, place: &AtomicU32, old: u32, new: u32) {
+    /// Puts a new element, whose value was written, where an old one is.
+    #[inline(always)]
+    fn replace<K: Key>(
+        &self,
+        bucket: &Bucket,
+        place: &AtomicU32,
+        old: Element<'_>,
+        new: Element<'_>,
+        key: K,
+        hash: u32,
+    ) {
+        let _changing = bucket.changes.change();
+        new.hash().store(hash, Ordering::Relaxed);
         if self.clock.is_some() {
-            self.elements.get(new).mark().store(clock::USED, Ordering::Relaxed);
-            self.elements.get(old).mark().store(free::FREE, Ordering::Relaxed);
+            new.mark().store(clock::USED, Ordering::Relaxed);
+            old.mark().store(stripes::FREE, Ordering::Relaxed);
         }
-        place.store(new, Ordering::Release);
+        key.write_to(new.key());
+        new.next().store(old.next().load(Ordering::Relaxed), Ordering::Release);
+        place.store(new.link(), Ordering::Release);
     }
 
     /// Notes that there is an element in a bucket.
     #[inline]
-    fn settle(&self, bucket: u32) {
+    fn inhabit(&self, bucket: u32) {
         let (word, bit) = (bucket / (64 * 64), 1 << (bucket / 64 % 64));
         let word = &self.inhabited.get(word as usize).0;
         if word.load(Ordering::Relaxed) & bit == 0 {
@@ -331,6 +348,7 @@ impl HashTable {
     }
 
     /// Deletes a key. `last_look` sees the element before it is gone.
+    #[inline(always)]
     pub(crate) fn delete<K: Key, R>(
         &self,
         key: K,
@@ -338,21 +356,19 @@ impl HashTable {
     ) -> Result<R, Errno> {
         let hash = key.hash(self.seed);
         let bucket = self.bucket(hash);
-        let before = bucket.lock.begin();
-        let (mut place, mut link) = self.link_to(bucket, key, hash);
-        let held = bucket.lock.upgrade(before).unwrap_or_else(|| {
-            let held = bucket.lock.lock();
-            (place, link) = self.link_to(bucket, key, hash);
-            held
-        });
-        if link == 0 {
-            return Err(libc::ENOENT);
+        let before = bucket.changes.begin();
+        let (mut place, mut found) = self.link_to(bucket, key, hash);
+        let held = self.lock(hash);
+        if !bucket.changes.unchanged(before) {
+            (place, found) = self.link_to(bucket, key, hash);
         }
-        let element = self.elements.get(link);
+        let Some(element) = found else { return Err(libc::ENOENT) };
         let seen = last_look(element);
-        place.store(element.next().load(Ordering::Relaxed), Ordering::Release);
-        drop(held);
-        self.free.give(&self.elements, link);
+        {
+            let _changing = bucket.changes.change();
+            place.store(element.next().load(Ordering::Relaxed), Ordering::Release);
+        }
+        held.push(element);
         Ok(seen)
     }
 }

@@ -48,7 +48,7 @@ impl HashTable {
     /// Calls `visit` with each element of a bucket, whose lock is held.
     pub(crate) fn visit_bucket(&self, position: Position, mut visit: impl FnMut(Element<'_>)) {
         let bucket = self.buckets.get(position.0);
-        let _held = bucket.lock.lock();
+        let _held = self.lock(position.0);
         let mut link = bucket.head.load(Ordering::Relaxed);
         while link != 0 {
             let element = self.elements.get(link);
@@ -64,22 +64,20 @@ impl HashTable {
         visit: impl FnOnce(&[Element<'_>]) -> bool,
     ) {
         let bucket = self.buckets.get(position.0);
+        let held = self.lock(position.0);
         let mut elements = Vec::new();
-        {
-            let _held = bucket.lock.lock();
-            let mut link = bucket.head.load(Ordering::Relaxed);
-            while link != 0 {
-                let element = self.elements.get(link);
-                elements.push(element);
-                link = element.next().load(Ordering::Relaxed);
-            }
-            if !visit(&elements) {
-                return;
-            }
-            bucket.head.store(0, Ordering::Release);
+        let mut link = bucket.head.load(Ordering::Relaxed);
+        while link != 0 {
+            let element = self.elements.get(link);
+            elements.push(element);
+            link = element.next().load(Ordering::Relaxed);
         }
-        for element in elements {
-            self.free.give(&self.elements, element.link());
+        if visit(&elements) {
+            {
+                let _changing = bucket.changes.change();
+                bucket.head.store(0, Ordering::Release);
+            }
+            elements.into_iter().for_each(|element| held.push(element));
         }
     }
 
