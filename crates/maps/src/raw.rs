@@ -75,8 +75,13 @@ macro_rules! for_key_size {
         pub unsafe extern "C" fn $lookup(map: *const Map, key: *const u8, _cpu: u64) -> *mut u8 {
             // SAFETY: as the caller says.
             let (map, $bytes) = unsafe { (&*map, Bytes::from_raw(key, $size)) };
-            let Kind::Hash(table) = &map.kind else { return ptr::null_mut() };
-            table.get($key).map_or(ptr::null_mut(), |element| element.shared_value().start())
+            if let Kind::Hash(table) = &map.kind
+                && let Ok(found) = table.try_get($key)
+            {
+                return found.map_or(ptr::null_mut(), |element| element.shared_value().start());
+            }
+            // SAFETY: as the caller says.
+            unsafe { lookup(map, key, 0) }
         }
 
         /// [`lookup`] in a hash table of any type whose keys have the size in the name.
@@ -86,9 +91,13 @@ macro_rules! for_key_size {
         pub unsafe extern "C" fn $any_lookup(map: *const Map, key: *const u8, cpu: u64) -> *mut u8 {
             // SAFETY: as the caller says.
             let (map, $bytes) = unsafe { (&*map, Bytes::from_raw(key, $size)) };
-            let Kind::Hash(table) = &map.kind else { return ptr::null_mut() };
-            let found = table.get_for_program($key);
-            found.map_or(ptr::null_mut(), |element| element.value(cpu as u32).start())
+            if let Kind::Hash(table) = &map.kind
+                && let Ok(found) = table.try_get_for_program($key)
+            {
+                return found.map_or(ptr::null_mut(), |found| found.value(cpu as u32).start());
+            }
+            // SAFETY: as the caller says.
+            unsafe { lookup(map, key, cpu) }
         }
 
         /// [`update`] in a hash table whose keys have the size in the name and whose values have
@@ -105,12 +114,16 @@ macro_rules! for_key_size {
         ) -> i64 {
             // SAFETY: as the caller says.
             let (map, $bytes) = unsafe { (&*map, Bytes::from_raw(key, $size)) };
-            let Kind::Hash(table) = &map.kind else { return -i64::from(libc::EINVAL) };
-            let size = map.value_size();
             // SAFETY: as the caller says.
-            let value = unsafe { Bytes::from_raw(value, size) };
-            let whose = Whose::One(cpu as u32);
-            status(table.update($key, &Update { value, whose, flags, size, spin_lock: None }))
+            let new = unsafe { Bytes::from_raw(value, map.value_size()) };
+            if let Kind::Hash(table) = &map.kind
+                && flags == crate::ANY
+                && table.try_replace($key, new)
+            {
+                return 0;
+            }
+            // SAFETY: as the caller says.
+            unsafe { update(map, key, value, flags, cpu) }
         }
 
         /// [`delete`] in a hash table whose keys have the size in the name.

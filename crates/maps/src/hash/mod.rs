@@ -20,6 +20,7 @@ use crate::Errno;
 use crate::lock::{SequenceLock, wait};
 use crate::region::{AtomicRow, MaskedRows, Rows};
 use crate::update::Change;
+use crate::words::Bytes;
 use clock::Clock;
 use elements::{Element, Elements};
 use key::Key;
@@ -35,6 +36,9 @@ struct Bucket {
 
 // SAFETY: atomic integers only.
 unsafe impl AtomicRow for Bucket {}
+
+/// A bucket changes at this moment.
+pub(crate) struct Changes;
 
 /// How often a reader tries without the bucket's lock.
 const TRIES: u32 = 12;
@@ -145,26 +149,47 @@ impl HashTable {
         None
     }
 
-    /// The element of a key.
+    /// The element of a key; an error when it may have been missed, because the bucket changes.
     #[inline(always)]
-    pub(crate) fn get<K: Key>(&self, key: K) -> Option<Element<'_>> {
+    pub(crate) fn try_get<K: Key>(&self, key: K) -> Result<Option<Element<'_>>, Changes> {
         let hash = key.hash(self.seed);
         let bucket = self.bucket(hash);
         let before = bucket.changes.begin();
-        if let Some(found) = self.find(bucket, key, hash) {
-            // A key that was seen whole was there at that time, whatever else went on.
-            if K::ONE_WORD || bucket.changes.unchanged(before) {
-                return Some(found);
-            }
-        } else if bucket.changes.unchanged(before) {
-            return None;
+        let found = self.find(bucket, key, hash);
+        // A key that was seen whole was there at that time, whatever else went on.
+        if found.is_some() && K::ONE_WORD || bucket.changes.unchanged(before) {
+            Ok(found)
+        } else {
+            Err(Changes)
         }
-        self.look_again(bucket, key, hash)
+    }
+
+    /// The element of a key.
+    #[inline(always)]
+    pub(crate) fn get(&self, key: impl Key) -> Option<Element<'_>> {
+        self.try_get(key).unwrap_or_else(|Changes| self.look_again(key))
+    }
+
+    /// As [`HashTable::try_get`] for a program: the element counts as used.
+    #[inline(always)]
+    pub(crate) fn try_get_for_program(
+        &self,
+        key: impl Key,
+    ) -> Result<Option<Element<'_>>, Changes> {
+        let found = self.try_get(key)?;
+        if let Some(element) = found
+            && self.clock.is_some()
+        {
+            clock::touch(element);
+        }
+        Ok(found)
     }
 
     /// [`HashTable::get`] of a key whose bucket changes.
     #[cold]
-    fn look_again(&self, bucket: &Bucket, key: impl Key, hash: u32) -> Option<Element<'_>> {
+    fn look_again(&self, key: impl Key) -> Option<Element<'_>> {
+        let hash = key.hash(self.seed);
+        let bucket = self.bucket(hash);
         let mut round = 0;
         while round < TRIES {
             let before = bucket.changes.begin();
@@ -285,6 +310,30 @@ impl HashTable {
             }
             return outcome;
         }
+    }
+
+    /// Stores a value of eight bytes in the place of another, in a table that has one for all CPUs.
+    /// `false`: it is not as simple as that, and nothing was done.
+    ///
+    /// The locked instruction waits for all stores before it, so this has to do with few registers.
+    #[inline(always)]
+    pub(crate) fn try_replace<K: Key>(&self, key: K, value: Bytes<'_>) -> bool {
+        if self.elements.is_per_cpu() || value.len() != 8 {
+            return false;
+        }
+        let hash = key.hash(self.seed);
+        let bucket = self.bucket(hash);
+        let before = bucket.changes.begin();
+        let (place, Some(old)) = self.link_to(bucket, key, hash) else { return false };
+        let Some(held) = self.stripes.try_lock(hash, &self.elements) else { return false };
+        let Some(spare) = held.known_spare() else { return false };
+        if !bucket.changes.unchanged(before) {
+            return false;
+        }
+        spare.shared_value().first().store(value.word(0), Ordering::Relaxed);
+        self.replace(bucket, place, old, spare, key, hash);
+        held.keep(old);
+        true
     }
 
     /// A free element, wherever there is one.

@@ -82,6 +82,14 @@ impl Stripes {
         Locked { stripe, stripes: self, elements }
     }
 
+    /// Takes a stripe's lock, unless somebody has it.
+    #[inline(always)]
+    pub(super) fn try_lock<'a>(&'a self, hash: u32, elements: &'a Elements) -> Option<Locked<'a>> {
+        let stripe = self.of(hash);
+        let free = stripe.locked.swap(1, Ordering::Acquire) == 0;
+        if free { Some(Locked { stripe, stripes: self, elements }) } else { None }
+    }
+
     /// A free element of another stripe, and some more for this one. No lock is held.
     #[cold]
     pub(super) fn gather(&self, hash: u32, elements: &Elements) -> Option<u32> {
@@ -195,10 +203,14 @@ impl<'a> Locked<'a> {
     /// The spare element. Whoever puts it on a chain keeps another one.
     #[inline(always)]
     pub(super) fn spare(&self) -> Element<'a> {
-        match self.stripe.spare.load(Ordering::Relaxed) {
-            0 => self.first_spare(),
-            spare => self.elements.get(spare),
-        }
+        self.known_spare().unwrap_or_else(|| self.first_spare())
+    }
+
+    /// The spare element, unless it is the first one.
+    #[inline(always)]
+    pub(super) fn known_spare(&self) -> Option<Element<'a>> {
+        let spare = self.stripe.spare.load(Ordering::Relaxed);
+        if spare == 0 { None } else { Some(self.elements.get(spare)) }
     }
 
     #[cold]
