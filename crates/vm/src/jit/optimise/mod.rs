@@ -1,7 +1,7 @@
 //! The second tier: makes one instruction of several, before templates are chosen.
 //!
 //! Compilers for BPF have two-operand instructions and one addressing mode to work with; processors
-//! have more. The passes here work on a function in place: registers stay where they are, every
+//! have more. The first passes work on a function in place: registers stay where they are, every
 //! slot keeps its number, what is no longer needed becomes [`Inst::Nop`]. In order:
 //!
 //! 1. [`slots`]: words of the stack that nothing points to become registers.
@@ -10,31 +10,48 @@
 //! 4. [`liveness`]: what nobody reads is taken out.
 //! 5. [`coalesce`]: what is made only to be moved is made where it is wanted.
 //! 6. [`sink`]: what only one way of a branch reads is made on that way.
+//!
+//! Then the function becomes a graph ([`flow`]), in which
+//!
+//! 7. [`unroll`]: short loops go round several times before they jump back;
+//! 8. [`layout`]: what likely comes next stands next.
 
 mod choose;
 mod coalesce;
+mod flow;
 mod fold;
 mod inst;
+mod layout;
 mod liveness;
+mod loops;
 mod sink;
 mod slots;
+mod unroll;
 
 use std::ops::Range;
 
 use bombus_isa::Op;
 
+pub use flow::{Block, End, Flow, Step};
 pub use inst::{Address, Inst, Test};
-pub use sink::Sunk;
+pub use layout::Placed;
+use loops::Loops;
 pub use slots::FIRST_EXTRA;
 
 /// A function, optimised.
 pub struct Optimised {
-    /// An instruction a slot, from the function's first.
-    pub insts: Vec<Inst>,
-    /// For each slot, which registers somebody reads later, a bit each.
-    pub live_after: Vec<u16>,
-    /// What is to be made after branches, in the order of these.
-    pub sunk: Vec<Sunk>,
+    /// What it does.
+    pub flow: Flow,
+    /// In which order its blocks stand: all that can be reached, the entry first.
+    pub order: Vec<Placed>,
+}
+
+impl Optimised {
+    /// All instructions, those at the ends of blocks among them.
+    pub fn insts(&self) -> impl Iterator<Item = Inst> {
+        let blocks = self.order.iter().map(|placed| &self.flow.blocks[placed.block]);
+        blocks.flat_map(|block| block.steps.iter().map(|step| step.inst).chain(block.end.inst()))
+    }
 }
 
 /// Optimises the function in these slots. `extra` is how many registers the target has beside those
@@ -60,5 +77,11 @@ pub fn optimise(ops: &[Op], function: Range<usize>, extra: usize) -> Optimised {
         live_after = liveness::remove_dead(&mut insts, &blocks);
     }
     let sunk = sink::sink(&mut insts, &blocks, &mut live_after);
-    Optimised { insts, live_after, sunk }
+    let mut flow = Flow::new(&insts, &blocks, &live_after, &sunk);
+    let mut loops = Loops::of(&flow);
+    if unroll::unroll(&mut flow, &loops) {
+        loops = Loops::of(&flow);
+    }
+    let order = layout::layout(&flow, &loops);
+    Optimised { flow, order }
 }

@@ -105,7 +105,9 @@ impl Emitter<'_> {
         let ops = self.program.ops();
         if self.optimises() {
             let code = optimise(ops, leaf.start..leaf.end + 1, 0);
-            return leaf.clone().try_for_each(|pc| self.slot(&code, leaf.start, pc - leaf.start));
+            // A block with the exit as its last step.
+            let steps = code.flow.blocks[0].steps.split_last().map_or(&[][..], |(_, steps)| steps);
+            return self.steps(steps, leaf.start);
         }
         let mut pc = leaf.start;
         while pc < leaf.end {

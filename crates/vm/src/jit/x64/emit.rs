@@ -8,7 +8,6 @@ use super::encode::{Arith, Assembler, Branch, Cc, Gpr, Mem, Unary};
 use super::frame::Frame;
 use super::{HOMES, SCRATCH, X64};
 use crate::Program;
-use crate::jit::optimise::Inst;
 use crate::jit::{LinkError, MachineCode};
 use crate::native::Linker;
 
@@ -78,15 +77,11 @@ pub(super) struct Emitter<'a> {
     offsets: Vec<u32>,
     /// Slots that something jumps to, a bit each.
     joins: Vec<u64>,
-    /// Slots that something jumps back to, a bit each.
-    pub(super) heads: Vec<u64>,
     /// Branches with 32-bit distances, and the slots that they go to.
     pub(super) branches: Vec<(usize, usize)>,
     /// Places with the address of a function that takes the environment: distance, slot.
     pub(super) taken: Vec<(usize, usize)>,
     pub(super) cold: Vec<Cold>,
-    /// Branches to instructions that are only needed there, and the slots behind these.
-    pub(super) detours: Vec<(usize, Vec<Inst>, usize)>,
     pub(super) known: Known,
     pub(super) frame: Frame,
     /// First slot of the function, and where its code begins after the prologue.
@@ -115,11 +110,9 @@ impl<'a> Emitter<'a> {
             asm: Assembler::with_capacity(slots * 6 + 64),
             offsets: vec![0; slots],
             joins: vec![0; slots / 64 + 1],
-            heads: vec![0; slots / 64 + 1],
             branches: Vec::with_capacity(slots / 8),
             taken: Vec::new(),
             cold: Vec::new(),
-            detours: Vec::new(),
             known: Known::default(),
             frame: Frame::default(),
             entry: 0,
@@ -173,9 +166,6 @@ impl<'a> Emitter<'a> {
             };
             let target = (pc as i64 + 1 + distance) as usize;
             self.joins[target / 64] |= 1 << (target % 64);
-            if target <= pc {
-                self.heads[target / 64] |= 1 << (target % 64);
-            }
             pc += 1;
         }
     }
@@ -230,13 +220,6 @@ impl<'a> Emitter<'a> {
                 }
             }
             self.asm.branch_to(Branch::Jmp, to);
-        }
-        for (from, insts, slot) in std::mem::take(&mut self.detours) {
-            let here = self.asm.len();
-            self.asm.patch(from, here);
-            insts.into_iter().for_each(|inst| self.detached(inst));
-            let at = self.asm.branch(Branch::Jmp);
-            self.branches.push((at, slot));
         }
     }
 
