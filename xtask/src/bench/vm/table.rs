@@ -59,20 +59,45 @@ impl Table {
             let cell = |engine: &&str| show(self.ratio(engine, program));
             row(program, others.iter().map(cell));
         }
-        let mean = |engine: &&str| {
-            let ratios = PROGRAMS[1..].iter().filter_map(|program| self.ratio(engine, program));
-            let logs: Vec<f64> = ratios.map(f64::ln).collect();
-            show((!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp()))
-        };
-        row("geometric mean", others.iter().map(mean));
+        row("geometric mean", others.iter().map(|engine| show(self.mean(engine))));
         println!("\nns");
         heading(&engines);
-        let entry = |engine: &&str| show(self.get(engine, PROGRAMS[0]).map(|t| t.least));
-        row("entry", engines.iter().map(entry));
-        let helper = |engine: &&str| show(self.inner(engine, "helper").map(|t| t / HELPER_CALLS));
-        row("helper call", engines.iter().map(helper));
-        let local = |engine: &&str| show(self.inner(engine, "calls").map(|t| t / LOCAL_CALLS));
-        row("local call", engines.iter().map(local));
+        row("entry", engines.iter().map(|engine| show(self.entry(engine))));
+        row("helper call", engines.iter().map(|engine| show(self.helper_call(engine))));
+        row("local call", engines.iter().map(|engine| show(self.local_call(engine))));
+    }
+
+    /// Geometric mean of the ratios to native.
+    pub(super) fn mean(&self, engine: &str) -> Option<f64> {
+        let ratios = PROGRAMS[1..].iter().filter_map(|program| self.ratio(engine, program));
+        let logs: Vec<f64> = ratios.map(f64::ln).collect();
+        (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
+    }
+
+    /// Nanoseconds of entering.
+    pub(super) fn entry(&self, engine: &str) -> Option<f64> {
+        self.get(engine, PROGRAMS[0]).map(|timing| timing.least)
+    }
+
+    /// Nanoseconds of a helper call.
+    pub(super) fn helper_call(&self, engine: &str) -> Option<f64> {
+        self.inner(engine, "helper").map(|time| time / HELPER_CALLS)
+    }
+
+    /// Nanoseconds of a call within the program.
+    pub(super) fn local_call(&self, engine: &str) -> Option<f64> {
+        self.inner(engine, "calls").map(|time| time / LOCAL_CALLS)
+    }
+
+    /// Programs that take longer than on the best of the others, entering included.
+    pub(super) fn slower(&self, engine: &str, others: &[&str]) -> Vec<&'static str> {
+        let least = |engine: &str, program: &str| self.get(engine, program).map(|time| time.least);
+        let best = |program: &str| {
+            others.iter().filter_map(|other| least(other, program)).min_by(f64::total_cmp)
+        };
+        let slower =
+            |program: &&str| least(engine, program) > best(program) && best(program).is_some();
+        PROGRAMS.into_iter().filter(slower).collect()
     }
 }
 

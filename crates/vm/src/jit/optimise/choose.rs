@@ -27,6 +27,7 @@ pub(super) fn choose(insts: &mut [Inst]) {
                 insts[slot + 1] = Inst::Nop;
             }
             Some(over) => {
+                let Inst::Op(over) = over else { continue };
                 let Some(chosen) = chosen(test, over) else { continue };
                 insts[slot] = Inst::Nop;
                 insts[slot + 1] = chosen;
@@ -37,8 +38,8 @@ pub(super) fn choose(insts: &mut [Inst]) {
 }
 
 /// What does the same without a jump as a jump over this.
-fn chosen(test: Test, over: Inst) -> Option<Inst> {
-    let Inst::Op(Op::Alu { width, op, dst, src }) = over else { return None };
+pub fn chosen(test: Test, over: Op) -> Option<Inst> {
+    let Op::Alu { width, op, dst, src } = over else { return None };
     Some(match (op, width, src) {
         // A move leaves nothing of the old value.
         (AluOp::Mov, Width::W64, src) => Inst::Choose { test, dst, src },

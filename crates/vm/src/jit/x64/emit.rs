@@ -8,6 +8,7 @@ use super::encode::{Arith, Assembler, Branch, Cc, Gpr, Mem, Unary};
 use super::frame::Frame;
 use super::{HOMES, SCRATCH, X64};
 use crate::Program;
+use crate::jit::optimise::{Test, chosen};
 use crate::jit::{LinkError, MachineCode};
 use crate::native::Linker;
 
@@ -234,24 +235,27 @@ impl<'a> Emitter<'a> {
                 return Ok(slots);
             }
         }
-        if let Op::JumpIf { width, cond, dst, src, off } = ops[pc]
-            && let Some(distance) = self.inverted(pc, off, ops.get(pc + 1).copied())
+        if let Op::JumpIf { width, cond, dst, src, off: 1 } = ops[pc]
+            && !self.is_join(pc + 1)
         {
-            let cc = self.compare(width, cond, dst, src);
-            self.jump(Branch::Jcc(cc.negated()), pc + 1, distance);
-            return Ok(2);
+            match ops[pc + 1] {
+                // With the opposite condition one jump does for both.
+                Op::Goto { off } => {
+                    let cc = self.compare(width, cond, dst, src);
+                    self.jump(Branch::Jcc(cc.negated()), pc + 1, off.into());
+                    return Ok(2);
+                }
+                over if self.target.blinding.is_none() => {
+                    let test = Test { width, cond, negated: false, a: dst, b: src };
+                    if let Some(inst) = chosen(test, over) {
+                        self.fused_instruction(inst);
+                        return Ok(2);
+                    }
+                }
+                _ => {}
+            }
         }
         self.single(ops[pc], pc)
-    }
-
-    /// The distance of a `goto` that a conditional jump only jumps over: with the opposite condition
-    /// one jump does for both.
-    #[inline]
-    fn inverted(&self, pc: usize, off: i16, next: Option<Op>) -> Option<i64> {
-        match next {
-            Some(Op::Goto { off: away }) if off == 1 && !self.is_join(pc + 1) => Some(away.into()),
-            _ => None,
-        }
     }
 
     /// Emits the instruction at `pc`; gives how many slots it takes.
