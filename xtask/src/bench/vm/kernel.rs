@@ -17,7 +17,7 @@ use super::{Measured, Timing};
 /// Nanoseconds that one test run takes, about: the kernel tells the mean of its runs as a whole number.
 const TEST: u64 = 5_000_000;
 /// Test runs; the least counts.
-const TESTS: usize = 9;
+const TESTS: usize = 20;
 /// Where the kernel says whether it compiles programs.
 const ENABLED: &str = "/proc/sys/net/core/bpf_jit_enable";
 

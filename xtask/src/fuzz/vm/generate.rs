@@ -540,15 +540,60 @@ impl<'a> Function<'a> {
             return;
         };
         let rounds = 1 + self.random.below(5) as i32;
-        self.code.push(Insn::mov_imm(Reg(counter), rounds));
+        let (start, step, bound, cond) = match self.random.below(4) {
+            0 => (rounds, -1, 0, Cond::Ne),
+            way => {
+                let (start, step) = (self.random.below(8) as i32, 1 << self.random.below(3));
+                let end = start + step * rounds;
+                match way {
+                    1 => (start, step, end, Cond::Ne),
+                    2 => (start, step, end - self.random.below(step as usize) as i32, Cond::Lt),
+                    _ => (start, step, end - 1, Cond::Sle),
+                }
+            }
+        };
+        self.code.push(Insn::mov_imm(Reg(counter), start));
         self.counters.push(counter);
         let top = self.code.len();
-        let count = 1 + self.random.below(4);
-        self.statements(count, depth - 1);
-        self.alu(AluOp::Add, counter, -1);
+        // Small loops are treated in their own way.
+        if self.random.once_in(2) {
+            for _ in 0..1 + self.random.below(3) {
+                if self.random.once_in(2) { self.at_counter(counter) } else { self.computation() }
+            }
+        } else {
+            let count = 1 + self.random.below(4);
+            self.statements(count, depth - 1);
+        }
+        // What is compared may be a copy from before.
+        let copy = self.target();
+        let (compared, bound) = if step > 0 && self.random.once_in(3) {
+            self.code.push(Insn::mov(Reg(copy), Reg(counter)));
+            (copy, (bound - step).max(0))
+        } else {
+            (counter, bound)
+        };
+        self.alu(AluOp::Add, counter, step);
         let back = top as i64 - self.code.len() as i64 - 1;
-        self.jump_if(Cond::Ne, counter, 0, back as i16);
+        self.jump_if(cond, compared, bound, back as i16);
         self.counters.pop();
+    }
+
+    /// An access to the array's element at the place that a loop's counter says.
+    fn at_counter(&mut self, counter: u8) {
+        let (pointer, other) = (self.target(), self.any());
+        if !self.has_element || other == pointer {
+            return;
+        }
+        self.code.push(Insn::mov(Reg(pointer), Reg(7)));
+        let (width, src) = (Width::W64, Operand::Reg(Reg(counter)));
+        self.push(Op::Alu { width, op: AluOp::Add, dst: Reg(pointer), src });
+        let (size, off) = (self.size(), self.random.below(32) as i16);
+        if self.random.once_in(2) {
+            let src = Operand::Reg(Reg(other));
+            self.push(Op::Store { size, base: Reg(pointer), off, src });
+        }
+        let (dst, base) = (Reg(pointer), Reg(pointer));
+        self.push(Op::Load { size, signed: false, dst, base, off });
     }
 
     /// What calls leave: nothing in `r1` to `r5`.

@@ -38,7 +38,7 @@ pub(super) fn choose(insts: &mut [Inst]) {
 }
 
 /// What does the same without a jump as a jump over this.
-pub fn chosen(test: Test, over: Op) -> Option<Inst> {
+pub(crate) fn chosen(test: Test, over: Op) -> Option<Inst> {
     let Op::Alu { width, op, dst, src } = over else { return None };
     Some(match (op, width, src) {
         // A move leaves nothing of the old value.

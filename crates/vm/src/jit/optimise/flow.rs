@@ -140,7 +140,21 @@ impl Flow {
             flow.put_between(branch, true, from);
             flow.put_between(branch, false, from);
         }
+        flow.leave_at_once();
         flow
+    }
+
+    /// Leaves where a block would only go where nothing is done but leave.
+    fn leave_at_once(&mut self) {
+        for at in 0..self.blocks.len() {
+            if let End::Goto(to) = self.blocks[at].end
+                && let [leave] = self.blocks[to].steps[..]
+                && self.blocks[to].end == End::Leave
+            {
+                self.blocks[at].steps.push(leave);
+                self.blocks[at].end = End::Leave;
+            }
+        }
     }
 
     /// Puts what is done on one way out of a block there.

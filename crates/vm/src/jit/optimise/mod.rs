@@ -32,7 +32,7 @@ use std::ops::Range;
 
 use bombus_isa::Op;
 
-pub use choose::chosen;
+pub(crate) use choose::chosen;
 pub use flow::{Block, End, Flow, Step};
 pub use inst::{Address, Inst, Test};
 pub use layout::Placed;

@@ -9,13 +9,13 @@ use super::liveness::{live_in, target};
 
 /// An instruction that is only needed on one way out of a branch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sunk {
+pub(super) struct Sunk {
     /// The branch's slot in the function.
-    pub branch: usize,
+    pub(super) branch: usize,
     /// It is needed where the branch goes; else where it does not.
-    pub taken: bool,
+    pub(super) taken: bool,
     /// The instruction.
-    pub inst: Inst,
+    pub(super) inst: Inst,
 }
 
 /// Takes such instructions out; gives them in the order in which they are to be made.

@@ -41,6 +41,13 @@ pub(super) fn unroll(flow: &mut Flow, loops: &Loops) -> bool {
             (Some(copies), _) => copy(flow, &round, copies as usize, false),
             (None, _) => copy(flow, &round, (UNROLLED / size).clamp(1, ASKING), true),
         }
+        if copies.is_some() && copies == rounds {
+            // That was all.
+            let last = if round.len() == 1 { tail } else { flow.blocks.len() - 1 };
+            let end = &mut flow.blocks[last].end;
+            let out = end.successors().find(|&to| to != head);
+            *end = out.map_or(*end, End::Goto);
+        }
     }
     flow.blocks.len() != count
 }

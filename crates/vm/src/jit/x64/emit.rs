@@ -6,6 +6,7 @@ use bombus_isa::{AluOp, Cond, Imm64, Op, Operand, Reg, Width};
 
 use super::encode::{Arith, Assembler, Branch, Cc, Gpr, Mem, Unary};
 use super::frame::Frame;
+use super::window::may_fuse;
 use super::{HOMES, SCRATCH, X64};
 use crate::Program;
 use crate::jit::optimise::{Test, chosen};
@@ -227,7 +228,7 @@ impl<'a> Emitter<'a> {
     /// Emits the instruction at `pc`, and perhaps that after it; gives how many slots that were.
     #[inline]
     pub(super) fn instruction(&mut self, ops: &[Op], pc: usize) -> Result<usize, LinkError> {
-        if matches!(ops[pc], Op::Alu { .. } | Op::Load { .. }) {
+        if may_fuse(ops[pc], ops.get(pc + 1).copied()) {
             // As many as nothing jumps between.
             let end = (pc + 1..ops.len().min(pc + WINDOW)).find(|&slot| self.is_join(slot));
             let window = &ops[pc..end.unwrap_or(ops.len().min(pc + WINDOW))];

@@ -91,6 +91,11 @@ impl Emitter<'_> {
             Branch::Jcc(cc) if next == Some(taken) => {
                 self.go(Branch::Jcc(cc.negated()), other, None, places);
             }
+            // The way back is the likely one.
+            Branch::Jcc(cc) if places.offsets[other].is_some() && next != Some(other) => {
+                self.go(Branch::Jcc(cc.negated()), other, None, places);
+                self.go(Branch::Jmp, taken, next, places);
+            }
             branch => {
                 self.go(branch, taken, None, places);
                 self.go(Branch::Jmp, other, next, places);

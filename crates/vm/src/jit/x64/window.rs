@@ -8,6 +8,18 @@ use bombus_isa::{AluOp, Endian, Op, Operand, Reg, Size, Width};
 use super::emit::Emitter;
 use super::encode::{Mem, Shift};
 
+/// Whether a window may begin with these two; most do not.
+#[inline]
+pub(super) fn may_fuse(first: Op, second: Option<Op>) -> bool {
+    match (first, second) {
+        (Op::Load { dst, .. }, Some(Op::End { dst: next, .. })) => dst == next,
+        (Op::Alu { op: AluOp::Mov | AluOp::Lsh, dst, .. }, Some(Op::Alu { dst: next, .. })) => {
+            dst == next
+        }
+        _ => false,
+    }
+}
+
 impl Emitter<'_> {
     /// Emits the first instructions of a window together, if there is a way; gives how many.
     #[inline]
