@@ -222,6 +222,7 @@ fn memory() {
                         });
                     }
                 }
+                expect(format!("imul {value}, {address}"), |asm| asm.imul(width, reg, mem));
                 expect(format!("lock xadd {address}, {value}"), |asm| {
                     asm.lock_xadd(width, mem, reg);
                 });

@@ -47,6 +47,17 @@ pub enum Inst {
         /// Where.
         address: Address,
     },
+    /// `dst op= *address`, as wide as the operation. One of those that take an operand in memory.
+    AluLoaded {
+        /// Which half.
+        width: Width,
+        /// The operation.
+        op: AluOp,
+        /// Left operand and result.
+        dst: Reg,
+        /// Where the right operand is.
+        address: Address,
+    },
     /// `*(size *)address = src`.
     Store {
         /// Width in memory.
@@ -154,6 +165,7 @@ impl Inst {
             Inst::Lea { address, .. }
             | Inst::Load { address, .. }
             | Inst::LoadSwapped { address, .. } => address.uses(),
+            Inst::AluLoaded { dst, address, .. } => bit(dst) | address.uses(),
             Inst::Store { address, src, .. } => address.uses() | operand_bit(src),
             Inst::Rotate { src, .. } | Inst::Truncate { src, .. } => bit(src),
             Inst::Choose { test, dst, src } => {
@@ -186,11 +198,24 @@ impl Inst {
             Inst::Lea { dst, .. }
             | Inst::Load { dst, .. }
             | Inst::LoadSwapped { dst, .. }
+            | Inst::AluLoaded { dst, .. }
             | Inst::Rotate { dst, .. }
             | Inst::Truncate { dst, .. }
             | Inst::Choose { dst, .. }
             | Inst::ChooseAlu { dst, .. } => bit(dst),
             Inst::Nop | Inst::Store { .. } | Inst::Branch { .. } => 0,
+        }
+    }
+
+    /// What it adds up, if it does.
+    pub(super) fn address_mut(&mut self) -> Option<&mut Address> {
+        match self {
+            Inst::Lea { address, .. }
+            | Inst::Load { address, .. }
+            | Inst::LoadSwapped { address, .. }
+            | Inst::AluLoaded { address, .. }
+            | Inst::Store { address, .. } => Some(address),
+            _ => None,
         }
     }
 

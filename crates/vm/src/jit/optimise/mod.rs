@@ -9,12 +9,13 @@
 //! 3. [`fold`]: sums become addresses, copies are read through, rotations and swapped loads found.
 //! 4. [`liveness`]: what nobody reads is taken out.
 //! 5. [`coalesce`]: what is made only to be moved is made where it is wanted.
-//! 6. [`sink`]: what only one way of a branch reads is made on that way.
+//! 6. [`operands`]: loads become operands, shifts parts of addresses.
+//! 7. [`sink`]: what only one way of a branch reads is made on that way.
 //!
 //! Then the function becomes a graph ([`flow`]), in which
 //!
-//! 7. [`unroll`]: short loops go round several times before they jump back;
-//! 8. [`layout`]: what likely comes next stands next.
+//! 8. [`unroll`]: short loops go round several times before they jump back;
+//! 9. [`layout`]: what likely comes next stands next.
 
 mod choose;
 mod coalesce;
@@ -24,6 +25,7 @@ mod inst;
 mod layout;
 mod liveness;
 mod loops;
+mod operands;
 mod sink;
 mod slots;
 mod unroll;
@@ -77,6 +79,7 @@ pub fn optimise(ops: &[Op], function: Range<usize>, extra: usize) -> Optimised {
     if coalesce::coalesce(&mut insts, &blocks, &live_after) {
         live_after = liveness::remove_dead(&mut insts, &blocks);
     }
+    operands::operands(&mut insts, &blocks, &mut live_after);
     let sunk = sink::sink(&mut insts, &blocks, &mut live_after);
     let mut flow = Flow::new(&insts, &blocks, &live_after, &sunk);
     let mut loops = Loops::of(&flow);

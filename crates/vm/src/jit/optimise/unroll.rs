@@ -244,34 +244,25 @@ fn growth(inst: Inst) -> Option<(Reg, Reg, i32)> {
 }
 
 /// What does with a register as it is what this does with it when it is greater by `owed`.
-fn ahead(inst: Inst, reg: Reg, owed: i32) -> Option<Inst> {
+fn ahead(mut inst: Inst, reg: Reg, owed: i32) -> Option<Inst> {
     if inst.uses() & bit(reg) == 0 || owed == 0 {
         return Some(inst);
     }
-    let moved = |address: Address| {
-        let by = |is_it: bool, scale: u8| if is_it { i64::from(owed) << scale } else { 0 };
-        let index = address.index.map_or(0, |(index, scale)| by(index == reg, scale));
-        let sum = i64::from(address.disp) + by(address.base == reg, 0) + index;
-        Some(Address { disp: i32::try_from(sum).ok()?, ..address })
-    };
-    Some(match inst {
-        Inst::Op(Op::Alu { width: Width::W64, op: AluOp::Mov, dst, src: Operand::Reg(src) })
-            if src == reg =>
-        {
-            Inst::Lea { dst, address: Address { base: reg, index: None, disp: owed } }
+    match inst {
+        Inst::Op(Op::Alu { width: Width::W64, op: AluOp::Mov, dst, .. }) => {
+            let address = Address { base: reg, index: None, disp: owed };
+            return Some(Inst::Lea { dst, address });
         }
-        Inst::Lea { dst, address } => Inst::Lea { dst, address: moved(address)? },
-        Inst::Load { size, signed, dst, address } => {
-            Inst::Load { size, signed, dst, address: moved(address)? }
-        }
-        Inst::LoadSwapped { size, dst, address } => {
-            Inst::LoadSwapped { size, dst, address: moved(address)? }
-        }
-        Inst::Store { size, address, src } if src != Operand::Reg(reg) => {
-            Inst::Store { size, address: moved(address)?, src }
-        }
-        _ => return None,
-    })
+        Inst::Store { src: Operand::Reg(src), .. } if src == reg => return None,
+        Inst::AluLoaded { dst, .. } if dst == reg => return None,
+        _ => {}
+    }
+    let address = inst.address_mut()?;
+    let by = |is_it: bool, scale: u8| if is_it { i64::from(owed) << scale } else { 0 };
+    let index = address.index.map_or(0, |(index, scale)| by(index == reg, scale));
+    let sum = i64::from(address.disp) + by(address.base == reg, 0) + index;
+    address.disp = i32::try_from(sum).ok()?;
+    Some(inst)
 }
 
 /// The same without what later rounds make anew.

@@ -6,6 +6,19 @@ use super::emit::{Cold, ColdCode, Emitter};
 use super::encode::{Arith, Branch, Cc, Gpr, Shift, Unary};
 use super::{SCRATCH, SCRATCH2, SCRATCH3};
 
+/// The processor's operation, where it is one of those with one encoding.
+#[inline]
+pub(super) fn arith(op: AluOp) -> Option<Arith> {
+    match op {
+        AluOp::Add => Some(Arith::Add),
+        AluOp::Sub => Some(Arith::Sub),
+        AluOp::Or => Some(Arith::Or),
+        AluOp::And => Some(Arith::And),
+        AluOp::Xor => Some(Arith::Xor),
+        _ => None,
+    }
+}
+
 impl Emitter<'_> {
     /// `dst op= src`.
     #[inline]
@@ -16,24 +29,17 @@ impl Emitter<'_> {
     /// The same in any register of the machine.
     #[inline]
     pub(super) fn alu_in(&mut self, width: Width, op: AluOp, d: Gpr, src: Operand) {
-        let arith = match op {
-            AluOp::Add => Arith::Add,
-            AluOp::Sub => Arith::Sub,
-            AluOp::Or => Arith::Or,
-            AluOp::And => Arith::And,
-            AluOp::Xor => Arith::Xor,
-            AluOp::Mov => return self.mov(width, d, src),
-            AluOp::Mul => return self.mul(width, d, src),
-            AluOp::Lsh => return self.shift(Shift::Shl, width, d, src),
-            AluOp::Rsh => return self.shift(Shift::Shr, width, d, src),
-            AluOp::Arsh => return self.shift(Shift::Sar, width, d, src),
-            AluOp::Div | AluOp::Sdiv | AluOp::Mod | AluOp::Smod => {
-                return self.divide(width, op, d, src);
-            }
-        };
-        match src {
-            Operand::Reg(src) => self.asm.arith(arith, width, d, self.gpr(src)),
-            Operand::Imm(imm) => self.arith_imm(arith, width, d, imm),
+        match (arith(op), src) {
+            (Some(op), Operand::Reg(src)) => self.asm.arith(op, width, d, self.gpr(src)),
+            (Some(op), Operand::Imm(imm)) => self.arith_imm(op, width, d, imm),
+            (None, _) => match op {
+                AluOp::Mov => self.mov(width, d, src),
+                AluOp::Mul => self.mul(width, d, src),
+                AluOp::Lsh => self.shift(Shift::Shl, width, d, src),
+                AluOp::Rsh => self.shift(Shift::Shr, width, d, src),
+                AluOp::Arsh => self.shift(Shift::Sar, width, d, src),
+                _ => self.divide(width, op, d, src),
+            },
         }
     }
 

@@ -251,7 +251,7 @@ impl Assembler {
     }
 
     /// `dst *= src`.
-    pub fn imul(&mut self, width: Width, dst: Gpr, src: Gpr) {
+    pub fn imul(&mut self, width: Width, dst: Gpr, src: impl Into<Rm>) {
         self.op(Form::x0f(width, 0xaf), dst.0, src);
     }
 

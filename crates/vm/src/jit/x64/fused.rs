@@ -3,6 +3,7 @@
 use bombus_isa::{Operand, Reg, Size, Width};
 
 use super::SCRATCH;
+use super::alu::arith;
 use super::emit::Emitter;
 use super::encode::{Cc, Gpr, Mem, Shift};
 use crate::jit::optimise::{Address, Inst, Test};
@@ -27,6 +28,15 @@ impl Emitter<'_> {
             Inst::LoadSwapped { size, dst, address } => {
                 let mem = self.operand(address);
                 self.load_swapped(size, dst, mem);
+                self.known.forget(dst);
+            }
+            Inst::AluLoaded { width, op, dst, address } => {
+                let (mem, to) = (self.operand(address), self.gpr(dst));
+                match arith(op) {
+                    Some(op) => self.asm.arith_mem(op, width, to, mem),
+                    // No other takes an operand in memory.
+                    None => self.asm.imul(width, to, mem),
+                }
                 self.known.forget(dst);
             }
             Inst::Store { size, address, src } => {
