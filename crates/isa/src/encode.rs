@@ -57,6 +57,16 @@ bits!(Cond {
 });
 
 impl AtomicOp {
+    /// All of them.
+    pub const ALL: &[AtomicOp] = &[
+        AtomicOp::Add,
+        AtomicOp::Or,
+        AtomicOp::And,
+        AtomicOp::Xor,
+        AtomicOp::Xchg,
+        AtomicOp::Cmpxchg,
+    ];
+
     /// Operation and whether it fetches, from the immediate.
     pub(crate) const fn from_imm(imm: i32) -> Option<(AtomicOp, bool)> {
         let op = match imm & !atomic::FETCH {

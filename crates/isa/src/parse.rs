@@ -469,17 +469,8 @@ impl<'a> Line<'a> {
             Some(name) => (Size::Dw, name),
             None => (Size::W, name.strip_prefix('_').unwrap_or_default()),
         };
-        let op = [
-            AtomicOp::Add,
-            AtomicOp::Or,
-            AtomicOp::And,
-            AtomicOp::Xor,
-            AtomicOp::Xchg,
-            AtomicOp::Cmpxchg,
-        ]
-        .into_iter()
-        .find(|op| op.name() == name)
-        .ok_or("there is no such atomic operation")?;
+        let op = AtomicOp::ALL.iter().find(|op| op.name() == name);
+        let op = *op.ok_or("there is no such atomic operation")?;
         self.expect("(")?;
         let (found, base, off) = self.unsigned_place()?;
         if found != size {

@@ -4,10 +4,7 @@ use std::rc::Rc;
 
 use bombus_isa::{AtomicOp, Imm64, Op, Operand, Reg, Size};
 
-use crate::{Call, Execution, Host, Program, Return, Trap, TrapKind, semantics};
-
-/// Iterations that `may_goto` allows (`BPF_MAX_LOOPS`, `include/linux/bpf.h`).
-pub(crate) const MAX_LOOPS: u32 = 8 * 1024 * 1024;
+use crate::{Call, Execution, Host, MAX_LOOPS, Program, Return, Trap, TrapKind, semantics};
 
 /// The registers of one function, and which of them hold something.
 struct Registers {

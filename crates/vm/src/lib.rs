@@ -32,5 +32,8 @@ pub use trap::{Trap, TrapKind};
 /// `include/linux/bpf_verifier.h`).
 pub const MAX_FRAMES: usize = 8;
 
+/// Iterations that `may_goto` allows (`BPF_MAX_LOOPS`, `include/linux/bpf.h`).
+pub(crate) const MAX_LOOPS: u32 = 8 * 1024 * 1024;
+
 /// Instructions that a run may take unless it is told otherwise.
 pub const DEFAULT_FUEL: u64 = 10_000_000;

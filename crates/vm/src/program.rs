@@ -43,6 +43,13 @@ impl Uses {
     }
 }
 
+/// The slot that an instruction means which names it by its distance: counted from the next one.
+/// Validation has seen that it is there.
+#[inline]
+pub(crate) fn target(slot: usize, distance: impl Into<i64>) -> usize {
+    (slot as i64 + 1 + distance.into()) as usize
+}
+
 /// Why a program cannot be run. The text reads as the kernel verifier's log does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InvalidProgram {
@@ -110,7 +117,7 @@ impl Program {
     /// The guest address of the function that a `ld_imm64` in slot `pc` means.
     #[inline]
     pub(crate) fn function_address(pc: usize, distance: i32) -> u64 {
-        address::pack(address::CODE, (pc as i64 + 1 + i64::from(distance)) as u64)
+        address::pack(address::CODE, target(pc, distance) as u64)
     }
 
     /// The entry slot that a function's guest address stands for.

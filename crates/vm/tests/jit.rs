@@ -6,35 +6,6 @@ use bombus_vm::jit::{JitProgram, x64::X64};
 use bombus_vm::native::{Environment, Unlinked};
 use bombus_vm::{Program, semantics};
 
-const ALU: [AluOp; 14] = [
-    AluOp::Add,
-    AluOp::Sub,
-    AluOp::Mul,
-    AluOp::Div,
-    AluOp::Sdiv,
-    AluOp::Or,
-    AluOp::And,
-    AluOp::Lsh,
-    AluOp::Rsh,
-    AluOp::Mod,
-    AluOp::Smod,
-    AluOp::Xor,
-    AluOp::Mov,
-    AluOp::Arsh,
-];
-const CONDITIONS: [Cond; 11] = [
-    Cond::Eq,
-    Cond::Ne,
-    Cond::Set,
-    Cond::Gt,
-    Cond::Ge,
-    Cond::Lt,
-    Cond::Le,
-    Cond::Sgt,
-    Cond::Sge,
-    Cond::Slt,
-    Cond::Sle,
-];
 const WIDTHS: [Width; 2] = [Width::W32, Width::W64];
 const SIZES: [Size; 4] = [Size::B, Size::H, Size::W, Size::Dw];
 /// Values that something happens at.
@@ -144,7 +115,7 @@ fn check(code: &Code, memory: [u64; 24], dst: u8, expected: u64) {
 #[test]
 fn arithmetic_of_registers() {
     for target in targets() {
-        for (op, width) in ALU.into_iter().flat_map(|op| WIDTHS.map(|width| (op, width))) {
+        for (op, width) in AluOp::ALL.iter().flat_map(|&op| WIDTHS.map(|width| (op, width))) {
             for (dst, src) in (0..10).flat_map(|dst| (0..10).map(move |src| (dst, src))) {
                 let alu = Op::Alu { width, op, dst: Reg(dst), src: Operand::Reg(Reg(src)) };
                 let code = Code::new(&target, &encode(alu));
@@ -168,7 +139,7 @@ fn arithmetic_of_registers() {
 #[test]
 fn arithmetic_with_immediates() {
     for target in targets() {
-        for (op, width) in ALU.into_iter().flat_map(|op| WIDTHS.map(|width| (op, width))) {
+        for (op, width) in AluOp::ALL.iter().flat_map(|&op| WIDTHS.map(|width| (op, width))) {
             for (dst, imm) in (0..10).flat_map(|dst| IMMEDIATES.map(|imm| (dst, imm))) {
                 let alu = Op::Alu { width, op, dst: Reg(dst), src: Operand::Imm(imm) };
                 let code = Code::new(&target, &encode(alu));
@@ -256,7 +227,7 @@ fn pairs_that_become_one_instruction() {
 #[test]
 fn jumps() {
     for target in targets() {
-        for (cond, width) in CONDITIONS.into_iter().flat_map(|c| WIDTHS.map(|width| (c, width))) {
+        for (cond, width) in Cond::ALL.iter().flat_map(|&c| WIDTHS.map(|width| (c, width))) {
             let program = |dst: u8, src: Operand, other: u8| {
                 let jump = Op::JumpIf { width, cond, dst: Reg(dst), src, off: 2 };
                 let mut code = encode(jump);
@@ -289,7 +260,7 @@ fn jumps() {
 #[test]
 fn jumps_over_operations() {
     for target in targets() {
-        for (op, width) in ALU.into_iter().flat_map(|op| WIDTHS.map(|width| (op, width))) {
+        for (op, width) in AluOp::ALL.iter().flat_map(|&op| WIDTHS.map(|width| (op, width))) {
             for (dst, imm) in (0..10).flat_map(|dst| IMMEDIATES.map(|imm| (dst, imm))) {
                 // What is compared is what changes, too.
                 for asked in [dst, (dst + 1) % 10] {
@@ -361,16 +332,10 @@ fn loads_and_stores() {
 #[test]
 fn atomic_operations() {
     let target = X64::of_this_machine();
-    let ops = [
-        AtomicOp::Add,
-        AtomicOp::Or,
-        AtomicOp::And,
-        AtomicOp::Xor,
-        AtomicOp::Xchg,
-        AtomicOp::Cmpxchg,
-    ];
     let pairs = || (0..10u8).flat_map(|a| (0..10u8).map(move |b| (a, b))).filter(|(a, b)| a != b);
-    for ((base, src), op) in pairs().flat_map(|pair| ops.map(|op| (pair, op))) {
+    for ((base, src), op) in
+        pairs().flat_map(|pair| AtomicOp::ALL.iter().map(move |&op| (pair, op)))
+    {
         for (size, fetch) in [Size::W, Size::Dw].into_iter().flat_map(|s| [(s, false), (s, true)]) {
             if !fetch && matches!(op, AtomicOp::Xchg | AtomicOp::Cmpxchg) {
                 continue;

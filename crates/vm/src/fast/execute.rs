@@ -10,7 +10,7 @@ use super::pair::{self, Pair, common};
 use super::step::{Fields, NO_REGISTER, Registers, Step, Steps, number};
 use super::{atomic, enter};
 use crate::MAX_FRAMES;
-use crate::interpreter::MAX_LOOPS;
+use crate::MAX_LOOPS;
 use crate::native::{Environment, NativeHelper};
 
 /// What a call leaves behind.

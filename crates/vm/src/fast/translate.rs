@@ -7,6 +7,7 @@ use super::step::{Fields, NO_REGISTER, Step, Steps, number};
 use super::{atomic, function_number, pair};
 use crate::Program;
 use crate::native::{Callee, LinkError, Linker, Lookup};
+use crate::program;
 
 /// The shape of loading a number.
 const LOAD: Shape = Shape::Alu(AluOp::Mov, Width::W64, Form::K);
@@ -207,7 +208,7 @@ fn target(slot: usize, op: Op) -> Option<usize> {
         Op::LoadImm64 { imm: Imm64::Func(off), .. } => off,
         _ => return None,
     };
-    Some((slot as i64 + 1 + i64::from(distance)) as usize)
+    Some(program::target(slot, distance))
 }
 
 /// The form, the register and the immediate of a second operand.

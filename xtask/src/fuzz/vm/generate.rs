@@ -247,6 +247,10 @@ impl<'a> Function<'a> {
         }
     }
 
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.random.below(all.len())]
+    }
+
     fn width(&mut self) -> Width {
         if self.random.once_in(2) { Width::W32 } else { Width::W64 }
     }
@@ -356,23 +360,7 @@ impl<'a> Function<'a> {
     }
 
     fn arithmetic(&mut self) {
-        const OPS: [AluOp; 14] = [
-            AluOp::Add,
-            AluOp::Sub,
-            AluOp::Mul,
-            AluOp::Div,
-            AluOp::Sdiv,
-            AluOp::Or,
-            AluOp::And,
-            AluOp::Lsh,
-            AluOp::Rsh,
-            AluOp::Mod,
-            AluOp::Smod,
-            AluOp::Xor,
-            AluOp::Mov,
-            AluOp::Arsh,
-        ];
-        let (op, width, dst) = (OPS[self.random.below(OPS.len())], self.width(), self.target());
+        let (op, width, dst) = (self.one_of(AluOp::ALL), self.width(), self.target());
         let src = if self.random.once_in(2) {
             Operand::Reg(Reg(self.any()))
         } else {
@@ -461,15 +449,7 @@ impl<'a> Function<'a> {
     }
 
     fn atomic(&mut self) {
-        const OPS: [AtomicOp; 6] = [
-            AtomicOp::Add,
-            AtomicOp::Or,
-            AtomicOp::And,
-            AtomicOp::Xor,
-            AtomicOp::Xchg,
-            AtomicOp::Cmpxchg,
-        ];
-        let op = OPS[self.random.below(OPS.len())];
+        let op = self.one_of(AtomicOp::ALL);
         let always = matches!(op, AtomicOp::Xchg | AtomicOp::Cmpxchg);
         let fetch = always || self.random.once_in(2);
         let size = if self.random.once_in(2) { Size::W } else { Size::Dw };
@@ -488,20 +468,7 @@ impl<'a> Function<'a> {
     }
 
     fn branch(&mut self, depth: usize) {
-        const CONDITIONS: [Cond; 11] = [
-            Cond::Eq,
-            Cond::Ne,
-            Cond::Set,
-            Cond::Gt,
-            Cond::Ge,
-            Cond::Lt,
-            Cond::Le,
-            Cond::Sgt,
-            Cond::Sge,
-            Cond::Slt,
-            Cond::Sle,
-        ];
-        let cond = CONDITIONS[self.random.below(CONDITIONS.len())];
+        let cond = self.one_of(Cond::ALL);
         let (width, dst) = (self.width(), Reg(self.any()));
         let src = if self.random.once_in(2) {
             Operand::Reg(Reg(self.any()))

@@ -4,13 +4,14 @@
 use bombus_isa::{AluOp, Op, Operand, Width};
 
 use super::inst::{Inst, Test};
+use crate::program::target;
 
 /// Does it wherever nothing else jumps to what is jumped over.
 pub(super) fn choose(insts: &mut [Inst]) {
     let mut targets = vec![0u32; insts.len() + 1];
     for (slot, inst) in insts.iter().enumerate() {
         if let Some(distance) = inst.jump() {
-            targets[(slot as i64 + 1 + distance) as usize] += 1;
+            targets[target(slot, distance)] += 1;
         }
     }
     for slot in 0..insts.len() {

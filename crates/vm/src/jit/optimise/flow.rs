@@ -5,8 +5,8 @@ use std::ops::Range;
 use bombus_isa::Op;
 
 use super::inst::{Inst, Test};
-use super::liveness::target;
 use super::sink::Sunk;
+use crate::program::target;
 
 /// An instruction, and what surrounds it.
 #[derive(Clone, Copy, Debug)]

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use super::inst::{Inst, bit};
 use bombus_isa::Reg;
+
+use super::inst::{Inst, bit};
+use crate::program::target;
 
 /// The basic blocks of a function, in order.
 pub(super) fn blocks(insts: &[Inst]) -> Vec<Range<usize>> {
@@ -21,10 +23,6 @@ pub(super) fn blocks(insts: &[Inst]) -> Vec<Range<usize>> {
     let starts: Vec<usize> =
         leaders.iter().enumerate().filter_map(|(slot, leads)| leads.then_some(slot)).collect();
     starts.windows(2).map(|pair| pair[0]..pair[1]).collect()
-}
-
-pub(super) fn target(slot: usize, distance: i64) -> usize {
-    (slot as i64 + 1 + distance) as usize
 }
 
 /// Which registers are live at the start of each block.

@@ -5,7 +5,8 @@ use std::ops::Range;
 use bombus_isa::{AluOp, Imm64, Op};
 
 use super::inst::Inst;
-use super::liveness::{live_in, target};
+use super::liveness::live_in;
+use crate::program::target;
 
 /// An instruction that is only needed on one way out of a branch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +30,7 @@ pub(super) fn sink(
     for (index, block) in blocks.iter().enumerate() {
         let branch = block.end - 1;
         let Inst::Branch { off, .. } = insts[branch] else { continue };
-        let to = target(branch, off.into());
+        let to = target(branch, off);
         let Ok(there) = blocks.binary_search_by_key(&to, |block| block.start) else { continue };
         let Some(&live_next) = live.get(index + 1) else { continue };
         let mut live_out = [live_next, live[there]];

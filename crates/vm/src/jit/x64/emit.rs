@@ -12,6 +12,7 @@ use crate::Program;
 use crate::jit::optimise::{Test, chosen};
 use crate::jit::{LinkError, MachineCode};
 use crate::native::Linker;
+use crate::program::target;
 
 /// How many instructions are looked at together.
 const WINDOW: usize = 5;
@@ -166,7 +167,7 @@ impl<'a> Emitter<'a> {
                     continue;
                 }
             };
-            let target = (pc as i64 + 1 + distance) as usize;
+            let target = target(pc, distance);
             self.joins[target / 64] |= 1 << (target % 64);
             pc += 1;
         }
@@ -287,7 +288,7 @@ impl<'a> Emitter<'a> {
             }
             Op::LoadImm64 { dst, imm } => match imm {
                 Imm64::Func(distance) => {
-                    self.function_address(dst, (pc as i64 + 1 + i64::from(distance)) as usize);
+                    self.function_address(dst, target(pc, distance));
                     self.known.forget(dst);
                 }
                 Imm64::Value(value) => {
@@ -331,7 +332,7 @@ impl<'a> Emitter<'a> {
                 self.known.forget_caller_saved();
             }
             Op::CallLocal { off } => {
-                self.call_local((pc as i64 + 1 + i64::from(off)) as usize)?;
+                self.call_local(target(pc, off))?;
             }
             Op::Exit => {
                 self.frame.close(&mut self.asm);
@@ -345,7 +346,7 @@ impl<'a> Emitter<'a> {
 
     /// Goes to the slot `distance` after the next one.
     pub(super) fn jump(&mut self, branch: Branch, pc: usize, distance: i64) {
-        let target = (pc as i64 + 1 + distance) as usize;
+        let target = target(pc, distance);
         if target == pc + 1 {
             return;
         }

@@ -5,11 +5,10 @@ use bombus_platform::MAX_STACK;
 
 use super::encode::{Arith, Assembler, Gpr, Mem};
 use super::{ENVIRONMENT, HOMES};
+use crate::MAX_LOOPS;
 use crate::jit::optimise::Inst;
 use crate::program::Uses;
 
-/// Iterations that `may_goto` allows (`BPF_MAX_LOOPS`, `include/linux/bpf.h`).
-const MAX_LOOPS: i32 = 8 * 1024 * 1024;
 /// Where the budget of `may_goto` is, from the frame pointer.
 const LOOPS: i32 = -(MAX_STACK as i32) - 8;
 
@@ -109,7 +108,7 @@ impl Frame {
             asm.mov(Width::W64, ENVIRONMENT, Gpr::R9);
         }
         if self.loops {
-            asm.store_imm(Size::Dw, Mem::new(Gpr::RBP, LOOPS), MAX_LOOPS);
+            asm.store_imm(Size::Dw, Mem::new(Gpr::RBP, LOOPS), MAX_LOOPS as i32);
         }
     }
 
