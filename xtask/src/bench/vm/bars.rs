@@ -36,7 +36,8 @@ pub(super) fn print(table: &Table, compiling: [[f64; 2]; 2]) {
         let slower = table.slower(tier, &PEERS);
         let names =
             if slower.is_empty() { String::new() } else { format!(" ({})", slower.join(", ")) };
-        let what = format!("{tier}, programs slower than the best of {}{names}", PEERS.join(", "));
+        let what =
+            format!("{tier}, programs slower by 3 % than the best of {}{names}", PEERS.join(", "));
         at_most(what, Some(slower.len() as f64), 0.0);
     }
     at_most(format!("{FAST}, times native"), table.mean(FAST), INTERPRETER);

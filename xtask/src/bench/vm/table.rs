@@ -7,6 +7,9 @@ use super::programs::{HELPER_CALLS, LOCAL_CALLS, PROGRAMS};
 /// What native code is called.
 const NATIVE: &str = "native";
 
+/// What times may differ by without reason.
+const NOISE: f64 = 1.03;
+
 /// The best of all rounds, by engine and program.
 pub(super) struct Table {
     cells: Vec<(&'static str, &'static str, Timing)>,
@@ -89,14 +92,17 @@ impl Table {
         self.inner(engine, "calls").map(|time| time / LOCAL_CALLS)
     }
 
-    /// Programs that take longer than on the best of the others, entering included.
+    /// Programs that take longer than on the best of the others, entering included, by more than what
+    /// two runs of the same code differ by.
     pub(super) fn slower(&self, engine: &str, others: &[&str]) -> Vec<&'static str> {
         let least = |engine: &str, program: &str| self.get(engine, program).map(|time| time.least);
         let best = |program: &str| {
             others.iter().filter_map(|other| least(other, program)).min_by(f64::total_cmp)
         };
-        let slower =
-            |program: &&str| least(engine, program) > best(program) && best(program).is_some();
+        let slower = |program: &&str| {
+            least(engine, program) > best(program).map(|best| NOISE * best)
+                && best(program).is_some()
+        };
         PROGRAMS.into_iter().filter(slower).collect()
     }
 }

@@ -20,21 +20,35 @@ pub(super) fn choose(insts: &mut [Inst]) {
         };
         let test = Test { width, cond, negated: false, a, b };
         insts[slot] = Inst::Branch { test, off: off.into() };
-        let over = insts.get(slot + 1).filter(|_| off == 1 && targets[slot + 1] == 0);
+        let over = insts.get(slot + 1).filter(|_| targets[slot + 1] == 0);
         match over.copied() {
-            Some(Inst::Op(Op::Goto { off: away })) => {
+            Some(Inst::Op(Op::Goto { off: away })) if off == 1 => {
                 let test = Test { negated: true, ..test };
                 insts[slot] = Inst::Branch { test, off: i32::from(away) + 1 };
                 insts[slot + 1] = Inst::Nop;
             }
-            Some(over) => {
-                let Inst::Op(over) = over else { continue };
+            Some(Inst::Op(over)) => {
+                let after = insts.get(slot + 2).copied();
+                if !skips_one(off, after.and_then(Inst::op)) {
+                    continue;
+                }
                 let Some(chosen) = chosen(test, over) else { continue };
                 insts[slot] = Inst::Nop;
                 insts[slot + 1] = chosen;
             }
-            None => {}
+            _ => {}
         }
+    }
+}
+
+/// Whether a jump by this distance does without the next instruction and nothing else: it goes behind
+/// it, or where what stands there goes.
+#[inline]
+pub(crate) fn skips_one(off: i16, after: Option<Op>) -> bool {
+    match after {
+        _ if off == 1 => true,
+        Some(Op::Goto { off: away }) => i32::from(off) == i32::from(away) + 2,
+        _ => false,
     }
 }
 

@@ -207,6 +207,14 @@ impl Inst {
         }
     }
 
+    /// What it is in the program, if it stands there as it is.
+    pub(super) fn op(self) -> Option<Op> {
+        match self {
+            Inst::Op(op) => Some(op),
+            _ => None,
+        }
+    }
+
     /// What it adds up, if it does.
     pub(super) fn address_mut(&mut self) -> Option<&mut Address> {
         match self {

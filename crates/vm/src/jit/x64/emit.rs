@@ -9,7 +9,7 @@ use super::frame::Frame;
 use super::window::may_fuse;
 use super::{HOMES, SCRATCH, X64};
 use crate::Program;
-use crate::jit::optimise::{Test, chosen};
+use crate::jit::optimise::{Test, chosen, skips_one};
 use crate::jit::{LinkError, MachineCode};
 use crate::native::Linker;
 use crate::program::target;
@@ -237,14 +237,15 @@ impl<'a> Emitter<'a> {
                 return Ok(slots);
             }
         }
-        if let Op::JumpIf { width, cond, dst, src, off: 1 } = ops[pc]
+        if let Op::JumpIf { width, cond, dst, src, off } = ops[pc]
+            && skips_one(off, ops.get(pc + 2).copied())
             && !self.is_join(pc + 1)
         {
             match ops[pc + 1] {
                 // With the opposite condition one jump does for both.
-                Op::Goto { off } => {
+                Op::Goto { off: away } if off == 1 => {
                     let cc = self.compare(width, cond, dst, src);
-                    self.jump(Branch::Jcc(cc.negated()), pc + 1, off.into());
+                    self.jump(Branch::Jcc(cc.negated()), pc + 1, away.into());
                     return Ok(2);
                 }
                 over if self.target.blinding.is_none() => {
