@@ -288,6 +288,11 @@ impl ExtBuilder {
         ExtBuilder::default()
     }
 
+    /// Whether it has no records. libbpf refuses a section without.
+    pub fn is_empty(&self) -> bool {
+        self.tables.iter().all(Vec::is_empty)
+    }
+
     /// Adds the start of a function of `section`.
     pub fn func(&mut self, btf: &mut Builder, section: &str, func: FuncInfo) {
         let FuncInfo { insn, func } = func;

@@ -39,7 +39,8 @@ pub(super) fn unite(image: &mut Image, inputs: &[Input<'_>], symbols: &Symbols<'
     let united = builder.dedup();
     numbers.iter_mut().for_each(|numbers| numbers.follow(&united));
     let ext = instructions(image, inputs, &numbers, &mut builder)?;
-    for (name, data) in [(".BTF", builder.finish()), (".BTF.ext", ext)] {
+    let ext = (!ext.is_empty()).then(|| (".BTF.ext", ext.finish()));
+    for (name, data) in [(".BTF", builder.finish())].into_iter().chain(ext) {
         image.sections.push(Section {
             name: name.to_owned(),
             kind: elf::SHT_PROGBITS,
@@ -228,7 +229,7 @@ fn instructions(
     inputs: &[Input<'_>],
     numbers: &[Numbers],
     builder: &mut Builder,
-) -> Result<Vec<u8>> {
+) -> Result<ExtBuilder> {
     let mut ext = ExtBuilder::new();
     let exts = inputs.iter().map(Input::ext).collect::<Result<Vec<_>>>()?;
     let mut texts: Vec<Texts> = inputs.iter().map(|_| Texts::default()).collect();
@@ -259,7 +260,7 @@ fn instructions(
             }
         }
     }
-    Ok(ext.finish())
+    Ok(ext)
 }
 
 /// Names of files and lines of source, each taken over once.

@@ -171,10 +171,12 @@ impl<'s> File<'s> {
     fn finish(mut self) -> Vec<u8> {
         let sections = &self.image.sections;
         self.types.forget_sections(|name| sections.iter().any(|section| section.name == name));
-        let (types, ext) = (self.types.finish(), self.ext.finish());
-        if let Some(types) = types {
+        if let Some(types) = self.types.finish() {
             self.section(".BTF", 0, 4, types);
-            self.section(".BTF.ext", 0, 4, ext);
+            if !self.ext.is_empty() {
+                let ext = self.ext.finish();
+                self.section(".BTF.ext", 0, 4, ext);
+            }
         }
         self.image.finish()
     }
