@@ -5,6 +5,7 @@ mod conformance;
 mod fuzz;
 mod matrix;
 mod parity;
+mod prove;
 mod test;
 mod tidy;
 mod vm;
@@ -29,6 +30,7 @@ const COMMANDS: &[Command] = &[
     ),
     ("matrix", "counts of the tests of each kernel suite on each kernel", matrix::run),
     ("parity", "objects as Bombus and as libbpf send them to a kernel", parity::run),
+    ("prove", "the operators of the verifier are sound, by a solver", prove::run),
     ("vm", "run a command, or the tests of a package, on other kernels", vm::run),
 ];
 

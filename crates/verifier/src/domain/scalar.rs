@@ -1,0 +1,197 @@
+//! What is known of a register that holds a number: as a whole, and of its low half.
+
+use bombus_isa::{AluOp, Width};
+
+use super::{Comparison, Range, Tnum, Value, Wide, Word, alu, assume};
+
+/// What is known of a number and of its low half, which instructions can work on alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Scalar<T: Wide> {
+    /// Which bits.
+    pub bits: Tnum<T>,
+    /// In which range.
+    pub range: Range<T>,
+    /// In which range the low half is.
+    pub low: Range<T::Half>,
+}
+
+impl<T: Wide> Scalar<T> {
+    /// This number.
+    pub fn exact(number: T) -> Scalar<T> {
+        let (bits, range) = (Tnum::exact(number), Range::exact(number));
+        Scalar { bits, range, low: Range::exact(number.low()) }
+    }
+
+    /// Any number.
+    pub fn unknown() -> Scalar<T> {
+        Scalar { bits: Tnum::unknown(), range: Range::full(), low: Range::full() }
+    }
+
+    /// Whether it can be this number.
+    pub fn contains(self, number: T) -> T::Truth {
+        self.whole().contains(number) & self.low.contains(number.low())
+    }
+
+    /// What is known of the whole number.
+    pub fn whole(self) -> Value<T> {
+        Value { bits: self.bits, range: self.range }
+    }
+
+    /// What is known of its low half.
+    pub fn half(self) -> Value<T::Half> {
+        Value { bits: low_bits(self.bits), range: self.low }
+    }
+
+    /// A number of which this is known as a whole, and this of its low half; and whether that is a
+    /// contradiction.
+    pub fn of(whole: Value<T>, half: Value<T::Half>) -> (Scalar<T>, T::Truth) {
+        let (scalar, empty) = Scalar::united(whole, half);
+        let (scalar, also) = scalar.reduced();
+        (scalar, empty | also)
+    }
+
+    /// The same, without what the parts say of each other.
+    pub fn united(whole: Value<T>, half: Value<T::Half>) -> (Scalar<T>, T::Truth) {
+        let ones = T::zero_extended(T::Half::ones());
+        let known = Tnum {
+            value: T::zero_extended(half.bits.value),
+            mask: T::zero_extended(half.bits.mask) | !ones,
+        };
+        let (bits, empty) = whole.bits.meet(known);
+        (Scalar { bits, range: whole.range, low: half.range }, empty)
+    }
+
+    /// The low half alone, with zeroes above.
+    pub fn zero_extended(half: Value<T::Half>) -> Scalar<T> {
+        Scalar::extended(half).reduced().0
+    }
+
+    /// The same, without what the parts say of each other.
+    pub fn extended(half: Value<T::Half>) -> Scalar<T> {
+        let bits = Tnum {
+            value: T::zero_extended(half.bits.value),
+            mask: T::zero_extended(half.bits.mask),
+        };
+        let (first, last) = (half.range.umin(), half.range.umax());
+        let range = Range::between(T::zero_extended(first), T::zero_extended(last));
+        Scalar { bits, range, low: half.range }
+    }
+
+    /// With what its parts say of each other, and whether they contradict each other.
+    pub fn reduced(self) -> (Scalar<T>, T::Truth) {
+        let (mut scalar, mut empty) = self.reduced_once();
+        // What the halves tell each other can tell more.
+        for _ in 0..2 {
+            let (next, also) = scalar.reduced_once();
+            (scalar, empty) = (next, empty | also);
+        }
+        (scalar, empty)
+    }
+
+    /// One step of [`Scalar::reduced`].
+    pub fn reduced_once(self) -> (Scalar<T>, T::Truth) {
+        let (whole, empty) = self.whole().reduced();
+        let (low, also) = self.low.meet(low_range(whole.range));
+        let (half, too) = Value { bits: low_bits(whole.bits), range: low }.reduced();
+        let ones = T::zero_extended(T::Half::ones());
+        let bits = Tnum {
+            value: (whole.bits.value & !ones) | T::zero_extended(half.bits.value),
+            mask: (whole.bits.mask & !ones) | T::zero_extended(half.bits.mask),
+        };
+        let (range, gone) = with_low(whole.range, half.range);
+        (Scalar { bits, range, low: half.range }, empty | also | too | gone)
+    }
+
+    /// What holds of either.
+    pub fn join(self, other: Scalar<T>) -> Scalar<T> {
+        let whole = self.whole().join(other.whole());
+        Scalar { bits: whole.bits, range: whole.range, low: self.low.join(other.low) }
+    }
+
+    /// What `self op other` can be, where `self` is what is in the destination.
+    pub fn alu(self, op: AluOp, width: Width, other: Scalar<T>) -> Scalar<T> {
+        if width == Width::W32 {
+            return Scalar::zero_extended(alu(op, self.half(), other.half()));
+        }
+        let whole = alu(op, self.whole(), other.whole());
+        // The low half of the result depends on the low halves alone.
+        let half = match op {
+            AluOp::Add | AluOp::Sub | AluOp::Mul | AluOp::And | AluOp::Or | AluOp::Xor => {
+                alu(op, self.half(), other.half())
+            }
+            AluOp::Mov => other.half(),
+            _ => Value::unknown(),
+        };
+        Scalar::of(whole, half).0
+    }
+
+    /// `-self`.
+    pub fn negated(self, width: Width) -> Scalar<T> {
+        match width {
+            Width::W32 => Scalar::zero_extended(self.half().negated().reduced().0),
+            Width::W64 => Scalar::of(self.whole().negated(), self.half().negated()).0,
+        }
+    }
+
+    /// The low `n` bits, of which the highest is the sign, as `movsx` and `ldsx` give them.
+    pub fn sign_extended_from(self, n: u32, width: Width) -> Scalar<T> {
+        match width {
+            Width::W32 => Scalar::zero_extended(self.half().sign_extended_from(n)),
+            Width::W64 => {
+                let half = match n <= T::Half::BITS {
+                    true => self.half().sign_extended_from(n),
+                    false => self.half(),
+                };
+                Scalar::of(self.whole().sign_extended_from(n), half).0
+            }
+        }
+    }
+
+    /// What is known of two numbers when a comparison of them, or of their low halves, holds; and
+    /// whether it cannot.
+    pub fn assume(
+        comparison: Comparison,
+        width: Width,
+        a: Scalar<T>,
+        b: Scalar<T>,
+    ) -> (Scalar<T>, Scalar<T>, T::Truth) {
+        let ((a, empty), (b, also), none) = match width {
+            Width::W64 => {
+                let assumed = assume(comparison, a.whole(), b.whole());
+                let (a, b) = (Scalar::of(assumed.a, a.half()), Scalar::of(assumed.b, b.half()));
+                (a, b, assumed.is_impossible)
+            }
+            Width::W32 => {
+                let assumed = assume(comparison, a.half(), b.half());
+                let (a, b) = (Scalar::of(a.whole(), assumed.a), Scalar::of(b.whole(), assumed.b));
+                (a, b, assumed.is_impossible)
+            }
+        };
+        (a, b, none | empty | also)
+    }
+}
+
+fn low_bits<T: Wide>(bits: Tnum<T>) -> Tnum<T::Half> {
+    Tnum { value: bits.value.low(), mask: bits.mask.low() }
+}
+
+/// The low halves of the numbers of a range.
+fn low_range<T: Wide>(range: Range<T>) -> Range<T::Half> {
+    let all = range.len.le(T::zero_extended(T::Half::ones()));
+    let low = Range { start: range.start.low(), len: range.len.low() };
+    Range::select(all, low, Range::full())
+}
+
+/// A range from the first of its numbers to the last whose low half is in `low`, and whether there is
+/// none.
+fn with_low<T: Wide>(range: Range<T>, low: Range<T::Half>) -> (Range<T>, T::Truth) {
+    let first = range.start.low();
+    let forth = T::Half::select(low.contains(first), T::Half::zero(), low.start - first);
+    let forth = T::zero_extended(forth);
+    let last = range.end().low();
+    let back = T::Half::select(low.contains(last), T::Half::zero(), last - low.end());
+    let back = T::zero_extended(back);
+    let none = range.len.lt(forth) | (range.len - forth).lt(back);
+    let shorter = Range { start: range.start + forth, len: range.len - forth - back };
+    (Range::select(none, range, shorter), none)
+}

@@ -1,0 +1,96 @@
+//! Bits and range of a number together, and what instructions do to them.
+
+use bombus_isa::AluOp;
+
+use super::{Range, Tnum, Word};
+
+/// What is known of a number of one width.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Value<T> {
+    /// Which bits.
+    pub bits: Tnum<T>,
+    /// In which range.
+    pub range: Range<T>,
+}
+
+impl<T: Word> Value<T> {
+    /// This number.
+    pub fn exact(number: T) -> Value<T> {
+        Value { bits: Tnum::exact(number), range: Range::exact(number) }
+    }
+
+    /// Any number.
+    pub fn unknown() -> Value<T> {
+        Value { bits: Tnum::unknown(), range: Range::full() }
+    }
+
+    /// A number in this range.
+    pub fn in_range(range: Range<T>) -> Value<T> {
+        Value { bits: Tnum::unknown(), range }.reduced().0
+    }
+
+    /// A number with these bits.
+    pub fn with_bits(bits: Tnum<T>) -> Value<T> {
+        Value { bits, range: Range::full() }.reduced().0
+    }
+
+    /// Whether it can be this number.
+    pub fn contains(self, number: T) -> T::Truth {
+        self.bits.contains(number) & self.range.contains(number)
+    }
+
+    /// One of two.
+    pub fn select(condition: T::Truth, yes: Value<T>, no: Value<T>) -> Value<T> {
+        Value {
+            bits: Tnum::select(condition, yes.bits, no.bits),
+            range: Range::select(condition, yes.range, no.range),
+        }
+    }
+
+    /// Whether there is but one number that it can be.
+    pub fn is_exact(self) -> T::Truth {
+        self.range.len.eq(T::zero())
+    }
+
+    /// With what bits and range say of each other, and whether they contradict each other.
+    pub fn reduced(self) -> (Value<T>, T::Truth) {
+        let (range, empty) = self.range.meet_bits(self.bits);
+        let (bits, also) = self.bits.meet(Tnum::of_unsigned(range.umin(), range.umax()));
+        let (range, too) = range.meet_bits(bits);
+        (Value { bits, range }, empty | also | too)
+    }
+
+    /// What both say, and whether they contradict each other.
+    pub fn meet(self, other: Value<T>) -> (Value<T>, T::Truth) {
+        let (bits, empty) = self.bits.meet(other.bits);
+        let (range, also) = self.range.meet(other.range);
+        let (value, too) = Value { bits, range }.reduced();
+        (value, empty | also | too)
+    }
+
+    /// What holds of either.
+    pub fn join(self, other: Value<T>) -> Value<T> {
+        Value { bits: self.bits.join(other.bits), range: self.range.join(other.range) }
+    }
+}
+
+/// What `a op b` can be, where `a` is what is in the destination (RFC 9669 section 4.1).
+pub fn alu<T: Word>(op: AluOp, a: Value<T>, b: Value<T>) -> Value<T> {
+    let value = match op {
+        AluOp::Add => a.plus(b),
+        AluOp::Sub => a.minus(b),
+        AluOp::Mul => a.times(b),
+        AluOp::Div => a.divided(b),
+        AluOp::Sdiv => a.divided_signed(b),
+        AluOp::Mod => a.modulo(b),
+        AluOp::Smod => a.modulo_signed(b),
+        AluOp::Or => a.or(b),
+        AluOp::And => a.and(b),
+        AluOp::Xor => a.xor(b),
+        AluOp::Lsh => a.shifted_left(b),
+        AluOp::Rsh => a.shifted_right(b),
+        AluOp::Arsh => a.shifted_right_signed(b),
+        AluOp::Mov => b,
+    };
+    value.reduced().0
+}

@@ -1,0 +1,269 @@
+//! What is to be proved: that operators are sound, each as a claim about words of any width.
+
+use bombus_isa::AluOp;
+use bombus_verifier::domain::{Comparison, Range, Scalar, Tnum, Value, Wide, Word, alu, assume};
+
+use super::term::{Claim, Variable};
+
+/// A statement and its name.
+pub(super) type Statement = (String, Box<dyn Fn() -> Claim>);
+
+fn implies(premise: Claim, conclusion: Claim) -> Claim {
+    !premise | conclusion
+}
+
+fn any_tnum<T: Variable>() -> Tnum<T> {
+    Tnum { value: T::any(), mask: T::any() }
+}
+
+/// What is unknown is zero in the value.
+fn is_valid<T: Variable>(tnum: Tnum<T>) -> Claim {
+    (tnum.value & tnum.mask).eq(T::zero())
+}
+
+fn any_range<T: Variable>() -> Range<T> {
+    Range { start: T::any(), len: T::any() }
+}
+
+fn any_value<T: Variable>() -> Value<T> {
+    Value { bits: any_tnum(), range: any_range() }
+}
+
+/// All statements at one width.
+pub(super) fn all<T: Variable + Wide + 'static>() -> Vec<Statement>
+where
+    T::Half: Variable,
+{
+    let mut all = Vec::new();
+    let mut state = |name: String, claim: Box<dyn Fn() -> Claim>| all.push((name, claim));
+    type Binary<T> = (&'static str, fn(Tnum<T>, Tnum<T>) -> Tnum<T>, fn(T, T) -> T);
+    let bits: [Binary<T>; 5] = [
+        ("tnum plus", Tnum::plus, |x, y| x + y),
+        ("tnum minus", Tnum::minus, |x, y| x - y),
+        ("tnum and", Tnum::and, |x, y| x & y),
+        ("tnum or", Tnum::or, |x, y| x | y),
+        ("tnum xor", Tnum::xor, |x, y| x ^ y),
+    ];
+    for (name, operator, machine) in bits {
+        let claim = move || {
+            let (a, b, x, y) = (any_tnum::<T>(), any_tnum(), T::any(), T::any());
+            let premise = is_valid(a) & is_valid(b) & a.contains(x) & b.contains(y);
+            let result = operator(a, b);
+            implies(premise, result.contains(machine(x, y)) & is_valid(result))
+        };
+        state(name.into(), Box::new(claim));
+    }
+    type Shift<T> = (&'static str, fn(Tnum<T>, T) -> Tnum<T>, fn(T, T) -> T);
+    let shifts: [Shift<T>; 3] = [
+        ("tnum lsh", Tnum::lsh, |x, n| x.shl(n)),
+        ("tnum rsh", Tnum::rsh, |x, n| x.shr(n)),
+        ("tnum arsh", Tnum::arsh, |x, n| x.sar(n)),
+    ];
+    for (name, operator, machine) in shifts {
+        let claim = move || {
+            let (a, x, n) = (any_tnum::<T>(), T::any(), T::any());
+            let premise = is_valid(a) & a.contains(x) & n.lt(T::of(T::BITS.into()));
+            let result = operator(a, n);
+            implies(premise, result.contains(machine(x, n)) & is_valid(result))
+        };
+        state(name.into(), Box::new(claim));
+    }
+    // A product is the sum of these.
+    state(
+        "tnum product of a bit".into(),
+        Box::new(|| {
+            let (a, b, sum) = (any_tnum::<T>(), any_tnum(), any_tnum());
+            let (x, y, z, place) = (T::any(), T::any(), T::any(), T::any());
+            let valid = is_valid(a) & is_valid(b) & is_valid(sum);
+            let members = a.contains(x) & b.contains(y) & sum.contains(z);
+            let is_set = !(x & T::one().shl(place)).eq(T::zero());
+            let number = T::select(is_set, z + y.shl(place), z);
+            let result = a.plus_product(place, b, sum);
+            let premise = valid & members & place.lt(T::of(T::BITS.into()));
+            implies(premise, result.contains(number) & is_valid(result))
+        }),
+    );
+    state(
+        "tnum meet".into(),
+        Box::new(|| {
+            let (a, b, x) = (any_tnum::<T>(), any_tnum(), T::any());
+            let (met, empty) = a.meet(b);
+            let premise = is_valid(a) & is_valid(b) & a.contains(x) & b.contains(x);
+            implies(premise, met.contains(x) & !empty & is_valid(met))
+        }),
+    );
+    state(
+        "tnum join".into(),
+        Box::new(|| {
+            let (a, b, x) = (any_tnum::<T>(), any_tnum(), T::any());
+            let joined = a.join(b);
+            let premise = is_valid(a) & is_valid(b) & (a.contains(x) | b.contains(x));
+            implies(premise, joined.contains(x) & is_valid(joined))
+        }),
+    );
+    state(
+        "tnum of range".into(),
+        Box::new(|| {
+            let (min, max, x) = (T::any(), T::any(), T::any());
+            let tnum = Tnum::of_unsigned(min, max);
+            implies(min.le(x) & x.le(max), tnum.contains(x) & is_valid(tnum))
+        }),
+    );
+    ranges::<T>(&mut state);
+    values::<T>(&mut state);
+    halves::<T>(&mut state);
+    all
+}
+
+fn ranges<T: Variable + 'static>(state: &mut impl FnMut(String, Box<dyn Fn() -> Claim>)) {
+    state(
+        "range limits".into(),
+        Box::new(|| {
+            let (range, x) = (any_range::<T>(), T::any());
+            let unsigned = range.umin().le(x) & x.le(range.umax());
+            let signed = range.smin().sle(x) & x.sle(range.smax());
+            implies(range.contains(x), unsigned & signed)
+        }),
+    );
+    type Binary<T> = (&'static str, fn(Range<T>, Range<T>) -> Range<T>, fn(T, T) -> T);
+    let binaries: [Binary<T>; 2] =
+        [("range plus", Range::plus, |x, y| x + y), ("range minus", Range::minus, |x, y| x - y)];
+    for (name, operator, machine) in binaries {
+        let claim = move || {
+            let (a, b, x, y) = (any_range::<T>(), any_range(), T::any(), T::any());
+            let holds = operator(a, b).contains(machine(x, y));
+            implies(a.contains(x) & b.contains(y), holds)
+        };
+        state(name.into(), Box::new(claim));
+    }
+    state(
+        "range meet".into(),
+        Box::new(|| {
+            let (a, b, x) = (any_range::<T>(), any_range(), T::any());
+            let (met, empty) = a.meet(b);
+            implies(a.contains(x) & b.contains(x), met.contains(x) & !empty)
+        }),
+    );
+    state(
+        "range join".into(),
+        Box::new(|| {
+            let (a, b, x) = (any_range::<T>(), any_range(), T::any());
+            implies(a.contains(x) | b.contains(x), a.join(b).contains(x))
+        }),
+    );
+}
+
+/// What the machine computes.
+fn compute<T: Word>(op: AluOp, x: T, y: T) -> T {
+    let zero = y.eq(T::zero());
+    let distance = y & T::of(u64::from(T::BITS - 1));
+    let quotient = x.magnitude().quotient(y.magnitude());
+    let is_negative = (x ^ y).slt(T::zero());
+    let quotient = T::select(is_negative, -quotient, quotient);
+    match op {
+        AluOp::Add => x + y,
+        AluOp::Sub => x - y,
+        AluOp::Mul => x * y,
+        AluOp::Div => T::select(zero, T::zero(), x.quotient(y)),
+        AluOp::Mod => T::select(zero, x, x.remainder(y)),
+        AluOp::Sdiv => T::select(zero, T::zero(), quotient),
+        AluOp::Smod => T::select(zero, x, x - quotient * y),
+        AluOp::Or => x | y,
+        AluOp::And => x & y,
+        AluOp::Xor => x ^ y,
+        AluOp::Lsh => x.shl(distance),
+        AluOp::Rsh => x.shr(distance),
+        AluOp::Arsh => x.sar(distance),
+        AluOp::Mov => y,
+    }
+}
+
+fn values<T: Variable + 'static>(state: &mut impl FnMut(String, Box<dyn Fn() -> Claim>)) {
+    use AluOp::{Add, And, Arsh, Div, Lsh, Mod, Mul, Or, Rsh, Sdiv, Smod, Sub, Xor};
+    state(
+        "value reduced".into(),
+        Box::new(|| {
+            let (value, x) = (any_value::<T>(), T::any());
+            let (reduced, empty) = value.reduced();
+            let premise = is_valid(value.bits) & value.contains(x);
+            implies(premise, reduced.contains(x) & !empty & is_valid(reduced.bits))
+        }),
+    );
+    for op in [Add, Sub, And, Or, Xor, Lsh, Rsh, Arsh, Div, Mod, Sdiv, Smod, Mul] {
+        let claim = move || {
+            let (a, b, x, y) = (any_value::<T>(), any_value(), T::any(), T::any());
+            let valid = is_valid(a.bits) & is_valid(b.bits);
+            // What bits alone make of products is a statement of its own.
+            let result = match op {
+                Mul => Value { bits: Tnum::unknown(), ..times_range(a, b) },
+                op => alu(op, a, b),
+            };
+            implies(valid & a.contains(x) & b.contains(y), result.contains(compute(op, x, y)))
+        };
+        state(format!("value {op:?}").to_lowercase(), Box::new(claim));
+    }
+    for comparison in Comparison::ALL {
+        let claim = move || {
+            let (a, b, x, y) = (any_value::<T>(), any_value(), T::any(), T::any());
+            let valid = is_valid(a.bits) & is_valid(b.bits);
+            let premise = valid & a.contains(x) & b.contains(y) & comparison.holds(x, y);
+            let assumed = assume(comparison, a, b);
+            let holds = assumed.a.contains(x) & assumed.b.contains(y) & !assumed.is_impossible;
+            implies(premise, holds)
+        };
+        state(format!("assume {comparison:?}").to_lowercase(), Box::new(claim));
+    }
+    for n in [8, 16, 32].into_iter().filter(|&n| n < T::BITS) {
+        let claim = move || {
+            let (value, x) = (any_value::<T>(), T::any());
+            let distance = T::of(u64::from(T::BITS - n));
+            let signed = value.sign_extended_from(n).contains(x.shl(distance).sar(distance));
+            let zero = value.zero_extended_from(n).contains(x.shl(distance).shr(distance));
+            implies(is_valid(value.bits) & value.contains(x), signed & zero)
+        };
+        state(format!("extend from {n}"), Box::new(claim));
+    }
+}
+
+/// The range of a product.
+fn times_range<T: Word>(a: Value<T>, b: Value<T>) -> Value<T> {
+    let unknown = Value { bits: Tnum::unknown(), ..a };
+    let product = unknown.times(Value { bits: Tnum::unknown(), ..b });
+    Value { bits: Tnum::unknown(), ..product }
+}
+
+fn halves<T: Variable + Wide + 'static>(state: &mut impl FnMut(String, Box<dyn Fn() -> Claim>))
+where
+    T::Half: Variable,
+{
+    state(
+        "scalar reduced".into(),
+        Box::new(|| {
+            let (bits, range, low, x) = (any_tnum::<T>(), any_range(), any_range(), T::any());
+            let scalar = Scalar { bits, range, low };
+            let (reduced, empty) = scalar.reduced_once();
+            let premise = is_valid(bits) & scalar.contains(x);
+            implies(premise, reduced.contains(x) & !empty & is_valid(reduced.bits))
+        }),
+    );
+    state(
+        "scalar of parts".into(),
+        Box::new(|| {
+            let (whole, x) = (any_value::<T>(), T::any());
+            let half = any_value::<T::Half>();
+            let valid = is_valid(whole.bits) & is_valid(half.bits);
+            let premise = valid & whole.contains(x) & half.contains(x.low());
+            let (scalar, empty) = Scalar::united(whole, half);
+            implies(premise, scalar.contains(x) & !empty & is_valid(scalar.bits))
+        }),
+    );
+    state(
+        "scalar zero extended".into(),
+        Box::new(|| {
+            let (half, x) = (any_value::<T::Half>(), T::Half::any());
+            let scalar = Scalar::<T>::extended(half);
+            let premise = is_valid(half.bits) & half.contains(x);
+            implies(premise, scalar.contains(T::zero_extended(x)) & is_valid(scalar.bits))
+        }),
+    );
+}
