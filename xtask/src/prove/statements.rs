@@ -25,6 +25,25 @@ fn any_range<T: Variable>() -> Range<T> {
     Range { start: T::any(), len: T::any() }
 }
 
+/// Two ranges, the second by its distance from the first.
+fn two_ranges<T: Variable>() -> (Range<T>, Range<T>) {
+    let first = any_range::<T>();
+    (first, Range { start: first.start + T::any(), len: T::any() })
+}
+
+/// A number of a range, and that it is one: as a distance from the start, because that is what the
+/// solver finds easy.
+fn member<T: Variable>(range: Range<T>) -> (T, Claim) {
+    let distance = T::any();
+    (range.start + distance, distance.le(range.len))
+}
+
+/// The same for a value, whose bits have to be valid, too.
+fn value_member<T: Variable>(value: Value<T>) -> (T, Claim) {
+    let (number, is_inside) = member(value.range);
+    (number, is_inside & is_valid(value.bits) & value.bits.contains(number))
+}
+
 fn any_value<T: Variable>() -> Value<T> {
     Value { bits: any_tnum(), range: any_range() }
 }
@@ -119,10 +138,11 @@ fn ranges<T: Variable + 'static>(state: &mut impl FnMut(String, Box<dyn Fn() -> 
     state(
         "range limits".into(),
         Box::new(|| {
-            let (range, x) = (any_range::<T>(), T::any());
+            let range = any_range::<T>();
+            let (x, premise) = member(range);
             let unsigned = range.umin().le(x) & x.le(range.umax());
             let signed = range.smin().sle(x) & x.sle(range.smax());
-            implies(range.contains(x), unsigned & signed)
+            implies(premise, unsigned & signed)
         }),
     );
     type Binary<T> = (&'static str, fn(Range<T>, Range<T>) -> Range<T>, fn(T, T) -> T);
@@ -130,25 +150,28 @@ fn ranges<T: Variable + 'static>(state: &mut impl FnMut(String, Box<dyn Fn() -> 
         [("range plus", Range::plus, |x, y| x + y), ("range minus", Range::minus, |x, y| x - y)];
     for (name, operator, machine) in binaries {
         let claim = move || {
-            let (a, b, x, y) = (any_range::<T>(), any_range(), T::any(), T::any());
-            let holds = operator(a, b).contains(machine(x, y));
-            implies(a.contains(x) & b.contains(y), holds)
+            let (a, b) = (any_range::<T>(), any_range());
+            let ((x, first), (y, second)) = (member(a), member(b));
+            implies(first & second, operator(a, b).contains(machine(x, y)))
         };
         state(name.into(), Box::new(claim));
     }
     state(
         "range meet".into(),
         Box::new(|| {
-            let (a, b, x) = (any_range::<T>(), any_range(), T::any());
+            let (a, b) = two_ranges::<T>();
+            let (x, premise) = member(a);
             let (met, empty) = a.meet(b);
-            implies(a.contains(x) & b.contains(x), met.contains(x) & !empty)
+            implies(premise & b.contains(x), met.contains(x) & !empty)
         }),
     );
     state(
         "range join".into(),
         Box::new(|| {
-            let (a, b, x) = (any_range::<T>(), any_range(), T::any());
-            implies(a.contains(x) | b.contains(x), a.join(b).contains(x))
+            let (a, b) = two_ranges::<T>();
+            let ((x, first), (y, second)) = (member(a), member(b));
+            let joined = a.join(b);
+            implies(first, joined.contains(x)) & implies(second, joined.contains(y))
         }),
     );
 }
@@ -183,30 +206,30 @@ fn values<T: Variable + 'static>(state: &mut impl FnMut(String, Box<dyn Fn() -> 
     state(
         "value reduced".into(),
         Box::new(|| {
-            let (value, x) = (any_value::<T>(), T::any());
+            let value = any_value::<T>();
+            let (x, premise) = value_member(value);
             let (reduced, empty) = value.reduced();
-            let premise = is_valid(value.bits) & value.contains(x);
             implies(premise, reduced.contains(x) & !empty & is_valid(reduced.bits))
         }),
     );
     for op in [Add, Sub, And, Or, Xor, Lsh, Rsh, Arsh, Div, Mod, Sdiv, Smod, Mul] {
         let claim = move || {
-            let (a, b, x, y) = (any_value::<T>(), any_value(), T::any(), T::any());
-            let valid = is_valid(a.bits) & is_valid(b.bits);
+            let (a, b) = (any_value::<T>(), any_value());
+            let ((x, first), (y, second)) = (value_member(a), value_member(b));
             // What bits alone make of products is a statement of its own.
             let result = match op {
                 Mul => Value { bits: Tnum::unknown(), ..times_range(a, b) },
                 op => alu(op, a, b),
             };
-            implies(valid & a.contains(x) & b.contains(y), result.contains(compute(op, x, y)))
+            implies(first & second, result.contains(compute(op, x, y)))
         };
         state(format!("value {op:?}").to_lowercase(), Box::new(claim));
     }
     for comparison in Comparison::ALL {
         let claim = move || {
-            let (a, b, x, y) = (any_value::<T>(), any_value(), T::any(), T::any());
-            let valid = is_valid(a.bits) & is_valid(b.bits);
-            let premise = valid & a.contains(x) & b.contains(y) & comparison.holds(x, y);
+            let (a, b) = (any_value::<T>(), any_value());
+            let ((x, first), (y, second)) = (value_member(a), value_member(b));
+            let premise = first & second & comparison.holds(x, y);
             let assumed = assume(comparison, a, b);
             let holds = assumed.a.contains(x) & assumed.b.contains(y) & !assumed.is_impossible;
             implies(premise, holds)
@@ -215,11 +238,12 @@ fn values<T: Variable + 'static>(state: &mut impl FnMut(String, Box<dyn Fn() -> 
     }
     for n in [8, 16, 32].into_iter().filter(|&n| n < T::BITS) {
         let claim = move || {
-            let (value, x) = (any_value::<T>(), T::any());
+            let value = any_value::<T>();
+            let (x, premise) = value_member(value);
             let distance = T::of(u64::from(T::BITS - n));
             let signed = value.sign_extended_from(n).contains(x.shl(distance).sar(distance));
             let zero = value.zero_extended_from(n).contains(x.shl(distance).shr(distance));
-            implies(is_valid(value.bits) & value.contains(x), signed & zero)
+            implies(premise, signed & zero)
         };
         state(format!("extend from {n}"), Box::new(claim));
     }
@@ -239,20 +263,20 @@ where
     state(
         "scalar reduced".into(),
         Box::new(|| {
-            let (bits, range, low, x) = (any_tnum::<T>(), any_range(), any_range(), T::any());
-            let scalar = Scalar { bits, range, low };
+            let Value { bits, range } = any_value::<T>();
+            let scalar = Scalar { bits, range, low: any_range() };
+            let (x, premise) = value_member(scalar.whole());
+            let premise = premise & scalar.low.contains(x.low());
             let (reduced, empty) = scalar.reduced_once();
-            let premise = is_valid(bits) & scalar.contains(x);
             implies(premise, reduced.contains(x) & !empty & is_valid(reduced.bits))
         }),
     );
     state(
         "scalar of parts".into(),
         Box::new(|| {
-            let (whole, x) = (any_value::<T>(), T::any());
-            let half = any_value::<T::Half>();
-            let valid = is_valid(whole.bits) & is_valid(half.bits);
-            let premise = valid & whole.contains(x) & half.contains(x.low());
+            let (whole, half) = (any_value::<T>(), any_value::<T::Half>());
+            let (x, premise) = value_member(whole);
+            let premise = premise & is_valid(half.bits) & half.contains(x.low());
             let (scalar, empty) = Scalar::united(whole, half);
             implies(premise, scalar.contains(x) & !empty & is_valid(scalar.bits))
         }),
@@ -260,9 +284,9 @@ where
     state(
         "scalar zero extended".into(),
         Box::new(|| {
-            let (half, x) = (any_value::<T::Half>(), T::Half::any());
+            let half = any_value::<T::Half>();
+            let (x, premise) = value_member(half);
             let scalar = Scalar::<T>::extended(half);
-            let premise = is_valid(half.bits) & half.contains(x);
             implies(premise, scalar.contains(T::zero_extended(x)) & is_valid(scalar.bits))
         }),
     );

@@ -81,8 +81,8 @@ impl<T: Word> Range<T> {
     /// `self + other`.
     pub fn plus(self, other: Range<T>) -> Range<T> {
         let len = self.len + other.len;
-        let sum = Range { start: self.start + other.start, len };
-        Range::select(len.lt(self.len), Range::full(), sum)
+        let len = T::select(len.lt(self.len), T::ones(), len);
+        Range { start: self.start + other.start, len }
     }
 
     /// `self - other`.
@@ -98,25 +98,25 @@ impl<T: Word> Range<T> {
         // `other` comes round to where `self` starts, and this far.
         let comes_round = (!other.len).lt(distance);
         let reach = distance + other.len;
-        let smaller = Range::select(self.len.le(other.len), self, other);
-        let tail = Range { start: other.start, len: (self.len - distance).min(other.len) };
-        let head = Range { start: self.start, len: self.len.min(reach) };
-        let inside = Range::select(comes_round, smaller, tail);
-        (Range::select(begins_inside, inside, head), !begins_inside & !comes_round)
+        let is_ours = !begins_inside | (comes_round & self.len.le(other.len));
+        // (Counted from where `self` starts, which solvers find easy.)
+        let start = self.start + T::select(is_ours, T::zero(), distance);
+        let head = self.len.min(reach);
+        let tail = (self.len - distance).min(other.len);
+        let smaller = self.len.min(other.len);
+        let inside = T::select(comes_round, smaller, tail);
+        let len = T::select(begins_inside, inside, head);
+        (Range { start, len }, !begins_inside & !comes_round)
     }
 
     /// The smallest range that has all of both.
     pub fn join(self, other: Range<T>) -> Range<T> {
-        let (ours, theirs) = (self.hull_from_start(other), other.hull_from_start(self));
-        Range::select(ours.len.le(theirs.len), ours, theirs)
-    }
-
-    /// The range from where it starts that has all of both.
-    fn hull_from_start(self, other: Range<T>) -> Range<T> {
         let distance = other.start - self.start;
-        let comes_round = (!other.len).lt(distance);
-        let len = self.len.max(distance + other.len);
-        Range { start: self.start, len: T::select(comes_round, T::ones(), len) }
+        let ours = hull(self.len, distance, other.len);
+        let theirs = hull(other.len, -distance, self.len);
+        let is_ours = ours.le(theirs);
+        let start = self.start + T::select(is_ours, T::zero(), distance);
+        Range { start, len: T::select(is_ours, ours, theirs) }
     }
 
     /// What it says together with what is known of the bits, and whether that is a contradiction.
@@ -127,4 +127,10 @@ impl<T: Word> Range<T> {
         let (met, also) = met.meet(Range::between(smin, smax));
         (met, empty | also)
     }
+}
+
+/// How far a range has to go so as to have all of another, which starts at this distance.
+fn hull<T: Word>(len: T, distance: T, other: T) -> T {
+    let comes_round = (!other).lt(distance);
+    T::select(comes_round, T::ones(), len.max(distance + other))
 }
