@@ -18,7 +18,7 @@ use generate::Case;
 use kernel::Running;
 use world::{Engines, State, difference};
 
-const USAGE: &str = "usage: cargo xtask fuzz vm [--programs N] [--seed S] [--jobs N] \
+const USAGE: &str = "usage: cargo xtask fuzz vm [--programs N] [--first N] [--seed S] [--jobs N] \
                      [--vm VERSION | --kernel]";
 /// Runs of each program, each with a packet and maps of its own.
 const INPUTS: usize = 4;
@@ -27,6 +27,8 @@ const SHOWN: usize = 5;
 
 struct Settings {
     programs: u64,
+    /// Number of the first: a report names its program's.
+    first: u64,
     seed: u64,
     jobs: u64,
     /// Compare with the running kernel.
@@ -49,12 +51,13 @@ struct Tally {
 /// Runs the command.
 pub(super) fn run(args: &[String]) -> Result<(), String> {
     let jobs = thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    let mut settings = Settings { programs: 100_000, seed: 1, jobs, kernel: false };
+    let mut settings = Settings { programs: 100_000, first: 0, seed: 1, jobs, kernel: false };
     let mut machine = None;
     let mut args = args.iter().map(String::as_str);
     while let Some(arg) = args.next() {
         let number = match arg {
             "--programs" => &mut settings.programs,
+            "--first" => &mut settings.first,
             "--seed" => &mut settings.seed,
             "--jobs" => &mut settings.jobs,
             "--kernel" => {
@@ -80,9 +83,9 @@ fn in_machine(version: &str, settings: &Settings) -> Result<(), String> {
     let mut files = crate::vm::Archive::new();
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     files.file("bin/xtask", &own, 0o755)?;
-    let Settings { programs, seed, jobs, .. } = settings;
+    let Settings { programs, first, seed, jobs, .. } = settings;
     let script = format!(
-        "#!/bin/sh\nxtask fuzz vm --kernel --programs {programs} --seed {seed} --jobs {jobs} 2>&1\n\
+        "#!/bin/sh\nxtask fuzz vm --kernel --programs {programs} --first {first} --seed {seed} --jobs {jobs} 2>&1\n\
          echo \"@end $?\"\n"
     );
     let mut end = None;
@@ -154,8 +157,8 @@ impl Tally {
 fn work(job: u64, settings: &Settings, tally: &Tally) -> Result<(), String> {
     let mut engines = Engines::new();
     let kernel = settings.kernel.then(Running::new).transpose()?;
-    let mut number = job;
-    while number < settings.programs && !tally.stop.load(Ordering::Relaxed) {
+    let (mut number, end) = (settings.first + job, settings.first + settings.programs);
+    while number < end && !tally.stop.load(Ordering::Relaxed) {
         let seed = settings.seed.wrapping_mul(0x1_0000_0000).wrapping_add(number);
         let mut random = Random::new(seed);
         let case = Case::new(&mut random);
@@ -213,7 +216,20 @@ mod tests {
 
     #[test]
     fn engines_agree() {
-        let settings = Settings { programs: 3000, seed: 7, jobs: 2, kernel: false };
+        let settings = Settings { programs: 3000, first: 0, seed: 7, jobs: 2, kernel: false };
         all(&settings).unwrap();
+    }
+
+    #[test]
+    fn what_was_found_once() {
+        let lines = include_str!("found.txt").lines().filter(|line| !line.starts_with('#'));
+        for line in lines {
+            let mut words = line.split(' ').map_while(|word| word.parse().ok());
+            let (Some(seed), Some(first)) = (words.next(), words.next()) else {
+                panic!("{line:?} names no program");
+            };
+            let settings = Settings { programs: 1, first, seed, jobs: 1, kernel: false };
+            all(&settings).unwrap();
+        }
     }
 }
