@@ -1,7 +1,10 @@
-//! What is to be proved: that operators are sound, each as a claim about words of any width.
+//! What is to be proved: that operators are sound, each as a claim about words of any width. What is
+//! put together from operators by "and" alone is sound when they are, and has no claim of its own.
 
 use bombus_isa::AluOp;
-use bombus_verifier::domain::{Comparison, Range, Scalar, Tnum, Value, Wide, Word, alu, assume};
+use bombus_verifier::domain::{
+    Comparison, Range, Scalar, Tnum, Value, Wide, Word, computed, implied,
+};
 
 use super::term::{Claim, Variable};
 
@@ -204,12 +207,22 @@ fn compute<T: Word>(op: AluOp, x: T, y: T) -> T {
 fn values<T: Variable + 'static>(state: &mut impl FnMut(String, Box<dyn Fn() -> Claim>)) {
     use AluOp::{Add, And, Arsh, Div, Lsh, Mod, Mul, Or, Rsh, Sdiv, Smod, Sub, Xor};
     state(
-        "value reduced".into(),
+        "limits of bits".into(),
         Box::new(|| {
-            let value = any_value::<T>();
-            let (x, premise) = value_member(value);
-            let (reduced, empty) = value.reduced();
-            implies(premise, reduced.contains(x) & !empty & is_valid(reduced.bits))
+            let (bits, x) = (any_tnum::<T>(), T::any());
+            let (smin, smax) = bits.signed_limits();
+            let unsigned = bits.min().le(x) & x.le(bits.max());
+            let premise = is_valid(bits) & bits.contains(x);
+            implies(premise, unsigned & smin.sle(x) & x.sle(smax))
+        }),
+    );
+    state(
+        "range between".into(),
+        Box::new(|| {
+            let (first, last, x) = (T::any(), T::any(), T::any());
+            let range = Range::between(first, last);
+            let unsigned = implies(first.le(x) & x.le(last), range.contains(x));
+            unsigned & implies(first.sle(x) & x.sle(last), range.contains(x))
         }),
     );
     for op in [Add, Sub, And, Or, Xor, Lsh, Rsh, Arsh, Div, Mod, Sdiv, Smod, Mul] {
@@ -219,7 +232,7 @@ fn values<T: Variable + 'static>(state: &mut impl FnMut(String, Box<dyn Fn() -> 
             // What bits alone make of products is a statement of its own.
             let result = match op {
                 Mul => Value { bits: Tnum::unknown(), ..times_range(a, b) },
-                op => alu(op, a, b),
+                op => computed(op, a, b),
             };
             implies(first & second, result.contains(compute(op, x, y)))
         };
@@ -230,7 +243,7 @@ fn values<T: Variable + 'static>(state: &mut impl FnMut(String, Box<dyn Fn() -> 
             let (a, b) = (any_value::<T>(), any_value());
             let ((x, first), (y, second)) = (value_member(a), value_member(b));
             let premise = first & second & comparison.holds(x, y);
-            let assumed = assume(comparison, a, b);
+            let assumed = implied(comparison, a, b);
             let holds = assumed.a.contains(x) & assumed.b.contains(y) & !assumed.is_impossible;
             implies(premise, holds)
         };
@@ -261,24 +274,20 @@ where
     T::Half: Variable,
 {
     state(
-        "scalar reduced".into(),
+        "low halves of range".into(),
         Box::new(|| {
-            let Value { bits, range } = any_value::<T>();
-            let scalar = Scalar { bits, range, low: any_range() };
-            let (x, premise) = value_member(scalar.whole());
-            let premise = premise & scalar.low.contains(x.low());
-            let (reduced, empty) = scalar.reduced_once();
-            implies(premise, reduced.contains(x) & !empty & is_valid(reduced.bits))
+            let range = any_range::<T>();
+            let (x, premise) = member(range);
+            implies(premise, range.low_halves().contains(x.low()))
         }),
     );
     state(
-        "scalar of parts".into(),
+        "range with low half".into(),
         Box::new(|| {
-            let (whole, half) = (any_value::<T>(), any_value::<T::Half>());
-            let (x, premise) = value_member(whole);
-            let premise = premise & is_valid(half.bits) & half.contains(x.low());
-            let (scalar, empty) = Scalar::united(whole, half);
-            implies(premise, scalar.contains(x) & !empty & is_valid(scalar.bits))
+            let (range, low) = (any_range::<T>(), any_range::<T::Half>());
+            let (x, premise) = member(range);
+            let (shorter, none) = range.with_low_half(low);
+            implies(premise & low.contains(x.low()), shorter.contains(x) & !none)
         }),
     );
     state(

@@ -73,110 +73,93 @@ impl Comparison {
     }
 }
 
-/// What is known when a comparison holds.
+/// What is known of two numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Assumed<T, Truth> {
     /// Of the first operand.
     pub a: Value<T>,
     /// Of the second.
     pub b: Value<T>,
-    /// It cannot hold.
+    /// The comparison cannot hold.
     pub is_impossible: Truth,
 }
 
 /// What is known of two numbers when a comparison of them holds.
 pub fn assume<T: Word>(comparison: Comparison, a: Value<T>, b: Value<T>) -> Assumed<T, T::Truth> {
+    let implied = implied(comparison, a, b);
+    let (first, empty) = a.meet(implied.a);
+    let (second, also) = b.meet(implied.b);
+    let is_impossible = implied.is_impossible | empty | also;
+    Assumed { a: first, b: second, is_impossible }
+}
+
+/// What the comparison alone says of each, by what is known of the other.
+pub fn implied<T: Word>(comparison: Comparison, a: Value<T>, b: Value<T>) -> Assumed<T, T::Truth> {
+    let ranges = |below: Range<T>, above: Range<T>, is_impossible| {
+        let within = |range| Value { range, ..Value::unknown() };
+        Assumed { a: within(below), b: within(above), is_impossible }
+    };
+    let never = T::zero().lt(T::zero());
     match comparison {
-        Comparison::Equal => {
-            let (value, is_impossible) = a.meet(b);
-            Assumed { a: value, b: value, is_impossible }
-        }
+        Comparison::Equal => Assumed { a: b, b: a, is_impossible: never },
         Comparison::Different => {
-            let ((first, empty), (second, also)) = (without(a, b), without(b, a));
-            Assumed { a: first, b: second, is_impossible: empty | also }
+            let is_impossible = a.is_exact() & b.is_exact() & a.range.start.eq(b.range.start);
+            Assumed { a: without(a, b), b: without(b, a), is_impossible }
         }
         Comparison::Less => {
-            let below = Range::between(T::zero(), b.range.umax() - T::one());
-            let above = Range::between(a.range.umin() + T::one(), T::ones());
-            let none = b.range.umax().eq(T::zero()) | a.range.umin().eq(T::ones());
-            within(a, b, below, above, none)
+            let (most, least) = (b.range.umax(), a.range.umin());
+            let below = Range::between(T::zero(), most - T::one());
+            let above = Range::between(least + T::one(), T::ones());
+            ranges(below, above, most.eq(T::zero()) | least.eq(T::ones()))
         }
         Comparison::NotGreater => {
             let below = Range::between(T::zero(), b.range.umax());
-            let above = Range::between(a.range.umin(), T::ones());
-            within(a, b, below, above, T::zero().lt(T::zero()))
+            ranges(below, Range::between(a.range.umin(), T::ones()), never)
         }
         Comparison::LessSigned => {
-            let (least, greatest) = (T::sign(), !T::sign());
-            let below = Range::between(least, b.range.smax() - T::one());
-            let above = Range::between(a.range.smin() + T::one(), greatest);
-            let none = b.range.smax().eq(least) | a.range.smin().eq(greatest);
-            within(a, b, below, above, none)
+            let (most, least) = (b.range.smax(), a.range.smin());
+            let below = Range::between(T::sign(), most - T::one());
+            let above = Range::between(least + T::one(), !T::sign());
+            ranges(below, above, most.eq(T::sign()) | least.eq(!T::sign()))
         }
         Comparison::NotGreaterSigned => {
             let below = Range::between(T::sign(), b.range.smax());
-            let above = Range::between(a.range.smin(), !T::sign());
-            within(a, b, below, above, T::zero().lt(T::zero()))
+            ranges(below, Range::between(a.range.smin(), !T::sign()), never)
         }
         Comparison::Common => {
-            let none = (a.bits.max() & b.bits.max()).eq(T::zero());
-            let (first, empty) = with_bit(a, b);
-            let (second, also) = with_bit(b, a);
-            Assumed { a: first, b: second, is_impossible: none | empty | also }
+            let is_impossible = (a.bits.max() & b.bits.max()).eq(T::zero());
+            Assumed { a: with_bit(b), b: with_bit(a), is_impossible }
         }
         Comparison::NoneCommon => {
-            let (first, empty) = without_bits(a, b);
-            let (second, also) = without_bits(b, a);
-            Assumed { a: first, b: second, is_impossible: empty | also }
+            let is_impossible = !(a.bits.value & b.bits.value).eq(T::zero());
+            Assumed { a: without_bits(b), b: without_bits(a), is_impossible }
         }
     }
 }
 
-fn within<T: Word>(
-    a: Value<T>,
-    b: Value<T>,
-    below: Range<T>,
-    above: Range<T>,
-    none: T::Truth,
-) -> Assumed<T, T::Truth> {
-    let (a, empty) = a.meet(Value { range: below, ..Value::unknown() });
-    let (b, also) = b.meet(Value { range: above, ..Value::unknown() });
-    Assumed { a, b, is_impossible: none | empty | also }
-}
-
 /// What is known of `a` when it is not `b`: something if that is one number, the first or last that
 /// `a` can be.
-fn without<T: Word>(a: Value<T>, b: Value<T>) -> (Value<T>, T::Truth) {
-    let (one, number) = (T::one(), b.range.start);
+fn without<T: Word>(a: Value<T>, b: Value<T>) -> Value<T> {
     let Range { start, len } = a.range;
-    let is_first = start.eq(number);
-    let is_last = a.range.end().eq(number);
-    let shorter = Range {
-        start: T::select(is_first, start + one, start),
-        len: T::select(is_first | is_last, len - one, len),
-    };
+    let distance = b.range.start - start;
     let changes = b.is_exact() & !len.eq(T::zero());
-    let range = Range::select(changes, shorter, a.range);
-    let none = b.is_exact() & a.is_exact() & is_first;
-    let (value, empty) = Value { range, ..a }.reduced();
-    (value, none | empty)
+    let is_first = changes & distance.eq(T::zero());
+    let is_last = changes & distance.eq(len);
+    let start = start + T::select(is_first, T::one(), T::zero());
+    let len = len - T::select(is_first | is_last, T::one(), T::zero());
+    Value { range: Range { start, len }, ..Value::unknown() }
 }
 
-/// What is known of `a` when it has a bit in common with `b`: that bit, if there is only one.
-fn with_bit<T: Word>(a: Value<T>, b: Value<T>) -> (Value<T>, T::Truth) {
-    let bits = b.bits.max();
-    let is_one = (bits & (bits - T::one())).eq(T::zero()) & !bits.eq(T::zero());
-    let set = Tnum { value: a.bits.value | bits, mask: a.bits.mask & !bits };
-    let bits = Tnum::select(is_one, set, a.bits);
-    let (value, empty) = Value { bits, ..a }.reduced();
-    (value, empty)
+/// What is known of what has a bit in common with `other`: that bit, if there is only one.
+fn with_bit<T: Word>(other: Value<T>) -> Value<T> {
+    let bits = other.bits.max();
+    let is_one = (bits & (bits - T::one())).eq(T::zero());
+    let set = T::select(is_one, bits, T::zero());
+    Value { bits: Tnum { value: set, mask: !set }, ..Value::unknown() }
 }
 
-/// What is known of `a` when it has no bit in common with `b`.
-fn without_bits<T: Word>(a: Value<T>, b: Value<T>) -> (Value<T>, T::Truth) {
-    let known = b.bits.value;
-    let none = !(a.bits.value & known).eq(T::zero());
-    let bits = Tnum { value: a.bits.value & !known, mask: a.bits.mask & !known };
-    let (value, empty) = Value { bits, ..a }.reduced();
-    (value, none | empty)
+/// What is known of what has no bit in common with `other`.
+fn without_bits<T: Word>(other: Value<T>) -> Value<T> {
+    let bits = Tnum { value: T::zero(), mask: !other.bits.value };
+    Value { bits, ..Value::unknown() }
 }

@@ -15,9 +15,9 @@ mod tnum;
 mod value;
 mod word;
 
-pub use branch::{Assumed, Comparison, assume};
+pub use branch::{Assumed, Comparison, assume, implied};
 pub use range::Range;
 pub use scalar::Scalar;
 pub use tnum::Tnum;
-pub use value::{Value, alu};
+pub use value::{Value, alu, computed};
 pub use word::{Wide, Word};

@@ -122,8 +122,7 @@ impl<T: Word> Range<T> {
     /// What it says together with what is known of the bits, and whether that is a contradiction.
     pub fn meet_bits(self, bits: Tnum<T>) -> (Range<T>, T::Truth) {
         let (met, empty) = self.meet(Range::between(bits.min(), bits.max()));
-        let smin = bits.value | (bits.mask & T::sign());
-        let smax = bits.value | (bits.mask & !T::sign());
+        let (smin, smax) = bits.signed_limits();
         let (met, also) = met.meet(Range::between(smin, smax));
         (met, empty | also)
     }

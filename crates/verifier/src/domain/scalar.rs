@@ -51,7 +51,7 @@ impl<T: Wide> Scalar<T> {
     }
 
     /// The same, without what the parts say of each other.
-    pub fn united(whole: Value<T>, half: Value<T::Half>) -> (Scalar<T>, T::Truth) {
+    fn united(whole: Value<T>, half: Value<T::Half>) -> (Scalar<T>, T::Truth) {
         let ones = T::zero_extended(T::Half::ones());
         let known = Tnum {
             value: T::zero_extended(half.bits.value),
@@ -88,17 +88,16 @@ impl<T: Wide> Scalar<T> {
         (scalar, empty)
     }
 
-    /// One step of [`Scalar::reduced`].
-    pub fn reduced_once(self) -> (Scalar<T>, T::Truth) {
+    fn reduced_once(self) -> (Scalar<T>, T::Truth) {
         let (whole, empty) = self.whole().reduced();
-        let (low, also) = self.low.meet(low_range(whole.range));
+        let (low, also) = self.low.meet(whole.range.low_halves());
         let (half, too) = Value { bits: low_bits(whole.bits), range: low }.reduced();
         let ones = T::zero_extended(T::Half::ones());
         let bits = Tnum {
             value: (whole.bits.value & !ones) | T::zero_extended(half.bits.value),
             mask: (whole.bits.mask & !ones) | T::zero_extended(half.bits.mask),
         };
-        let (range, gone) = with_low(whole.range, half.range);
+        let (range, gone) = whole.range.with_low_half(half.range);
         (Scalar { bits, range, low: half.range }, empty | also | too | gone)
     }
 
@@ -175,23 +174,26 @@ fn low_bits<T: Wide>(bits: Tnum<T>) -> Tnum<T::Half> {
     Tnum { value: bits.value.low(), mask: bits.mask.low() }
 }
 
-/// The low halves of the numbers of a range.
-fn low_range<T: Wide>(range: Range<T>) -> Range<T::Half> {
-    let all = range.len.le(T::zero_extended(T::Half::ones()));
-    let low = Range { start: range.start.low(), len: range.len.low() };
-    Range::select(all, low, Range::full())
-}
+impl<T: Wide> Range<T> {
+    /// The low halves of its numbers.
+    pub fn low_halves(self) -> Range<T::Half> {
+        let is_short = self.len.le(T::zero_extended(T::Half::ones()));
+        let len = T::Half::select(is_short, self.len.low(), T::Half::ones());
+        Range { start: self.start.low(), len }
+    }
 
-/// A range from the first of its numbers to the last whose low half is in `low`, and whether there is
-/// none.
-fn with_low<T: Wide>(range: Range<T>, low: Range<T::Half>) -> (Range<T>, T::Truth) {
-    let first = range.start.low();
-    let forth = T::Half::select(low.contains(first), T::Half::zero(), low.start - first);
-    let forth = T::zero_extended(forth);
-    let last = range.end().low();
-    let back = T::Half::select(low.contains(last), T::Half::zero(), last - low.end());
-    let back = T::zero_extended(back);
-    let none = range.len.lt(forth) | (range.len - forth).lt(back);
-    let shorter = Range { start: range.start + forth, len: range.len - forth - back };
-    (Range::select(none, range, shorter), none)
+    /// From the first of its numbers to the last whose low half is in `low`, and whether there is
+    /// none.
+    pub fn with_low_half(self, low: Range<T::Half>) -> (Range<T>, T::Truth) {
+        let first = self.start.low();
+        let forth = T::Half::select(low.contains(first), T::Half::zero(), low.start - first);
+        let forth = T::zero_extended(forth);
+        let last = self.end().low();
+        let back = T::Half::select(low.contains(last), T::Half::zero(), last - low.end());
+        let back = T::zero_extended(back);
+        let none = self.len.lt(forth) | (self.len - forth).lt(back);
+        let forth = T::select(none, T::zero(), forth);
+        let back = T::select(none, T::zero(), back);
+        (Range { start: self.start + forth, len: self.len - forth - back }, none)
+    }
 }

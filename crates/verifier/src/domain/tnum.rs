@@ -44,6 +44,12 @@ impl<T: Word> Tnum<T> {
         self.value | self.mask
     }
 
+    /// The least and the greatest that it can be, signed.
+    pub fn signed_limits(self) -> (T, T) {
+        let (sign, rest) = (self.mask & T::sign(), self.mask & !T::sign());
+        (self.value | sign, self.value | rest)
+    }
+
     /// One of two.
     pub fn select(condition: T::Truth, yes: Tnum<T>, no: Tnum<T>) -> Tnum<T> {
         Tnum {

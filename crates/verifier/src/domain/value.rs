@@ -76,7 +76,12 @@ impl<T: Word> Value<T> {
 
 /// What `a op b` can be, where `a` is what is in the destination (RFC 9669 section 4.1).
 pub fn alu<T: Word>(op: AluOp, a: Value<T>, b: Value<T>) -> Value<T> {
-    let value = match op {
+    computed(op, a, b).reduced().0
+}
+
+/// The same, without what bits and range say of each other.
+pub fn computed<T: Word>(op: AluOp, a: Value<T>, b: Value<T>) -> Value<T> {
+    match op {
         AluOp::Add => a.plus(b),
         AluOp::Sub => a.minus(b),
         AluOp::Mul => a.times(b),
@@ -91,6 +96,5 @@ pub fn alu<T: Word>(op: AluOp, a: Value<T>, b: Value<T>) -> Value<T> {
         AluOp::Rsh => a.shifted_right(b),
         AluOp::Arsh => a.shifted_right_signed(b),
         AluOp::Mov => b,
-    };
-    value.reduced().0
+    }
 }
