@@ -383,7 +383,7 @@ impl<'a> Function<'a> {
         let (dst, a, b) = (self.target(), self.any(), self.any());
         let (width, second) = (self.width(), self.width());
         let alu = |width, op, dst, src| Op::Alu { width, op, dst: Reg(dst), src };
-        match self.random.below(4) {
+        match self.random.below(5) {
             0 => {
                 self.push(alu(width, AluOp::Mov, dst, Operand::Reg(Reg(a))));
                 let imm = self.immediate();
@@ -400,6 +400,7 @@ impl<'a> Function<'a> {
                 self.push(alu(Width::W64, AluOp::Lsh, dst, Operand::Imm(distance)));
                 self.push(alu(Width::W64, op, dst, Operand::Imm(distance)));
             }
+            3 => self.two_bytes(dst, width),
             // A rotation.
             _ => {
                 let other = self.target();
@@ -543,6 +544,28 @@ impl<'a> Function<'a> {
         let back = top as i64 - self.code.len() as i64 - 1;
         self.jump_if(cond, compared, bound, back as i16);
         self.counters.pop();
+    }
+
+    /// Two bytes that lie side by side as one number.
+    fn two_bytes(&mut self, high: u8, width: Width) {
+        let low = self.target();
+        // The third function has no memory.
+        if low == high || self.numbers != NUMBERS {
+            return;
+        }
+        let base = if self.has_element { Reg(7) } else { Reg::FP };
+        let off = self.random.below(62) as i16 + if self.has_element { 0 } else { -8 * WORDS };
+        let ahead = self.random.below(2) as i16;
+        let byte = |dst, off| Op::Load { size: Size::B, signed: false, dst: Reg(dst), base, off };
+        self.push(byte(high, off + ahead));
+        let (dst, src) = (Reg(high), Operand::Imm(8));
+        self.push(Op::Alu { width, op: AluOp::Lsh, dst, src });
+        self.push(byte(low, off + 1 - ahead));
+        if self.random.once_in(4) {
+            self.store();
+        }
+        self.push(Op::Alu { width, op: AluOp::Or, dst, src: Operand::Reg(Reg(low)) });
+        self.number(low);
     }
 
     /// An access to the array's element at the place that a loop's counter says.

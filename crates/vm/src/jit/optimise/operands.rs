@@ -1,11 +1,14 @@
 //! What is read only to be an operand, or shifted only to be part of an address, is read or shifted by
-//! the instruction that wants it.
+//! the instruction that wants it; two bytes that become one number are read as one.
 
 use std::ops::Range;
 
 use bombus_isa::{AluOp, Op, Operand, Reg, Size, Width};
 
 use super::inst::{Address, Inst, bit};
+
+/// Slots that two bytes of a number may be apart.
+const BYTES_APART: usize = 16;
 
 /// Does so in every block.
 pub(super) fn operands(insts: &mut [Inst], blocks: &[Range<usize>], live_after: &mut [u16]) {
@@ -22,6 +25,15 @@ pub(super) fn operands(insts: &mut [Inst], blocks: &[Range<usize>], live_after: 
                     dst,
                     src: Operand::Imm(distance @ 1..=3),
                 }) => shift_there(insts, slot..block.end, live_after, dst, distance as u8),
+                Inst::Op(Op::Alu {
+                    op: AluOp::Or | AluOp::Xor | AluOp::Add,
+                    dst,
+                    src: Operand::Reg(src),
+                    ..
+                }) if dst != src => {
+                    let start = block.start.max(slot.saturating_sub(BYTES_APART));
+                    read_both(insts, start..slot, live_after, dst, src);
+                }
                 _ => {}
             }
         }
@@ -98,4 +110,51 @@ fn scaled(address: Address, shifted: Reg, distance: u8) -> Option<Address> {
         _ => return None,
     };
     (scale <= 3).then_some(Address { base: other, index: Some((shifted, scale)), disp })
+}
+
+/// `high <<= 8; high |= low` of two bytes that lie side by side: reads them at the end of the range.
+fn read_both(
+    insts: &mut [Inst],
+    range: Range<usize>,
+    live_after: &mut [u16],
+    high: Reg,
+    low: Reg,
+) -> Option<()> {
+    let (start, slot) = (range.start, range.end);
+    // The last that has to do with a register.
+    let last = |end: usize, reg: Reg| {
+        let touches = |inst: &Inst| (inst.uses() | inst.defs()) & bit(reg) != 0;
+        insts[start..end].iter().rposition(touches).map(|at| start + at)
+    };
+    let byte = |at: usize, reg: Reg| match insts[at] {
+        Inst::Load { size: Size::B, signed: false, dst, address } if dst == reg => Some(address),
+        _ => None,
+    };
+    let low_at = last(slot, low)?;
+    let shift_at = last(slot, high)?;
+    let Inst::Op(Op::Alu { op: AluOp::Lsh, dst: shifted, src: Operand::Imm(8), .. }) =
+        insts[shift_at]
+    else {
+        return None;
+    };
+    let high_at = last(shift_at, high)?;
+    let (first, second) = (byte(high_at, high)?, byte(low_at, low)?);
+    let next = |address: Address| Some(Address { disp: address.disp.checked_add(1)?, ..address });
+    let (size, dst) = (Size::H, high);
+    let both = if next(first) == Some(second) {
+        Inst::LoadSwapped { size, dst, address: first }
+    } else if next(second) == Some(first) {
+        Inst::Load { size, signed: false, dst, address: second }
+    } else {
+        return None;
+    };
+    let from = low_at.min(high_at);
+    let stays = |inst: &Inst| !inst.writes_memory() && inst.defs() & first.uses() == 0;
+    if shifted != high || live_after[slot] & bit(low) != 0 || !insts[from..slot].iter().all(stays) {
+        return None;
+    }
+    [low_at, shift_at, high_at].into_iter().for_each(|at| insts[at] = Inst::Nop);
+    insts[slot] = both;
+    live_after[from..slot].iter_mut().for_each(|live| *live |= first.uses());
+    Some(())
 }
