@@ -32,6 +32,7 @@ mod ring_memory;
 pub mod ringbuf;
 pub mod spin;
 mod stacks;
+mod sync;
 mod update;
 mod user;
 mod words;

@@ -2,9 +2,7 @@
 //!
 //! A holder can lose its CPU, so whoever waits gives up its own after a while.
 
-use std::sync::atomic::{AtomicU32, Ordering, fence};
-
-use crate::region::AtomicRow;
+use crate::sync::{AtomicU32, Ordering, fence, spin_loop, yield_now};
 
 /// How often a waiter looks before it lets others run.
 const SPINS: u32 = 16;
@@ -16,10 +14,10 @@ pub(crate) fn wait(round: &mut u32) {
     *round += 1;
     if *round < SPINS {
         for _ in 0..1 << (*round).min(5) {
-            std::hint::spin_loop();
+            spin_loop();
         }
     } else {
-        std::thread::yield_now();
+        yield_now();
     }
 }
 
@@ -28,9 +26,6 @@ pub(crate) fn wait(round: &mut u32) {
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct SequenceLock(AtomicU32);
-
-// SAFETY: one atomic integer.
-unsafe impl AtomicRow for SequenceLock {}
 
 /// The count, as a reader found it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,20 +88,54 @@ impl Drop for Held<'_> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Turns of the waiting loop after which what the other thread does has paid for moving the cache
+/// lines: some microseconds.
+pub(crate) const PATIENCE: u32 = 128;
 
-    #[test]
-    fn readers_notice_writers() {
-        let lock = SequenceLock::default();
-        let before = lock.begin();
-        assert!(lock.unchanged(before));
-        let held = lock.lock();
-        let during = lock.begin();
-        assert!(!lock.unchanged(before) && !lock.unchanged(during));
-        drop(held);
-        assert!(!lock.unchanged(before) && !lock.unchanged(during));
-        assert!(lock.unchanged(lock.begin()));
+/// A lock for things that two threads may change again and again.
+///
+/// All that they write moves from one CPU to the other each time, so together they are slower than
+/// one alone. So who comes second stays away for a while.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct PatientLock(AtomicU32);
+
+impl PatientLock {
+    /// Takes the lock, unless somebody has it.
+    #[inline(always)]
+    pub(crate) fn try_lock(&self) -> bool {
+        self.0.swap(1, Ordering::Acquire) == 0
+    }
+
+    /// Takes the lock. Waits so many turns when somebody has it, and longer the next time.
+    #[inline(always)]
+    pub(crate) fn lock(&self, turns: u32) {
+        if !self.try_lock() {
+            self.wait(turns);
+        }
+    }
+
+    #[cold]
+    fn wait(&self, turns: u32) {
+        let mut turns = turns.max(1);
+        loop {
+            for _ in 0..turns {
+                spin_loop();
+            }
+            if self.try_lock() {
+                return;
+            }
+            if turns >= PATIENCE {
+                // The holder may have lost its CPU.
+                yield_now();
+            }
+            turns = (turns * 2).min(PATIENCE);
+        }
+    }
+
+    /// Gives it back.
+    #[inline(always)]
+    pub(crate) fn unlock(&self) {
+        self.0.store(0, Ordering::Release);
     }
 }

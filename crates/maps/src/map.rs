@@ -9,6 +9,7 @@ use bombus_platform::MapType;
 use crate::array::{Array, ArrayLayout};
 use crate::bloom::Bloom;
 use crate::def::{MapDef, flag};
+use crate::hash::chain::Node;
 use crate::hash::elements::Layout;
 use crate::hash::key::with_key;
 use crate::hash::{HashTable, Position, Shape};

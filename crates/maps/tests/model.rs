@@ -1,27 +1,13 @@
 //! Random operations against a model: one thread, every answer compared.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bombus_maps::{EXIST, Map, MapDef, NOEXIST, Visited};
 use bombus_platform::MapType;
-
-/// SplitMix64, by Steele, Lea and Flood.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
+use support::Random;
 
 fn map(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> Arc<Map> {
     let def = MapDef { map_type, key_size, value_size, max_entries, ..MapDef::default() };

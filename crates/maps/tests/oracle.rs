@@ -1,32 +1,14 @@
 //! Our maps against the running kernel's: the same maps, the same operations at random, every value
 //! and every error number compared. Skipped where maps cannot be made.
 
+mod support;
+
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
 use bombus_maps::{Batch, Errno, Found, Map, MapDef, flag};
 use bombus_platform::MapType;
-
-/// SplitMix64, by Steele, Lea and Flood.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.next() as u8).collect()
-    }
-}
+use support::Random;
 
 /// `union bpf_attr` of the commands on elements, or of those on many.
 #[repr(C)]
@@ -332,6 +314,10 @@ fn all(
     }
 }
 
+fn bytes(random: &mut Random, len: usize) -> Vec<u8> {
+    (0..len).map(|_| random.next() as u8).collect()
+}
+
 fn key(random: &mut Random, def: &MapDef) -> Vec<u8> {
     let number = random.below(40) as u32;
     match def.map_type {
@@ -388,7 +374,7 @@ fn compare(def: &MapDef, theirs: &Kernel, ours: &Arc<Map>, random: &mut Random) 
     for step in 0..500 {
         let (key, flags) =
             (key(random, def), [0, 0, 0, 1, 2, 3, 4, 5, 8][random.below(9) as usize]);
-        let value = random.bytes(theirs.value_size);
+        let value = bytes(random, theirs.value_size);
         let few = if random.below(2) == 0 { 0 } else { flags };
         let at = || format!("{def:?}, step {step}, key {key:x?}, flags {flags}/{few}");
         match random.below(40) {
@@ -442,7 +428,7 @@ fn compare(def: &MapDef, theirs: &Kernel, ours: &Arc<Map>, random: &mut Random) 
             38 => {
                 let count = 1 + random.below(6) as usize;
                 let keys: Vec<u8> = (0..count).flat_map(|_| self::key(random, def)).collect();
-                let values = random.bytes(count * theirs.value_size);
+                let values = bytes(random, count * theirs.value_size);
                 let own = ours.user_update_batch(&keys, &values, few);
                 same_batch(own, theirs.change_batch(&keys, Some(&values), few), count, &at());
             }
@@ -457,7 +443,7 @@ fn compare(def: &MapDef, theirs: &Kernel, ours: &Arc<Map>, random: &mut Random) 
     }
     assert_eq!(ours.user_freeze(), theirs.freeze());
     assert_eq!(ours.user_freeze(), theirs.freeze());
-    let (key, value) = (key(random, def), random.bytes(theirs.value_size));
+    let (key, value) = (key(random, def), bytes(random, theirs.value_size));
     assert_eq!(ours.user_update(&key, &value, 0), theirs.update(&key, &value, 0));
     assert_eq!(ours.user_delete(&key), theirs.delete(&key));
     assert_eq!(ours.user_take(&key, 0), clean(theirs.take(&key, 0), def));
@@ -510,7 +496,7 @@ fn values_without_keys() {
                 for step in 0..2000 {
                     let flags = [0, 0, 0, 1, 2, 2, 3, 4][random.below(8) as usize];
                     let few = if random.below(3) == 0 { flags } else { 0 };
-                    let mut value = random.bytes(theirs.value_size);
+                    let mut value = bytes(&mut random, theirs.value_size);
                     let at = format!("{def:?}, step {step}, flags {flags}/{few}");
                     match random.below(10) {
                         0..4 => assert_eq!(

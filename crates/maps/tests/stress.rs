@@ -4,6 +4,8 @@
 //! What each thread knows for certain is compared exactly: keys that only it changes, versions that
 //! only it writes, counts of what went in and came out. What both change must be whole.
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
@@ -11,23 +13,7 @@ use std::time::{Duration, Instant};
 
 use bombus_maps::{EXIST, Map, MapDef, NOEXIST, Visited, flag};
 use bombus_platform::MapType;
-
-/// SplitMix64, by Steele, Lea and Flood.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
+use support::Random;
 
 /// How long one of the tests here goes on.
 struct Time {

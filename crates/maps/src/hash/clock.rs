@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::HashTable;
+use super::chain::Node;
 use super::elements::Element;
 use super::stripes::{FREE, Stripe};
 use crate::Errno;
@@ -80,20 +81,12 @@ impl HashTable {
         let hash = element.hash().load(Ordering::Relaxed);
         let bucket = self.bucket(hash);
         let _held = self.lock(hash);
-        let mut place = &bucket.head;
-        loop {
-            let link = place.load(Ordering::Relaxed);
-            if link == 0 {
-                return false;
-            }
-            let next = self.elements.get(link).next();
-            if link == element.link() {
-                let _changing = bucket.changes.change();
-                element.mark().store(FREE, Ordering::Relaxed);
-                place.store(next.load(Ordering::Relaxed), Ordering::Release);
-                return true;
-            }
-            place = next;
-        }
+        let is_it = |each: Element<'_>| each.link() == element.link();
+        let (place, Some(found)) = bucket.find(|link| self.elements.get(link), is_it) else {
+            return false;
+        };
+        element.mark().store(FREE, Ordering::Relaxed);
+        bucket.remove(place, found);
+        true
     }
 }

@@ -8,6 +8,7 @@
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
+use super::chain::Node;
 use crate::Errno;
 use crate::region::Region;
 use crate::words::Place;
@@ -196,20 +197,6 @@ impl<'a> Element<'a> {
         unsafe { AtomicU32::from_ptr(self.start.as_ptr().cast::<u32>().add(index)) }
     }
 
-    /// What names it.
-    #[inline]
-    pub(crate) fn link(self) -> u32 {
-        let region = self.elements.region.start();
-        ((self.start.as_ptr() as usize - region as usize) / UNIT) as u32
-    }
-
-    /// The next one in its chain. It stays what it was when the element is given up, so that
-    /// whoever is here finds the way on.
-    #[inline]
-    pub(crate) fn next(self) -> &'a AtomicU32 {
-        self.half(0)
-    }
-
     /// Hash of the key.
     #[inline]
     pub(crate) fn hash(self) -> &'a AtomicU32 {
@@ -264,6 +251,19 @@ impl<'a> Element<'a> {
         let size = self.elements.value_words * 8;
         let plane = if cpu < planes.cpus { cpu as usize * planes.distance } else { 0 };
         planes.region.place(plane + self.elements.number(self.link()) * size, size)
+    }
+}
+
+impl<'a> Node<'a> for Element<'a> {
+    #[inline]
+    fn link(self) -> u32 {
+        let region = self.elements.region.start();
+        ((self.start.as_ptr() as usize - region as usize) / UNIT) as u32
+    }
+
+    #[inline]
+    fn next(self) -> &'a AtomicU32 {
+        self.half(0)
     }
 }
 

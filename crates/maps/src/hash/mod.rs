@@ -6,6 +6,7 @@
 //! the new one, never none and never half of one. An element that was given up is used again at once, as the kernel's are; a program
 //! that still holds a pointer to its value then has a pointer to another key's value.
 
+pub(crate) mod chain;
 mod clock;
 pub(crate) mod elements;
 pub(crate) mod key;
@@ -17,22 +18,15 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub(crate) use walk::Position;
 
 use crate::Errno;
-use crate::lock::{SequenceLock, wait};
+use crate::lock::wait;
 use crate::region::{AtomicRow, MaskedRows, Rows};
 use crate::update::Change;
 use crate::words::Bytes;
+use chain::{Bucket, Found};
 use clock::Clock;
 use elements::{Element, Elements};
 use key::Key;
 use stripes::{Locked, Stripes};
-
-/// A chain.
-#[repr(C)]
-struct Bucket {
-    /// Counts changes. Who makes one holds the stripe's lock.
-    changes: SequenceLock,
-    head: AtomicU32,
-}
 
 // SAFETY: atomic integers only.
 unsafe impl AtomicRow for Bucket {}
@@ -137,16 +131,10 @@ impl HashTable {
 
     /// Walks a chain.
     #[inline(always)]
-    fn find(&self, bucket: &Bucket, key: impl Key, hash: u32) -> Option<Element<'_>> {
-        let mut link = bucket.head.load(Ordering::Acquire);
-        while link != 0 {
-            let element = self.elements.get(link);
-            if key.may_be(hash, element.hash()) && key.is_at(element.key()) {
-                return Some(element);
-            }
-            link = element.next().load(Ordering::Acquire);
-        }
-        None
+    fn find<'a>(&'a self, bucket: &'a Bucket, key: impl Key, hash: u32) -> Found<'a, Element<'a>> {
+        let is_it =
+            |element: Element<'_>| key.may_be(hash, element.hash()) && key.is_at(element.key());
+        bucket.find(|link| self.elements.get(link), is_it)
     }
 
     /// The element of a key; an error when it may have been missed, because the bucket changes.
@@ -154,10 +142,10 @@ impl HashTable {
     pub(crate) fn try_get<K: Key>(&self, key: K) -> Result<Option<Element<'_>>, Changes> {
         let hash = key.hash(self.seed);
         let bucket = self.bucket(hash);
-        let before = bucket.changes.begin();
-        let found = self.find(bucket, key, hash);
+        let before = bucket.begin();
+        let (_, found) = self.find(bucket, key, hash);
         // A key that was seen whole was there at that time, whatever else went on.
-        if found.is_some() && K::ONE_WORD || bucket.changes.unchanged(before) {
+        if found.is_some() && K::ONE_WORD || bucket.unchanged(before) {
             Ok(found)
         } else {
             Err(Changes)
@@ -192,15 +180,15 @@ impl HashTable {
         let bucket = self.bucket(hash);
         let mut round = 0;
         while round < TRIES {
-            let before = bucket.changes.begin();
-            let found = self.find(bucket, key, hash);
-            if bucket.changes.unchanged(before) {
+            let before = bucket.begin();
+            let (_, found) = self.find(bucket, key, hash);
+            if bucket.unchanged(before) {
                 return found;
             }
             wait(&mut round);
         }
         let _held = self.lock(hash);
-        self.find(bucket, key, hash)
+        self.find(bucket, key, hash).1
     }
 
     /// Looks a key up for a program: the element counts as used.
@@ -224,38 +212,15 @@ impl HashTable {
         let bucket = self.bucket(hash);
         let mut round = 0;
         while round < TRIES {
-            let before = bucket.changes.begin();
-            let result = self.find(bucket, key, hash).map(&mut read);
-            if bucket.changes.unchanged(before) {
+            let before = bucket.begin();
+            let result = self.find(bucket, key, hash).1.map(&mut read);
+            if bucket.unchanged(before) {
                 return result;
             }
             wait(&mut round);
         }
         let _held = self.lock(hash);
-        self.find(bucket, key, hash).map(read)
-    }
-
-    /// The element of a key and the link that names it, or the zero at the chain's end. Unless the
-    /// stripe's lock is held that is only so if the bucket has not changed since.
-    #[inline(always)]
-    fn link_to<'a>(
-        &'a self,
-        bucket: &'a Bucket,
-        key: impl Key,
-        hash: u32,
-    ) -> (&'a AtomicU32, Option<Element<'a>>) {
-        let mut place = &bucket.head;
-        loop {
-            let link = place.load(Ordering::Acquire);
-            if link == 0 {
-                return (place, None);
-            }
-            let element = self.elements.get(link);
-            if key.may_be(hash, element.hash()) && key.is_at(element.key()) {
-                return (place, Some(element));
-            }
-            place = element.next();
-        }
+        self.find(bucket, key, hash).1.map(read)
     }
 
     /// Stores a value (`htab_map_update_elem` and its kin, `kernel/bpf/hashtab.c`).
@@ -267,13 +232,13 @@ impl HashTable {
         update.check()?;
         let hash = key.hash(self.seed);
         let bucket = self.bucket(hash);
-        let before = bucket.changes.begin();
-        let (mut place, mut old) = self.link_to(bucket, key, hash);
+        let before = bucket.begin();
+        let (mut place, mut old) = self.find(bucket, key, hash);
         let mut taken = None;
         loop {
             let held = self.lock(hash);
-            if !bucket.changes.unchanged(before) {
-                (place, old) = self.link_to(bucket, key, hash);
+            if !bucket.unchanged(before) {
+                (place, old) = self.find(bucket, key, hash);
             }
             let outcome = match old {
                 None if update.must_exist() => Err(libc::ENOENT),
@@ -290,8 +255,7 @@ impl HashTable {
                 }
                 Some(_) if update.must_not_exist() => Err(libc::EEXIST),
                 Some(old) if self.elements.is_per_cpu() || update.in_place() => {
-                    let _changing = bucket.changes.change();
-                    update.write_over(old);
+                    bucket.change(|| update.write_over(old));
                     if self.clock.is_some() {
                         clock::touch(old);
                     }
@@ -323,11 +287,11 @@ impl HashTable {
         }
         let hash = key.hash(self.seed);
         let bucket = self.bucket(hash);
-        let before = bucket.changes.begin();
-        let (place, Some(old)) = self.link_to(bucket, key, hash) else { return false };
+        let before = bucket.begin();
+        let (place, Some(old)) = self.find(bucket, key, hash) else { return false };
         let Some(held) = self.stripes.try_lock(hash, &self.elements) else { return false };
         let Some(spare) = held.known_spare() else { return false };
-        if !bucket.changes.unchanged(before) {
+        if !bucket.unchanged(before) {
             return false;
         }
         spare.shared_value().first().store(value.word(0), Ordering::Relaxed);
@@ -351,17 +315,12 @@ impl HashTable {
     /// Puts a new element, whose value was written, at the head of its chain.
     #[inline(always)]
     fn insert<K: Key>(&self, bucket: &Bucket, new: Element<'_>, key: K, hash: u32) {
-        let _changing = bucket.changes.change();
         new.hash().store(hash, Ordering::Relaxed);
         if self.clock.is_some() {
             new.mark().store(0, Ordering::Relaxed);
         }
-        // A reader who is still here from the element's last life must not find the key before the
-        // value.
-        key.write_to(new.key());
-        new.next().store(bucket.head.load(Ordering::Relaxed), Ordering::Release);
         self.inhabit(self.buckets.index(hash));
-        bucket.head.store(new.link(), Ordering::Release);
+        bucket.insert(new, || key.write_to(new.key()));
     }
 
     /// Puts a new element, whose value was written, where an old one is.
@@ -375,15 +334,12 @@ impl HashTable {
         key: K,
         hash: u32,
     ) {
-        let _changing = bucket.changes.change();
         new.hash().store(hash, Ordering::Relaxed);
         if self.clock.is_some() {
             new.mark().store(clock::USED, Ordering::Relaxed);
             old.mark().store(stripes::FREE, Ordering::Relaxed);
         }
-        key.write_to(new.key());
-        new.next().store(old.next().load(Ordering::Relaxed), Ordering::Release);
-        place.store(new.link(), Ordering::Release);
+        bucket.replace(place, old, new, || key.write_to(new.key()));
     }
 
     /// Notes that there is an element in a bucket.
@@ -405,18 +361,15 @@ impl HashTable {
     ) -> Result<R, Errno> {
         let hash = key.hash(self.seed);
         let bucket = self.bucket(hash);
-        let before = bucket.changes.begin();
-        let (mut place, mut found) = self.link_to(bucket, key, hash);
+        let before = bucket.begin();
+        let (mut place, mut found) = self.find(bucket, key, hash);
         let held = self.lock(hash);
-        if !bucket.changes.unchanged(before) {
-            (place, found) = self.link_to(bucket, key, hash);
+        if !bucket.unchanged(before) {
+            (place, found) = self.find(bucket, key, hash);
         }
         let Some(element) = found else { return Err(libc::ENOENT) };
         let seen = last_look(element);
-        {
-            let _changing = bucket.changes.change();
-            place.store(element.next().load(Ordering::Relaxed), Ordering::Release);
-        }
+        bucket.remove(place, element);
         held.push(element);
         Ok(seen)
     }

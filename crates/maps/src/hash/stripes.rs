@@ -4,7 +4,7 @@
 //! A locked instruction is the dearest part of an update. A stripe's lock is the only one that an
 //! operation takes: what it needs besides the chain lies behind it. Small tables have one stripe:
 //! two threads that change the same few elements would pass their cache lines back and forth, which
-//! takes longer than to let each do many things in turn, see [`Stripe::lock`].
+//! takes longer than to let each do many things in turn, see [`PatientLock`].
 //!
 //! Beyond what a map has room for there is one more element for each stripe: the spare, which takes
 //! the place of an element that is updated, so that updating a full map works (`extra_elems`,
@@ -12,8 +12,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::chain::Node;
 use super::elements::{Element, Elements};
 use crate::Errno;
+use crate::lock::{PATIENCE, PatientLock};
 use crate::region::{AtomicRow, MaskedRows};
 
 /// Elements that move from one list to another at a time.
@@ -22,9 +24,6 @@ const BATCH: u32 = 16;
 const ELEMENTS: u32 = 256;
 /// How many stripes there are at most: whoever finds a table full has looked at each.
 const MOST: u32 = 128;
-/// Turns of the waiting loop after which what the other thread does has paid for moving the cache
-/// lines: some microseconds.
-const PATIENCE: u32 = 128;
 
 /// `mark` of an element that is on no chain.
 pub(super) const FREE: u32 = 2;
@@ -32,7 +31,7 @@ pub(super) const FREE: u32 = 2;
 /// What belongs to a part of the buckets.
 #[repr(C, align(64))]
 pub(super) struct Stripe {
-    locked: AtomicU32,
+    lock: PatientLock,
     /// First element of the list of those that are free.
     free: AtomicU32,
     /// 0 as long as it is the one that the stripe began with.
@@ -76,9 +75,7 @@ impl Stripes {
     #[inline(always)]
     pub(super) fn lock<'a>(&'a self, hash: u32, elements: &'a Elements) -> Locked<'a> {
         let stripe = self.of(hash);
-        if stripe.locked.swap(1, Ordering::Acquire) != 0 {
-            stripe.wait(self.patience);
-        }
+        stripe.lock.lock(self.patience);
         Locked { stripe, stripes: self, elements }
     }
 
@@ -86,8 +83,7 @@ impl Stripes {
     #[inline(always)]
     pub(super) fn try_lock<'a>(&'a self, hash: u32, elements: &'a Elements) -> Option<Locked<'a>> {
         let stripe = self.of(hash);
-        let free = stripe.locked.swap(1, Ordering::Acquire) == 0;
-        if free { Some(Locked { stripe, stripes: self, elements }) } else { None }
+        if stripe.lock.try_lock() { Some(Locked { stripe, stripes: self, elements }) } else { None }
     }
 
     /// A free element of another stripe, and some more for this one. No lock is held.
@@ -116,31 +112,6 @@ impl Stripes {
     }
 }
 
-impl Stripe {
-    /// Waits for the lock, and takes it. Two threads that meet here again and again are slower
-    /// together than one alone, for all that they write moves from one CPU to the other each time.
-    /// So who comes second stays away for a while.
-    #[cold]
-    fn wait(&self, patience: u32) {
-        let mut turns = patience.max(1);
-        loop {
-            for _ in 0..turns {
-                std::hint::spin_loop();
-            }
-            if self.locked.load(Ordering::Relaxed) == 0
-                && self.locked.swap(1, Ordering::Acquire) == 0
-            {
-                return;
-            }
-            if turns >= PATIENCE {
-                // The holder may have lost its CPU.
-                std::thread::yield_now();
-            }
-            turns = (turns * 2).min(PATIENCE);
-        }
-    }
-}
-
 /// A stripe whose lock is held as long as this lives.
 pub(super) struct Locked<'a> {
     stripe: &'a Stripe,
@@ -151,7 +122,7 @@ pub(super) struct Locked<'a> {
 impl Drop for Locked<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.stripe.locked.store(0, Ordering::Release);
+        self.stripe.lock.unlock();
     }
 }
 

@@ -7,6 +7,7 @@
 use std::sync::atomic::Ordering;
 
 use super::HashTable;
+use super::chain::Node;
 use super::elements::Element;
 use super::key::Key;
 
@@ -32,7 +33,7 @@ impl HashTable {
                 bucket = (bucket / 64).saturating_add(groups_to_skip).saturating_mul(64);
                 continue;
             }
-            if self.buckets.get(bucket).head.load(Ordering::Relaxed) != 0 {
+            if self.buckets.get(bucket).head().load(Ordering::Relaxed) != 0 {
                 return Position(bucket);
             }
             bucket += 1;
@@ -49,7 +50,7 @@ impl HashTable {
     pub(crate) fn visit_bucket(&self, position: Position, mut visit: impl FnMut(Element<'_>)) {
         let bucket = self.buckets.get(position.0);
         let _held = self.lock(position.0);
-        let mut link = bucket.head.load(Ordering::Relaxed);
+        let mut link = bucket.head().load(Ordering::Relaxed);
         while link != 0 {
             let element = self.elements.get(link);
             visit(element);
@@ -66,17 +67,14 @@ impl HashTable {
         let bucket = self.buckets.get(position.0);
         let held = self.lock(position.0);
         let mut elements = Vec::new();
-        let mut link = bucket.head.load(Ordering::Relaxed);
+        let mut link = bucket.head().load(Ordering::Relaxed);
         while link != 0 {
             let element = self.elements.get(link);
             elements.push(element);
             link = element.next().load(Ordering::Relaxed);
         }
         if visit(&elements) {
-            {
-                let _changing = bucket.changes.change();
-                bucket.head.store(0, Ordering::Release);
-            }
+            bucket.clear();
             elements.into_iter().for_each(|element| held.push(element));
         }
     }
