@@ -3,17 +3,16 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use bombus_maps::raw::{self, LookupFunction, UpdateFunction};
+use bombus_maps::raw::{self, DeleteFunction, LookupFunction, UpdateFunction};
 use bombus_maps::{ArrayLayout, Map, MapDef};
-use bombus_platform::MapType;
 
 use super::{Case, Keys, Operation, Subject};
 
 struct Ours {
     map: Arc<Map>,
-    case: Case,
     lookup: LookupFunction,
     update: UpdateFunction,
+    delete: DeleteFunction,
 }
 
 /// A map of a case, full.
@@ -34,49 +33,65 @@ pub(super) fn make(case: &Case) -> Result<Box<dyn Subject>, String> {
             .map_err(|errno| format!("filling a map: error {errno}"))?;
     }
     let (lookup, update) = (raw::lookup_function(&map), raw::update_function(&map));
-    let subject = Ours { map, case: *case, lookup, update };
-    Ok(match (case.map_type, case.operation, subject.map.as_array()) {
-        (MapType::Array | MapType::PercpuArray, Operation::Lookup, Some(layout)) => {
-            Box::new(Inlined { _map: subject.map, layout })
-        }
-        _ => Box::new(subject),
+    let ours = Ours { delete: raw::delete_function(&map), map, lookup, update };
+    Ok(match ours.map.as_array() {
+        Some(layout) => Box::new(Inlined { ours, layout }),
+        None => Box::new(ours),
     })
 }
 
-impl Subject for Ours {
-    fn work(&self, keys: &mut Keys, cpu: u32, times: u32) {
-        let map: *const Map = &*self.map;
+impl Ours {
+    /// Calls it with the map, a key and a value.
+    #[inline(always)]
+    fn each(
+        &self,
+        keys: &mut Keys,
+        times: u32,
+        mut call: impl FnMut(*const Map, *const u8, *const u8),
+    ) {
         let (mut key, value) = ([0u64; 8], 1u64);
-        let mut sum = 0;
         for _ in 0..times {
             key[0] = keys.next();
-            let (key, value) = (key.as_ptr().cast(), (&raw const value).cast());
-            // SAFETY: the map is alive; its keys have at most 64 bytes and its values 8.
-            unsafe {
-                match self.case.operation {
-                    Operation::Lookup => {
-                        let found = (self.lookup)(map, key, cpu.into());
-                        if !found.is_null() {
-                            sum += found.cast::<u64>().read_volatile();
-                        }
-                    }
-                    Operation::Update => {
-                        (self.update)(map, key, value, 0, cpu.into());
-                    }
-                    Operation::Renew => {
-                        raw::delete(map, key);
-                        (self.update)(map, key, value, 0, cpu.into());
-                    }
-                }
-            }
+            call(&raw const *self.map, key.as_ptr().cast(), (&raw const value).cast());
         }
-        black_box(sum);
+    }
+}
+
+impl Subject for Ours {
+    fn work(&self, operation: Operation, keys: &mut Keys, cpu: u32, times: u32) {
+        let (&Ours { lookup, update, delete, .. }, cpu) = (self, u64::from(cpu));
+        // SAFETY, of all calls: the map is alive; its keys have at most 64 bytes and its values 8.
+        match operation {
+            Operation::Lookup => {
+                let mut sum = 0;
+                self.each(keys, times, |map, key, _| {
+                    // SAFETY: as above.
+                    let found = unsafe { lookup(map, key, cpu) };
+                    if !found.is_null() {
+                        // SAFETY: as above; it is aligned.
+                        sum += unsafe { found.cast::<u64>().read_volatile() };
+                    }
+                });
+                black_box(sum);
+            }
+            Operation::Update => self.each(keys, times, |map, key, value| {
+                // SAFETY: as above.
+                unsafe { update(map, key, value, 0, cpu) };
+            }),
+            Operation::Renew => self.each(keys, times, |map, key, value| {
+                // SAFETY: as above.
+                unsafe {
+                    delete(map, key);
+                    update(map, key, value, 0, cpu);
+                }
+            }),
+        }
     }
 }
 
 /// Look-ups in an array as machine code does them without a call.
 struct Inlined {
-    _map: Arc<Map>,
+    ours: Ours,
     layout: ArrayLayout,
 }
 
@@ -84,7 +99,10 @@ struct Inlined {
 unsafe impl Sync for Inlined {}
 
 impl Subject for Inlined {
-    fn work(&self, keys: &mut Keys, cpu: u32, times: u32) {
+    fn work(&self, operation: Operation, keys: &mut Keys, cpu: u32, times: u32) {
+        if operation != Operation::Lookup {
+            return self.ours.work(operation, keys, cpu, times);
+        }
         let ArrayLayout { base, stride, max_entries, cpu_stride } = self.layout;
         let mut sum = 0;
         for _ in 0..times {

@@ -12,8 +12,8 @@ use super::{Case, Keys, Operation, Subject};
 type Key = [u64; 8];
 type Value = Arc<AtomicU64>;
 
-struct Papaya<K>(papaya::HashMap<K, Value>, Operation);
-struct Dashmap<K>(dashmap::DashMap<K, Value>, Operation);
+struct Papaya<K>(papaya::HashMap<K, Value>);
+struct Dashmap<K>(dashmap::DashMap<K, Value>);
 
 /// Keys of the sizes that are compared.
 trait FromNumber: Copy + Eq + std::hash::Hash + Send + Sync {
@@ -57,54 +57,62 @@ fn both<K: FromNumber + 'static>(case: &Case) -> Vec<Box<dyn Subject>> {
         papaya.pin().insert(K::from_number(number), value());
         dashmap.insert(K::from_number(number), value());
     }
-    vec![Box::new(Papaya(papaya, case.operation)), Box::new(Dashmap(dashmap, case.operation))]
+    vec![Box::new(Papaya(papaya)), Box::new(Dashmap(dashmap))]
 }
 
 fn value() -> Value {
     Arc::new(AtomicU64::new(1))
 }
 
+/// Calls it with each key in turn.
+#[inline(always)]
+fn each<K: FromNumber>(keys: &mut Keys, times: u32, mut call: impl FnMut(K)) {
+    for _ in 0..times {
+        call(K::from_number(keys.next()));
+    }
+}
+
 impl<K: FromNumber> Subject for Papaya<K> {
-    fn work(&self, keys: &mut Keys, _: u32, times: u32) {
-        let mut sum = 0;
-        for _ in 0..times {
-            let key = K::from_number(keys.next());
-            let map = self.0.pin();
-            match self.1 {
-                Operation::Lookup => {
-                    sum += map.get(&key).map_or(0, |value| value.load(Ordering::Relaxed));
-                }
-                Operation::Update => {
-                    map.insert(key, value());
-                }
-                Operation::Renew => {
-                    map.remove(&key);
-                    map.insert(key, value());
-                }
+    fn work(&self, operation: Operation, keys: &mut Keys, _: u32, times: u32) {
+        let Papaya(map) = self;
+        match operation {
+            Operation::Lookup => {
+                let mut sum = 0;
+                each::<K>(keys, times, |key| {
+                    sum += map.pin().get(&key).map_or(0, |value| value.load(Ordering::Relaxed));
+                });
+                black_box(sum);
             }
+            Operation::Update => each::<K>(keys, times, |key| {
+                map.pin().insert(key, value());
+            }),
+            Operation::Renew => each::<K>(keys, times, |key| {
+                let map = map.pin();
+                map.remove(&key);
+                map.insert(key, value());
+            }),
         }
-        black_box(sum);
     }
 }
 
 impl<K: FromNumber> Subject for Dashmap<K> {
-    fn work(&self, keys: &mut Keys, _: u32, times: u32) {
-        let mut sum = 0;
-        for _ in 0..times {
-            let key = K::from_number(keys.next());
-            match self.1 {
-                Operation::Lookup => {
-                    sum += self.0.get(&key).map_or(0, |value| value.load(Ordering::Relaxed));
-                }
-                Operation::Update => {
-                    self.0.insert(key, value());
-                }
-                Operation::Renew => {
-                    self.0.remove(&key);
-                    self.0.insert(key, value());
-                }
+    fn work(&self, operation: Operation, keys: &mut Keys, _: u32, times: u32) {
+        let Dashmap(map) = self;
+        match operation {
+            Operation::Lookup => {
+                let mut sum = 0;
+                each::<K>(keys, times, |key| {
+                    sum += map.get(&key).map_or(0, |value| value.load(Ordering::Relaxed));
+                });
+                black_box(sum);
             }
+            Operation::Update => each::<K>(keys, times, |key| {
+                map.insert(key, value());
+            }),
+            Operation::Renew => each::<K>(keys, times, |key| {
+                map.remove(&key);
+                map.insert(key, value());
+            }),
         }
-        black_box(sum);
     }
 }

@@ -57,10 +57,10 @@ struct World {
     values: Box<[u8; HASH_ROOM * HASH_VALUE]>,
 }
 
-const EEXIST: i64 = -17;
-const EINVAL: i64 = -22;
-const ENOENT: i64 = -2;
-const E2BIG: i64 = -7;
+const EEXIST: i64 = -(libc::EEXIST as i64);
+const EINVAL: i64 = -(libc::EINVAL as i64);
+const ENOENT: i64 = -(libc::ENOENT as i64);
+const E2BIG: i64 = -(libc::E2BIG as i64);
 
 impl World {
     fn new() -> World {

@@ -1,0 +1,170 @@
+//! How long operations take: of one thread and of two, in turns.
+//!
+//! Others may work on the machine. What one thread does is told by the least of many batches. One
+//! thread and two are compared turn by turn, and the median of the turns counts; turns in which a
+//! thread did not have its CPU to itself only if there are no others.
+
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use super::{Keys, Operation, Subject};
+
+/// Operations between two looks at the clock.
+const BATCH: u32 = 256;
+/// How long a round is.
+const ROUND: Duration = Duration::from_millis(3);
+
+/// What all turns of one subject told.
+#[derive(Clone, Default)]
+pub(super) struct Figures {
+    /// The quickest batch of one thread, nanoseconds an operation.
+    least: Option<f64>,
+    turns: Vec<Turn>,
+}
+
+/// One round of one thread, and one of two.
+#[derive(Clone, Copy)]
+struct Turn {
+    /// Nanoseconds an operation of one thread.
+    one: f64,
+    /// The same of two, of both together.
+    two: f64,
+    undisturbed: bool,
+}
+
+impl Figures {
+    /// Has a subject do one thing for a while.
+    pub(super) fn turn(&mut self, subject: &dyn Subject, operation: Operation, entries: u32) {
+        let one = round(subject, operation, entries, 0, &Barrier::new(1));
+        self.note(one.least);
+        let barrier = Barrier::new(2);
+        let (first, second) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                settle_on(1);
+                round(subject, operation, entries, 1, &barrier)
+            });
+            let own = round(subject, operation, entries, 0, &barrier);
+            (own, other.join().unwrap_or(own))
+        });
+        self.turns.push(Turn {
+            one: one.ns(),
+            // So many a nanosecond, added up.
+            two: 1.0 / (1.0 / first.ns() + 1.0 / second.ns()),
+            undisturbed: [one, first, second].iter().all(Round::is_undisturbed),
+        });
+    }
+
+    /// A figure of one thread.
+    pub(super) fn note(&mut self, ns: f64) {
+        self.least = Some(self.least.map_or(ns, |least| least.min(ns)));
+    }
+
+    /// Figures of one thread and of two, taken one after the other.
+    pub(super) fn note_turn(&mut self, one: f64, two: f64) {
+        self.note(one);
+        self.turns.push(Turn { one, two, undisturbed: true });
+    }
+
+    /// Nanoseconds an operation of one thread, at best.
+    pub(super) fn one(&self) -> Option<f64> {
+        self.least
+    }
+
+    /// Nanoseconds an operation of two threads together.
+    pub(super) fn two(&self) -> Option<f64> {
+        median(self.counting().map(|turn| turn.two))
+    }
+
+    /// How much two threads do in the time in which one does one.
+    pub(super) fn speedup(&self) -> Option<f64> {
+        median(self.counting().map(|turn| turn.one / turn.two))
+    }
+
+    /// Whether only turns in which somebody disturbed could be used.
+    pub(super) fn is_disturbed(&self) -> bool {
+        !self.turns.is_empty() && !self.turns.iter().any(|turn| turn.undisturbed)
+    }
+
+    fn counting(&self) -> impl Iterator<Item = &Turn> {
+        let all = self.is_disturbed();
+        self.turns.iter().filter(move |turn| all || turn.undisturbed)
+    }
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied()
+}
+
+/// What one thread did in a round.
+#[derive(Clone, Copy)]
+struct Round {
+    done: f64,
+    /// Nanoseconds.
+    time: f64,
+    /// Nanoseconds of them in which the thread had a CPU.
+    used: f64,
+    least: f64,
+}
+
+impl Round {
+    fn is_undisturbed(&self) -> bool {
+        self.used > 0.97 * self.time
+    }
+
+    /// A thread that did not have its CPU all the time is told by the time in which it had.
+    fn ns(&self) -> f64 {
+        self.used.min(self.time) / self.done
+    }
+}
+
+fn round(
+    subject: &dyn Subject,
+    operation: Operation,
+    entries: u32,
+    thread: u32,
+    barrier: &Barrier,
+) -> Round {
+    let mut keys = Keys::new(entries, thread.into());
+    let (mut done, mut least) = (0, f64::INFINITY);
+    barrier.wait();
+    let (start, used) = (Instant::now(), thread_time());
+    let mut last = start;
+    while last - start < ROUND {
+        subject.work(operation, &mut keys, thread, BATCH);
+        let now = Instant::now();
+        least = least.min((now - last).as_nanos() as f64 / f64::from(BATCH));
+        last = now;
+        done += BATCH;
+    }
+    let used = (thread_time() - used).as_nanos() as f64;
+    Round { done: f64::from(done), time: (last - start).as_nanos() as f64, used, least }
+}
+
+/// Processor time of this thread.
+fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it writes to a live local.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Keeps this thread on a CPU, if there is that one.
+pub(super) fn settle_on(cpu: usize) {
+    // SAFETY: a set of CPUs is bits, which may be zero; it is alive during the call.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &set);
+    }
+}
+
+/// Time of all CPUs since the machine was started, and how much of it others on the host took, in
+/// ticks (`/proc/stat`, proc_stat(5)).
+pub(super) fn stolen() -> (u64, u64) {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let fields = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    let ticks: Vec<u64> = fields.filter_map(|field| field.parse().ok()).collect();
+    (ticks.iter().take(8).sum(), ticks.get(7).copied().unwrap_or(0))
+}
