@@ -22,16 +22,19 @@ pub const FIRST_HOST_REGION: u32 = 0x80_0010;
 pub(crate) const FRAME_STRIDE: u64 = 2 * bombus_platform::MAX_STACK as u64;
 
 /// The address of `offset` in `region`.
+#[inline]
 pub const fn pack(region: u32, offset: u64) -> u64 {
     ((region as u64) << OFFSET_BITS) | offset
 }
 
 /// The region of an address.
+#[inline]
 pub const fn region(address: u64) -> u32 {
     (address >> OFFSET_BITS) as u32
 }
 
 /// The offset of an address in its region.
+#[inline]
 pub const fn offset(address: u64) -> u64 {
     address & ((1 << OFFSET_BITS) - 1)
 }

@@ -6,17 +6,24 @@ use bombus_platform::{MAX_STACK, MAX_TAIL_CALLS};
 
 use crate::address::{self, CTX, FRAME_STRIDE, STACK};
 use crate::interpreter::Args;
+use crate::jit::guarded::{Ended, Environment};
 use crate::{DEFAULT_FUEL, Host, MAX_FRAMES, Program, Trap, TrapKind};
 
 /// Stack memory, kept between runs so that a run allocates nothing.
 #[derive(Clone, Debug)]
 pub struct Stack {
-    frames: Box<[[u8; MAX_STACK]; MAX_FRAMES]>,
+    /// As far apart as in guest addresses; only the first half is used.
+    frames: Vec<[u8; FRAME_STRIDE as usize]>,
+    /// From here on there may be something in the first frame.
+    used: usize,
+    /// One, for machine code.
+    environment: Vec<Environment>,
 }
 
 impl Default for Stack {
     fn default() -> Stack {
-        Stack { frames: Box::new([[0; MAX_STACK]; MAX_FRAMES]) }
+        let frames = vec![[0; FRAME_STRIDE as usize]; MAX_FRAMES];
+        Stack { frames, used: MAX_STACK, environment: vec![Environment::default()] }
     }
 }
 
@@ -54,6 +61,7 @@ pub struct Execution<'a> {
 
 impl<'a> Execution<'a> {
     /// A run that has not started.
+    #[inline]
     pub fn new(stack: &'a mut Stack, context: Context<'a>) -> Execution<'a> {
         let (fuel, tail_calls) = (DEFAULT_FUEL, MAX_TAIL_CALLS);
         Execution { stack, context, depth: 0, fuel, tail_calls, stopped_inside: None }
@@ -74,14 +82,21 @@ impl<'a> Execution<'a> {
     }
 
     /// The same with these arguments in `r1` and on.
+    #[inline]
     pub fn run_with<H: Host>(
         &mut self,
         program: &Rc<Program>,
         args: &[u64],
         host: &mut H,
     ) -> Result<u64, Trap> {
-        // The outermost function has a value, or traps.
-        Ok(self.enter(program, 0, Args::new(args), host)?.unwrap_or_default())
+        let code = program.code().filter(|code| self.depth == 0 && code.args() == args.len());
+        match code.and_then(|code| code.run(self, program, args, host)) {
+            Some(Ok(Ended::Value(value))) => Ok(value),
+            Some(Err(trap)) => Err(trap),
+            Some(Ok(Ended::TailCall(next, context))) => self.run_with(&next, &[context], host),
+            // The outermost function has a value, or traps.
+            None => Ok(self.enter(program, 0, Args::new(args), host)?.unwrap_or_default()),
+        }
     }
 
     /// Calls a function of `program` by its guest address, for helpers that take callbacks.
@@ -113,14 +128,21 @@ impl<'a> Execution<'a> {
     ) -> Result<&'b [u8], TrapKind> {
         let offset = address::offset(address);
         let found = match address::region(address) {
-            STACK => slot(offset, len, self.depth)
-                .and_then(|(frame, at)| self.stack.frames.get(frame)?.get(at..at + len)),
+            STACK => self.on_stack(address, len),
             CTX => usize::try_from(offset)
                 .ok()
                 .and_then(|at| self.context.bytes().get(at..at.checked_add(len)?)),
             _ => host.memory(address, len),
         };
         found.ok_or(TrapKind::BadRead { address, len })
+    }
+
+    /// The `len` bytes at a guest address, if that is on the stack.
+    #[inline]
+    pub fn on_stack(&self, address: u64, len: usize) -> Option<&[u8]> {
+        let (frame, at) = slot(address::offset(address), len, self.depth)?;
+        let found = self.stack.frames.get(frame)?.get(at..at + len);
+        found.filter(|_| address::region(address) == STACK)
     }
 
     /// The `len` bytes at a guest address, wherever they are, for writing.
@@ -133,8 +155,12 @@ impl<'a> Execution<'a> {
     ) -> Result<&'b mut [u8], TrapKind> {
         let offset = address::offset(address);
         let found = match address::region(address) {
-            STACK => slot(offset, len, self.depth)
-                .and_then(|(frame, at)| self.stack.frames.get_mut(frame)?.get_mut(at..at + len)),
+            STACK => slot(offset, len, self.depth).and_then(|(frame, at)| {
+                if frame == 0 {
+                    self.stack.used = self.stack.used.min(at);
+                }
+                self.stack.frames.get_mut(frame)?.get_mut(at..at + len)
+            }),
             CTX => match &mut self.context {
                 Context::ReadOnly(_) => None,
                 Context::Writable(bytes) => usize::try_from(offset)
@@ -156,9 +182,33 @@ impl<'a> Execution<'a> {
     /// Opens a frame of zeros; gives its frame pointer.
     pub(crate) fn push_frame(&mut self) -> Result<u64, TrapKind> {
         let frame = self.stack.frames.get_mut(self.depth).ok_or(TrapKind::TooManyFrames)?;
-        frame.fill(0);
+        if self.depth == 0 {
+            self.stack.used = 0;
+        }
+        frame[..MAX_STACK].fill(0);
         self.depth += 1;
         Ok(address::pack(STACK, (self.depth as u64 - 1) * FRAME_STRIDE + MAX_STACK as u64))
+    }
+
+    /// Opens the first frame for machine code that by itself writes from an offset on; gives where the
+    /// frames start, and the environment.
+    #[inline]
+    pub(crate) fn open_first_frame(&mut self, writes_from: usize) -> (*mut u8, *mut Environment) {
+        let Stack { frames, used, environment } = &mut *self.stack;
+        if let Some(used) = frames.first_mut().and_then(|frame| frame.get_mut(*used..MAX_STACK)) {
+            used.fill(0);
+        }
+        *used = writes_from;
+        self.depth = 1;
+        (frames.as_mut_ptr().cast(), environment.as_mut_ptr())
+    }
+
+    /// What `r1` points to when the program starts.
+    pub(crate) fn context(&mut self) -> Context<'_> {
+        match &mut self.context {
+            Context::ReadOnly(bytes) => Context::ReadOnly(bytes),
+            Context::Writable(bytes) => Context::Writable(bytes),
+        }
     }
 
     /// Pays for `instructions`.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::{Execution, Program, TrapKind};
+use crate::{Execution, Program, TrapKind, View};
 
 /// A call of a helper.
 #[derive(Clone, Copy, Debug)]
@@ -35,4 +35,11 @@ pub trait Host {
 
     /// The same for writing.
     fn memory_mut(&mut self, address: u64, len: usize) -> Option<&mut [u8]>;
+
+    /// Shows memory that may be used without asking; `recent` is what a helper just gave, or an
+    /// address that was just asked for.
+    #[inline]
+    fn show<'a>(&'a mut self, recent: u64, view: &mut View<'_, 'a>) {
+        let _ = (recent, view);
+    }
 }

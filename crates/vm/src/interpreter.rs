@@ -150,9 +150,7 @@ impl Execution<'_> {
                 }
                 Op::Load { size, signed, dst, base, off } => {
                     let address = displaced(regs.get(base)?, off);
-                    let value = number(self.read(host, address, size.bytes())?);
-                    let value = if signed { semantics::sign_extend(size, value) } else { value };
-                    regs.set(dst, value);
+                    regs.set(dst, self.load(host, address, size, signed)?);
                 }
                 Op::Store { size, base, off, src } => {
                     let address = displaced(regs.get(base)?, off);
@@ -163,9 +161,7 @@ impl Execution<'_> {
                     let address = aligned(displaced(regs.get(base)?, off), size)?;
                     let operand = regs.get(src)?;
                     let expected = if op == AtomicOp::Cmpxchg { regs.get(Reg::R0)? } else { 0 };
-                    let memory = self.write(host, address, size.bytes())?;
-                    let old = number(memory);
-                    put(memory, semantics::atomic(op, size, old, operand, expected));
+                    let old = self.exchange(host, address, size, op, operand, expected)?;
                     if op == AtomicOp::Cmpxchg {
                         regs.set(Reg::R0, old);
                     } else if fetch {
@@ -220,6 +216,66 @@ impl Execution<'_> {
                 self.burn((pc - next) as u64 + 1)?;
             }
             *at = next;
+        }
+    }
+}
+
+/// What instructions do to memory.
+impl Execution<'_> {
+    #[inline(always)]
+    fn load<H: Host>(
+        &mut self,
+        host: &mut H,
+        address: u64,
+        size: Size,
+        signed: bool,
+    ) -> Result<u64, TrapKind> {
+        let value = number(self.read(host, address, size.bytes())?);
+        Ok(if signed { semantics::sign_extend(size, value) } else { value })
+    }
+
+    /// An atomic read-modify-write operation; gives what was there.
+    #[inline(always)]
+    fn exchange<H: Host>(
+        &mut self,
+        host: &mut H,
+        address: u64,
+        size: Size,
+        op: AtomicOp,
+        operand: u64,
+        expected: u64,
+    ) -> Result<u64, TrapKind> {
+        let memory = self.write(host, address, size.bytes())?;
+        let old = number(memory);
+        put(memory, semantics::atomic(op, size, old, operand, expected));
+        Ok(old)
+    }
+
+    /// Does what an instruction does to the memory at an address, with the value of its operand and
+    /// of `r0`; gives what it reads.
+    pub(crate) fn access<H: Host>(
+        &mut self,
+        host: &mut H,
+        op: Op,
+        address: u64,
+        value: u64,
+        expected: u64,
+    ) -> Result<u64, TrapKind> {
+        match op {
+            Op::Load { size, signed, .. } => self.load(host, address, size, signed),
+            Op::LoadAcquire { size, .. } => self.load(host, aligned(address, size)?, size, false),
+            Op::Store { size, .. } => {
+                put(self.write(host, address, size.bytes())?, value);
+                Ok(0)
+            }
+            Op::StoreRelease { size, .. } => {
+                put(self.write(host, aligned(address, size)?, size.bytes())?, value);
+                Ok(0)
+            }
+            Op::Atomic { size, op, .. } => {
+                self.exchange(host, aligned(address, size)?, size, op, value, expected)
+            }
+            _ => Err(TrapKind::Unsupported),
         }
     }
 }

@@ -25,6 +25,7 @@ mod validate;
 
 pub use execution::{Context, Execution, Stack};
 pub use host::{Call, Host, Return};
+pub use jit::guarded::{Guests, View};
 pub use program::{InvalidProgram, Program};
 pub use trap::{Trap, TrapKind};
 

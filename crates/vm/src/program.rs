@@ -1,11 +1,13 @@
 //! Programs, decoded and structurally sound.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::rc::Rc;
 
 use bombus_isa::opcode::{class, jmp};
 use bombus_isa::{Imm64, Insn, Op};
 
+use crate::jit::guarded::{GuardedCode, Guests};
 use crate::{address, validate};
 
 /// A program that can run: every instruction decoded, every `ld_imm64` a number or one of the
@@ -17,6 +19,8 @@ pub struct Program {
     functions: Box<[u32]>,
     /// What each of them uses.
     uses: Box<[Uses]>,
+    /// Guarded machine code, if it was asked for; inside: if there can be some.
+    code: OnceCell<Option<Rc<GuardedCode>>>,
     id: u32,
 }
 
@@ -90,7 +94,27 @@ impl Program {
         let uses =
             functions.iter().zip(ends).map(|(&entry, end)| Uses::of(&insns[entry as usize..end]));
         let uses = uses.collect();
-        Ok(Rc::new(Program { ops: ops.into(), functions: functions.into(), uses, id }))
+        Ok(Rc::new(Program {
+            ops: ops.into(),
+            functions: functions.into(),
+            uses,
+            code: OnceCell::new(),
+            id,
+        }))
+    }
+
+    /// Has [`Execution`](crate::Execution) run this program in guarded machine code from now on, where
+    /// it is given what the code is made for; false: there is none, and it stays with the interpreter.
+    /// Nothing else changes. Only the first call counts.
+    pub fn compile(&self, guests: &Guests<'_>) -> bool {
+        let code = || GuardedCode::compile(self, guests).ok().map(Rc::new);
+        self.code.get_or_init(code).is_some()
+    }
+
+    /// Its guarded machine code.
+    #[inline]
+    pub(crate) fn code(&self) -> Option<&GuardedCode> {
+        self.code.get()?.as_deref()
     }
 
     /// The number it was made with.

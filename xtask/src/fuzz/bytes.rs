@@ -1,9 +1,11 @@
 //! `cargo xtask fuzz bytes`: byte strings that mean nothing, as programs and as definitions of maps.
 //! They may be refused, in words, or work; nothing else may happen.
 //!
-//! Programs that are not refused run in the checked interpreter, and are compiled by both tiers, not
-//! run: that is for programs that have been proved.
+//! Programs that are not refused run in the checked interpreter and in guarded machine code, which must
+//! do the same. They are compiled by the other compilers, not run: that is for programs that have been
+//! proved.
 
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -14,7 +16,9 @@ use bombus_platform::MapType;
 use bombus_vm::jit::JitProgram;
 use bombus_vm::jit::x64::X64;
 use bombus_vm::native::{Callee, Environment, Linker, Lookup};
-use bombus_vm::{Call, Context, Execution, Host, Program, Return, Stack, TrapKind, address};
+use bombus_vm::{
+    Call, Context, Execution, Guests, Host, Program, Return, Stack, Trap, TrapKind, View, address,
+};
 
 use super::random::Random;
 
@@ -45,6 +49,7 @@ struct Tally {
     programs: AtomicU64,
     maps: AtomicU64,
     compiled: AtomicU64,
+    guarded: AtomicU64,
 }
 
 fn all(count: u64, seed: u64) -> Result<(), String> {
@@ -66,9 +71,11 @@ fn all(count: u64, seed: u64) -> Result<(), String> {
     })?;
     let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     println!(
-        "{count} byte strings in {:.0} s: {} were programs, of which {} had machine code; {} were maps",
+        "{count} byte strings in {:.0} s: {} were programs, of which {} ran in guarded machine code, \
+         {} times one was compiled otherwise; {} were maps",
         start.elapsed().as_secs_f64(),
         number(&tally.programs),
+        number(&tally.guarded),
         number(&tally.compiled),
         number(&tally.maps)
     );
@@ -92,11 +99,13 @@ fn one(random: &mut Random, tally: &Tally) {
     disasm(&code, &());
     if let Ok(program) = Program::new(&code, 0, &mut |_| Some(8)) {
         tally.programs.fetch_add(1, Ordering::Relaxed);
-        let context = [7; 16];
-        let mut stack = Stack::default();
-        let run = Execution::new(&mut stack, Context::ReadOnly(&context)).with_fuel(FUEL);
         // Traps are what is expected.
-        let _ = { run }.run(&program, &mut Nothing);
+        let expected = outcome(&program);
+        if program.compile(&GUESTS) {
+            tally.guarded.fetch_add(1, Ordering::Relaxed);
+            let found = outcome(&program);
+            assert!(found == expected, "{}\n{found:?}\nnot {expected:?}", disasm(&code, &()));
+        }
         let own = X64::of_this_machine();
         for target in [own, X64 { optimise: true, ..own }] {
             let compiled = JitProgram::compile_for(&target, &program, &Nothing).is_ok();
@@ -156,10 +165,29 @@ fn definition(random: &mut Random) -> MapDef {
     }
 }
 
-/// Nothing is there but the context.
-struct Nothing;
+/// Memory between two guards.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Memory {
+    bytes: [u8; 64],
+}
 
-impl Host for Nothing {
+/// What programs may use of it.
+const INSIDE: std::ops::Range<usize> = 16..48;
+
+/// Runs a program; gives what became of it and of the memory that it could reach.
+fn outcome(program: &Rc<Program>) -> (Result<u64, Trap>, Memory, [u8; 16]) {
+    let (mut memory, mut context) = (Memory { bytes: [0xa5; 64] }, [7; 16]);
+    let mut stack = Stack::default();
+    let mut run = Execution::new(&mut stack, Context::Writable(&mut context)).with_fuel(FUEL);
+    let result = run.run(program, &mut memory);
+    (result, memory, context)
+}
+
+/// What guarded code is made for.
+const GUESTS: Guests<'_> =
+    Guests { args: 2, field: &|_, _| false, may_tail_call: &|helper| helper == 6 };
+
+impl Host for Memory {
     fn call(&mut self, vm: &mut Execution<'_>, call: &Call<'_>) -> Result<Return, TrapKind> {
         let [a, b, c, ..] = call.args;
         match call.helper {
@@ -171,14 +199,26 @@ impl Host for Nothing {
         }
     }
 
-    fn memory(&mut self, _: u64, _: usize) -> Option<&[u8]> {
-        None
+    fn memory(&mut self, address: u64, len: usize) -> Option<&[u8]> {
+        self.memory_mut(address, len).map(|bytes| &*bytes)
     }
 
-    fn memory_mut(&mut self, _: u64, _: usize) -> Option<&mut [u8]> {
-        None
+    fn memory_mut(&mut self, address: u64, len: usize) -> Option<&mut [u8]> {
+        let at = usize::try_from(address::offset(address)).ok()?;
+        let known = address::region(address) == address::FIRST_HOST_REGION && at >= INSIDE.start;
+        if known { self.bytes[..INSIDE.end].get_mut(at..at.checked_add(len)?) } else { None }
+    }
+
+    fn show<'a>(&'a mut self, recent: u64, view: &mut View<'_, 'a>) {
+        if address::region(recent) == address::FIRST_HOST_REGION {
+            let start = address::pack(address::FIRST_HOST_REGION, INSIDE.start as u64);
+            view.recent(start, Context::Writable(&mut self.bytes[INSIDE]));
+        }
     }
 }
+
+/// Helpers for the compilers whose code is not run.
+struct Nothing;
 
 extern "C" fn nothing(_: u64, _: u64, _: u64, _: u64, _: u64, _: &mut Environment) -> u64 {
     0

@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code, reason = "runs machine code")]
 
+pub(crate) mod guarded;
 mod memory;
 pub mod optimise;
 mod target;

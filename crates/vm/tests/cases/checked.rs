@@ -1,9 +1,11 @@
-//! The checked interpreter.
+//! The checked interpreter, and guarded machine code in its place.
 
 use std::rc::Rc;
 
 use bombus_isa::asm;
-use bombus_vm::{Call, Context, Execution, Host, Program, Return, Stack, TrapKind, address};
+use bombus_vm::{
+    Call, Context, Execution, Guests, Host, Program, Return, Stack, TrapKind, View, address,
+};
 use libtest_mimic::Failed;
 
 use crate::case::Case;
@@ -50,9 +52,30 @@ impl Host for TestHost {
         let known = address::region(address) == REGION && at >= 8;
         known.then(|| self.memory.get_mut(at..at.checked_add(len)?)).flatten()
     }
+
+    fn show<'a>(&'a mut self, recent: u64, view: &mut View<'_, 'a>) {
+        if address::region(recent) == REGION {
+            view.recent(address::pack(REGION, 0), Context::ReadOnly(&self.memory));
+        }
+    }
 }
 
+/// What guarded code is made for.
+const GUESTS: Guests<'_> =
+    Guests { args: 2, field: &|_, _| false, may_tail_call: &|helper| helper == 4 };
+
 pub(crate) fn run(case: &Case) -> Result<String, Failed> {
+    run_on(case, &|_| ())
+}
+
+/// The same in machine code, where there is some.
+pub(crate) fn guarded(case: &Case) -> Result<String, Failed> {
+    run_on(case, &|program| {
+        program.compile(&GUESTS);
+    })
+}
+
+fn run_on(case: &Case, prepare: &dyn Fn(&Program)) -> Result<String, Failed> {
     let mut programs = Vec::new();
     for text in &case.programs {
         match Program::new(&asm(text)?, programs.len() as u32, &mut |_| None) {
@@ -60,6 +83,7 @@ pub(crate) fn run(case: &Case) -> Result<String, Failed> {
             Err(invalid) => return Ok(format!("invalid: {invalid}")),
         }
     }
+    programs.iter().for_each(|program| prepare(program));
     let program = programs[0].clone();
     let mut host = TestHost { programs, memory: *b"0123456789abcdef" };
     let (mut bytes, writable) = case.context.clone().unwrap_or_default();

@@ -15,6 +15,7 @@ type Engine = fn(&Case) -> Result<String, Failed>;
 /// The engines, and whether they only run sound programs.
 const ENGINES: &[(&str, bool, Engine)] = &[
     ("checked", false, checked::run),
+    ("guarded", false, checked::guarded),
     ("interp", true, native::interp),
     #[cfg(target_arch = "x86_64")]
     ("jit", true, native::jit),

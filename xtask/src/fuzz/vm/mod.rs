@@ -40,6 +40,8 @@ struct Settings {
 struct Tally {
     programs: AtomicU64,
     runs: AtomicU64,
+    /// Programs that there was guarded machine code for.
+    guarded: AtomicU64,
     /// Programs that the kernel refused: there is nothing to compare then. (Linux 6.12 has `EFAULT`
     /// for a `bpf_loop` with no rounds: it takes out the callback that it never reached, and then
     /// misses it, `jit_subprogs` in `kernel/bpf/verifier.c`.)
@@ -144,8 +146,10 @@ impl Tally {
         let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let differences = self.differences.lock().map_or(0, |differences| differences.len());
         format!(
-            "{} programs, {} runs in {:.0} s: {differences} differences; the kernel refused {}",
+            "{} programs ({} in guarded code), {} runs in {:.0} s: {differences} differences; the \
+             kernel refused {}",
             number(&self.programs),
+            number(&self.guarded),
             number(&self.runs),
             start.elapsed().as_secs_f64(),
             number(&self.refused)
@@ -185,6 +189,7 @@ fn examine(
 ) -> Result<(), String> {
     // Beside a kernel, which is emulated, one of them is enough: the same seed tells of the others.
     let loaded = engines.load(case, kernel.is_none())?;
+    tally.guarded.fetch_add(loaded.guarded.is_some().into(), Ordering::Relaxed);
     let in_kernel = match kernel.map(|kernel| (kernel, kernel.load(case))) {
         Some((kernel, Ok(program))) => Some((kernel, program)),
         Some((_, Err(refusal))) => {

@@ -10,7 +10,9 @@ use bombus_vm::fast::FastProgram;
 use bombus_vm::jit::JitProgram;
 use bombus_vm::jit::x64::X64;
 use bombus_vm::native::{Callee, Environment, Linker, Lookup};
-use bombus_vm::{Call, Context, Execution, Host, Program, Return, Stack, TrapKind, address};
+use bombus_vm::{
+    Call, Context, Execution, Guests, Host, Program, Return, Stack, TrapKind, View, address,
+};
 
 use super::generate::{ARRAY, Case, HASH, HASH_ROOM, HASH_VALUE, PACKET, VALUE};
 use crate::fuzz::random::Random;
@@ -200,6 +202,20 @@ impl Host for World {
         let at = address::offset(address) as usize;
         memory.get_mut(at..at.checked_add(len)?)
     }
+
+    fn show<'a>(&'a mut self, recent: u64, view: &mut View<'_, 'a>) {
+        let start = |region| address::pack(region, 0);
+        view.subject(start(guest::PACKET), Context::Writable(&mut *self.packet));
+        match address::region(recent) {
+            guest::ELEMENT => {
+                view.recent(start(guest::ELEMENT), Context::Writable(&mut *self.element));
+            }
+            guest::VALUES => {
+                view.recent(start(guest::VALUES), Context::Writable(&mut *self.values));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// The world, for programs that hold addresses of this process.
@@ -325,6 +341,8 @@ pub(super) struct Engines {
 /// A case, ready to run on all of them.
 pub(super) struct Loaded {
     checked: Rc<Program>,
+    /// With guarded machine code, if there is some.
+    pub(super) guarded: Option<Rc<Program>>,
     /// Name and machine code.
     fast: Option<FastProgram>,
     jits: Vec<(&'static str, JitProgram)>,
@@ -363,12 +381,23 @@ impl Engines {
         let jits = targets.map(compile).collect::<Result<_, _>>()?;
         let fast = others.then(|| FastProgram::compile(&native, &self.native)).transpose();
         let fast = fast.map_err(|error| error.to_string())?;
-        Ok(Loaded { checked: program(guest::map)?, fast, jits })
+        let guarded = program(guest::map)?;
+        let (field, may_tail_call) = (&|_, _| false, &|_| false);
+        let compiled = others && guarded.compile(&Guests { args: 2, field, may_tail_call });
+        let guarded = compiled.then_some(guarded);
+        Ok(Loaded { checked: program(guest::map)?, guarded, fast, jits })
     }
 
     /// Runs it on every engine; gives what the checked interpreter left, or what differs from it.
     pub(super) fn run(&mut self, loaded: &Loaded, start: &State) -> Result<State, String> {
         let expected = self.run_checked(&loaded.checked, start)?;
+        if let Some(guarded) = &loaded.guarded {
+            let found =
+                self.run_checked(guarded, start).map_err(|error| format!("guarded: {error}"))?;
+            if found != expected {
+                return Err(format!("guarded code: {}", difference(&expected, &found)));
+            }
+        }
         if let Some(fast) = &loaded.fast {
             let found = self.run_native(start, |args, environment| {
                 // SAFETY: programs of the generator stay within what they are given, which the

@@ -436,6 +436,11 @@ impl Assembler {
         self.op(Form::new(Width::W32, 0xff), 2, reg);
     }
 
+    /// `call [mem]`.
+    pub fn call_mem(&mut self, mem: Mem) {
+        self.op(Form::new(Width::W32, 0xff), 2, mem);
+    }
+
     /// `jmp reg`.
     pub fn jmp_reg(&mut self, reg: Gpr) {
         self.op(Form::new(Width::W32, 0xff), 4, reg);

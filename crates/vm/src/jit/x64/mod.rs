@@ -18,6 +18,7 @@ mod emit;
 pub mod encode;
 mod frame;
 mod fused;
+mod guarded;
 mod operand;
 mod optimised;
 mod window;

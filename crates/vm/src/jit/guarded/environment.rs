@@ -1,0 +1,252 @@
+//! What guarded machine code has in reach, and the way back to the host.
+
+use std::ffi::c_void;
+use std::mem::offset_of;
+use std::rc::Rc;
+
+use bombus_isa::{Op, Size};
+
+use super::view::View;
+use crate::{Call, Context, Execution, Host, Program, Return, Trap, TrapKind};
+
+/// A window in the form that machine code looks into: an access of a size may start at up to so many
+/// bytes from the start, less one.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Pane {
+    /// Guest address.
+    pub(crate) start: u64,
+    /// Where it is.
+    host: u64,
+    /// By size: 1, 2, 4, 8 bytes.
+    readable: [u64; 4],
+    writable: [u64; 4],
+    len: usize,
+    is_writable: bool,
+}
+
+impl Pane {
+    /// Shows some memory.
+    #[inline]
+    pub(crate) fn show(&mut self, address: u64, bytes: Context<'_>) {
+        let (start, len, is_writable) = match bytes {
+            Context::ReadOnly(bytes) => (bytes.as_ptr().cast_mut(), bytes.len(), false),
+            Context::Writable(bytes) => (bytes.as_mut_ptr(), bytes.len(), true),
+        };
+        (self.start, self.host) = (address, start.expose_provenance() as u64);
+        if (len, is_writable) != (self.len, self.is_writable) {
+            (self.len, self.is_writable) = (len, is_writable);
+            let len = len as u64;
+            let limits = [len, len.saturating_sub(1), len.saturating_sub(3), len.saturating_sub(7)];
+            self.readable = limits;
+            self.writable = if is_writable { limits } else { [0; 4] };
+        }
+    }
+
+    /// Offset of the host's address.
+    pub(crate) const HOST: usize = offset_of!(Pane, host);
+
+    /// Offset of the limit for accesses.
+    pub(crate) const fn limit(size: Size, writes: bool) -> usize {
+        let limits = if writes { offset_of!(Pane, writable) } else { offset_of!(Pane, readable) };
+        let index = match size {
+            Size::B => 0,
+            Size::H => 1,
+            Size::W => 2,
+            Size::Dw => 3,
+        };
+        limits + 8 * index
+    }
+}
+
+/// What machine code has in reach.
+#[repr(C)]
+#[derive(Clone, Debug)]
+pub(crate) struct Environment {
+    /// Instructions that are left.
+    pub(crate) fuel: u64,
+    /// Guest addresses of the stack less its own.
+    pub(crate) stack_distance: u64,
+    /// Where the first frame ends.
+    pub(crate) frame: u64,
+    /// The native stack at the start, for the way out.
+    pub(crate) native_stack: u64,
+    /// What `r1` points to, where its fields can be read as they are.
+    pub(crate) fields: u64,
+    /// [`call`] and [`access`] for the host of the run.
+    pub(crate) call: u64,
+    pub(crate) access: u64,
+    /// Frames that are open.
+    pub(crate) depth: u64,
+    /// What the program is about.
+    pub(crate) subject: Pane,
+    /// What was used last beside it.
+    pub(crate) recent: Pane,
+    /// Slot of the call that is being made.
+    pub(crate) pc: u64,
+    /// The [`Run`].
+    pub(crate) run: *mut c_void,
+}
+
+impl Default for Environment {
+    fn default() -> Environment {
+        Environment {
+            fuel: 0,
+            depth: 0,
+            stack_distance: 0,
+            frame: 0,
+            native_stack: 0,
+            fields: 0,
+            call: 0,
+            access: 0,
+            subject: Pane::default(),
+            recent: Pane::default(),
+            pc: 0,
+            run: std::ptr::null_mut(),
+        }
+    }
+}
+
+/// Two registers: a value, and why the run ended (0: it goes on, or ended as it should).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pair(pub(crate) u64, pub(crate) u64);
+
+/// Why machine code came back before its end. The value is the slot, except for [`STOPPED`].
+pub(crate) const OUT_OF_FUEL: u64 = 1;
+pub(crate) const TOO_MANY_FRAMES: u64 = 2;
+/// It is in [`Run::end`].
+pub(crate) const STOPPED: u64 = 3;
+/// This and a register's number: it held nothing.
+pub(crate) const UNSET: u64 = 16;
+
+/// How a run ended that did not come to its `exit`.
+pub(crate) enum End {
+    Trap(Trap),
+    /// The program to go on with, and its context.
+    TailCall(Rc<Program>, u64),
+}
+
+/// A run, as the functions that machine code calls see it.
+pub(crate) struct Run<'r, 'a, H> {
+    pub(crate) execution: &'r mut Execution<'a>,
+    pub(crate) program: &'r Rc<Program>,
+    pub(crate) host: &'r mut H,
+    /// The context, and how many bytes of its fields the code reads.
+    pub(crate) context: (u64, usize),
+    pub(crate) end: Option<End>,
+}
+
+impl<H: Host> Run<'_, '_, H> {
+    /// Brings the windows up to date, after the host may have moved things. False: what the code reads
+    /// unasked is not there.
+    #[inline]
+    pub(super) fn look(&mut self, environment: &mut Environment, recent: u64) -> bool {
+        let mut view = View::new(environment, self.context);
+        self.host.show(recent, &mut view);
+        view.finish(self.execution)
+    }
+
+    /// Leaves the run: the trap is that of a callback, or happened here.
+    #[cold]
+    fn trap(&mut self, pc: u64, kind: TrapKind) -> Pair {
+        let here = Trap { program: self.program.id(), pc: pc as usize, kind };
+        let trap = self.execution.stopped_inside.take().unwrap_or(here);
+        self.end = Some(End::Trap(trap));
+        Pair(0, STOPPED)
+    }
+
+    #[inline]
+    fn enter(&mut self, environment: &Environment) {
+        self.execution.fuel = environment.fuel;
+        self.execution.depth = environment.depth as usize;
+    }
+}
+
+/// The environment of a run, and the run.
+///
+/// # Safety
+///
+/// It must be the environment of a run of this host's, whose code is waiting for the function that
+/// asks.
+#[inline]
+unsafe fn both<'r, 'a, H>(
+    environment: *mut Environment,
+) -> (&'r mut Environment, &'r mut Run<'r, 'a, H>) {
+    // SAFETY: the caller's: while the code waits, nobody else has the two.
+    unsafe {
+        let environment = &mut *environment;
+        let run = &mut *environment.run.cast::<Run<'r, 'a, H>>();
+        (environment, run)
+    }
+}
+
+/// Calls a helper.
+///
+/// # Safety
+///
+/// As [`both`].
+pub(super) unsafe extern "C" fn call<H: Host>(
+    a: u64,
+    b: u64,
+    c: u64,
+    d: u64,
+    e: u64,
+    environment: *mut Environment,
+) -> Pair {
+    // SAFETY: the caller's.
+    let (environment, run) = unsafe { both::<H>(environment) };
+    run.enter(environment);
+    let pc = environment.pc;
+    let Op::CallHelper { id } = run.program.ops()[pc as usize] else {
+        return run.trap(pc, TrapKind::Unsupported);
+    };
+    let call = Call { helper: id, args: [a, b, c, d, e], program: run.program };
+    match run.host.call(run.execution, &call) {
+        Ok(Return::Value(value)) => {
+            environment.fuel = run.execution.fuel;
+            if run.look(environment, value) {
+                Pair(value, 0)
+            } else {
+                run.trap(pc, TrapKind::Unsupported)
+            }
+        }
+        // What was called goes on as another program and returns here: its compiler was told that
+        // this does not happen.
+        Ok(Return::TailCall(_)) if environment.depth > 1 => run.trap(pc, TrapKind::Unsupported),
+        Ok(Return::TailCall(next)) => {
+            environment.fuel = run.execution.fuel;
+            run.end = Some(End::TailCall(next, a));
+            Pair(0, STOPPED)
+        }
+        Err(kind) => run.trap(pc, kind),
+    }
+}
+
+/// Carries out an instruction that accesses memory which is in no window; gives what it read.
+///
+/// # Safety
+///
+/// As [`both`].
+pub(super) unsafe extern "C" fn access<H: Host>(
+    environment: *mut Environment,
+    address: u64,
+    pc: u64,
+    value: u64,
+    expected: u64,
+) -> Pair {
+    // SAFETY: the caller's.
+    let (environment, run) = unsafe { both::<H>(environment) };
+    run.enter(environment);
+    let op = run.program.ops()[pc as usize];
+    match run.execution.access(run.host, op, address, value, expected) {
+        Ok(value) => {
+            if run.look(environment, address) {
+                Pair(value, 0)
+            } else {
+                run.trap(pc, TrapKind::Unsupported)
+            }
+        }
+        Err(kind) => run.trap(pc, kind),
+    }
+}

@@ -1,0 +1,151 @@
+//! Guarded machine code: what the checked interpreter does, compiled.
+//!
+//! Programs hold the same guest addresses as in the interpreter, and every access is checked. What
+//! can be known beforehand is checked when the program is compiled ([`facts`]): that a register holds
+//! something, that an access through the frame pointer stays in the frame. Other accesses look
+//! through two windows, in a few instructions: memory that the host says programs look at (a packet,
+//! the context, the element of a map that was used last). What is seen through neither is left to
+//! the interpreter's own functions, as calls of helpers are; so nothing is written twice, and runs
+//! stop where and why they stop there.
+//!
+//! Programs that nobody has proved are as safe here as there. Those with something that there is no
+//! code for (a register that holds something on one path only and is read all the same; tail calls
+//! of functions) stay with the interpreter.
+
+mod environment;
+mod facts;
+mod view;
+
+use std::rc::Rc;
+
+use bombus_platform::MAX_STACK;
+
+use super::memory::CodeMemory;
+use super::x64::X64;
+use crate::address::{self, STACK};
+use crate::{Execution, Host, Program, Trap, TrapKind};
+pub(crate) use environment::{
+    End, Environment, OUT_OF_FUEL, Pair, Pane, Run, STOPPED, TOO_MANY_FRAMES, UNSET,
+};
+pub(crate) use facts::{Facts, Registers, Step, Value, jump};
+pub use view::View;
+
+/// There is no guarded code for a program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct NotTaken;
+
+/// What a program is compiled for.
+#[derive(Clone, Copy)]
+pub struct Guests<'a> {
+    /// How many arguments it is given: `r1` is the context, if there is one.
+    pub args: usize,
+    /// Whether a program may read so many bytes at an offset of the context as they are, if the host
+    /// shows them ([`View::fields`]).
+    pub field: &'a dyn Fn(u64, usize) -> bool,
+    /// Whether a helper may go on as another program.
+    pub may_tail_call: &'a dyn Fn(i32) -> bool,
+}
+
+/// A program in guarded machine code.
+#[derive(Debug)]
+pub(crate) struct GuardedCode {
+    code: CodeMemory,
+    args: usize,
+    /// What the bytes do not say.
+    reach: Reach,
+}
+
+/// What guarded code uses without asking.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach {
+    /// Bytes of the context that it reads.
+    pub(crate) fields: usize,
+    /// Where in the first frame it begins to write.
+    pub(crate) frame: usize,
+}
+
+/// The entry: `r1` to `r5`, and the environment.
+type Entry = unsafe extern "C" fn(u64, u64, u64, u64, u64, *mut Environment) -> Pair;
+
+/// How a run ended.
+pub(crate) enum Ended {
+    Value(u64),
+    /// The program to go on with, and its context.
+    TailCall(Rc<Program>, u64),
+}
+
+impl GuardedCode {
+    pub(crate) fn compile(program: &Program, guests: &Guests<'_>) -> Result<GuardedCode, NotTaken> {
+        if !cfg!(target_arch = "x86_64") || !(1..=5).contains(&guests.args) {
+            return Err(NotTaken);
+        }
+        let facts = Facts::new(program, guests.args, guests.may_tail_call)?;
+        let (bytes, reach) = X64::of_this_machine().emit_guarded(program, &facts, guests.field);
+        // It has no addresses in it.
+        let code = CodeMemory::place(|_| bytes.clone()).map_err(|_| NotTaken)?;
+        Ok(GuardedCode { code, args: guests.args, reach })
+    }
+
+    /// How many arguments it takes.
+    pub(crate) fn args(&self) -> usize {
+        self.args
+    }
+
+    /// Runs it as the outermost function; `None`: the host does not show what it wants to see.
+    pub(crate) fn run<H: Host>(
+        &self,
+        execution: &mut Execution<'_>,
+        program: &Rc<Program>,
+        args: &[u64],
+        host: &mut H,
+    ) -> Option<Result<Ended, Trap>> {
+        let trap = |pc: u64, kind| Trap { program: program.id(), pc: pc as usize, kind };
+        let fuel = execution.fuel;
+        let (stack, environment) = execution.open_first_frame(self.reach.frame);
+        let context = (args[0], self.reach.fields);
+        let mut run = Run { execution, program, host, context, end: None };
+        {
+            // SAFETY: it is the execution's, which does not use it.
+            let environment = unsafe { &mut *environment };
+            let stack = stack.expose_provenance() as u64;
+            environment.fuel = fuel;
+            environment.depth = 1;
+            environment.stack_distance = address::pack(STACK, 0).wrapping_sub(stack);
+            environment.frame = stack + MAX_STACK as u64;
+            environment.call = environment::call::<H> as *const () as u64;
+            environment.access = environment::access::<H> as *const () as u64;
+            environment.run = (&raw mut run).cast();
+            if !run.look(environment, 0) {
+                run.execution.depth = 0;
+                return None;
+            }
+        }
+        let mut values = [0; 5];
+        values.iter_mut().zip(args).for_each(|(value, arg)| *value = *arg);
+        let [a, b, c, d, e] = values;
+        // SAFETY: the code was made for this convention and is alive as long as `self`. It reads and
+        // writes the environment, the open frames of the stack, and what the windows and fields
+        // show: these are borrowed from the execution and the host, which `run` holds, and are
+        // looked at anew whenever one of the two was used.
+        let Pair(value, status) = unsafe {
+            let entry = std::mem::transmute::<usize, Entry>(self.code.address() as usize);
+            entry(a, b, c, d, e, environment)
+        };
+        // SAFETY: as above; the code has come back.
+        run.execution.fuel = unsafe { (*environment).fuel };
+        run.execution.depth = 0;
+        if status == 0 {
+            return Some(Ok(Ended::Value(value)));
+        }
+        Some(match (status, run.end.take()) {
+            (OUT_OF_FUEL, _) => Err(trap(value, TrapKind::OutOfFuel)),
+            (TOO_MANY_FRAMES, _) => Err(trap(value, TrapKind::TooManyFrames)),
+            (_, Some(End::Trap(trap))) => Err(trap),
+            (_, Some(End::TailCall(next, context))) => Ok(Ended::TailCall(next, context)),
+            (unset, None) => {
+                let register = unset.wrapping_sub(UNSET) as u8;
+                Err(trap(value, TrapKind::UninitializedRegister(register)))
+            }
+        })
+    }
+}
