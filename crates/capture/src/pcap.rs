@@ -51,8 +51,13 @@ impl Pcap {
     /// Reads a record's header.
     #[inline]
     pub(crate) fn record(&self, header: &[u8], offset: u64) -> Result<Record, CaptureError> {
-        let word = |at| self.order.u32_at(header, at);
-        let (seconds, fraction, captured, wire_len) = (word(0), word(4), word(8), word(12));
+        let [seconds, fraction, captured, wire_len] = match header.first_chunk::<16>() {
+            Some(header) => {
+                let (words, _) = header.as_chunks::<4>();
+                [0, 1, 2, 3].map(|at| self.order.u32(words[at]))
+            }
+            None => [0; 4],
+        };
         if captured > MAX_PACKET {
             let reason = format!("a packet of {captured} bytes");
             return Err(CaptureError::Invalid { offset, reason });

@@ -126,6 +126,13 @@ impl Progress {
     }
 }
 
+/// How long so many packets took.
+pub(crate) fn speed(packets: u64, time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    let rate = short(packets as f64 / seconds.max(1e-9));
+    format!("{packets} packets in {seconds:.3} s, {rate} packets/s")
+}
+
 fn line(size: u64, offset: u64, packets: u64, elapsed: Duration) -> String {
     let rate = packets as f64 / elapsed.as_secs_f64().max(1e-9);
     let counts = format!("{} packets, {}/s", short(packets as f64), short(rate));
@@ -160,5 +167,7 @@ mod tests {
             "[###############               ]  50 %  3.00 M packets, 1.50 M/s"
         );
         assert_eq!(line(0, 500, 30, second), "30 packets, 15/s");
+        let text = "3000000 packets in 2.000 s, 1.50 M packets/s";
+        assert_eq!(speed(3_000_000, second), text);
     }
 }

@@ -43,12 +43,14 @@ impl Core {
         task: &mut dyn Task,
         func_ip: u64,
     ) -> Option<u64> {
-        let program = self.programs.get(attached.program as usize)?.program.clone();
+        let loaded = self.programs.get(attached.program as usize)?;
+        loaded.about_to_run(2);
+        let program = &loaded.program;
         let cpu = if self.sees_cpu { task.cpu() % self.cpus } else { 0 };
         let occasion = Occasion { cookie: attached.cookie, func_ip, cpu };
-        let Core { maps, programs, workspace, .. } = self;
-        let (mut run, stack) = Run::new(maps, programs, workspace, task, None, occasion);
-        let result = Execution::new(stack, context).run(&program, &mut run);
+        let (maps, workspace) = (&mut self.maps, &mut self.workspace);
+        let (mut run, stack) = Run::new(maps, &self.programs, workspace, task, None, occasion);
+        let result = Execution::new(stack, context).run(program, &mut run);
         run.finish();
         self.outcome(result)
     }
@@ -60,13 +62,16 @@ impl Core {
         packet: &mut Packet,
         task: &mut dyn Task,
     ) -> Option<u64> {
-        let program = self.programs.get(program)?.program.clone();
+        let loaded = self.programs.get(program)?;
+        loaded.about_to_run(1);
+        let program = &loaded.program;
         let cpu = if self.sees_cpu { task.cpu() % self.cpus } else { 0 };
         let occasion = Occasion { cpu, ..Occasion::default() };
-        let Core { maps, programs, workspace, .. } = self;
-        let (mut run, stack) = Run::new(maps, programs, workspace, task, Some(packet), occasion);
+        let (maps, workspace) = (&mut self.maps, &mut self.workspace);
+        let (mut run, stack) =
+            Run::new(maps, &self.programs, workspace, task, Some(packet), occasion);
         let mut execution = Execution::new(stack, Context::ReadOnly(&[]));
-        let result = execution.run_with(&program, &[PACKET_CONTEXT], &mut run);
+        let result = execution.run_with(program, &[PACKET_CONTEXT], &mut run);
         run.finish();
         self.outcome(result)
     }

@@ -1,8 +1,9 @@
 //! A kernel in user space behind [`bombus_kernel::Kernel`]: maps, helpers and programs of its own,
 //! and hooks into the processes that the user may trace anyway.
 //!
-//! Programs run in the checked interpreter of `bombus-vm`, on guest addresses: this crate resolves
-//! those of maps, ring buffers and registers, and never hands out a pointer. Everything runs on the
+//! Programs run in the checked interpreter of `bombus-vm` and, when they run often, in its guarded
+//! machine code, both on guest addresses: this crate resolves those of maps, ring buffers and
+//! registers, and never hands out a pointer. Everything runs on the
 //! thread that calls [`bombus_kernel::Tracer::wait`].
 #![deny(unsafe_code)]
 
@@ -125,6 +126,13 @@ impl Embedded {
     pub fn take_printed(&self) -> (Vec<PrintedLine>, u64) {
         let printed = std::mem::take(&mut self.core.borrow_mut().workspace.printed);
         (printed.lines, printed.lost)
+    }
+
+    /// Whether there is something that [`Embedded::take_printed`] would give.
+    #[inline]
+    pub fn has_printed(&self) -> bool {
+        let core = self.core.borrow();
+        !core.workspace.printed.lines.is_empty() || core.workspace.printed.lost > 0
     }
 
     /// Runs no more programs and lets the traced processes go on, until none is left that needs

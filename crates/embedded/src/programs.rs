@@ -1,16 +1,22 @@
 //! Loaded programs.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use bombus_isa::{Imm64, Insn, Op};
 use bombus_kernel::{Error, ProgLoad, Result};
 use bombus_platform::{HELPER_NAMES, Helper, ProgType, may_call};
-use bombus_vm::{Program, Trap};
+use bombus_vm::{Guests, Program, Trap};
 
 use crate::context_use;
 use crate::maps::Map;
+use crate::packet::reads_plainly;
 use crate::patient;
 use crate::run::{is_supported, map_address, value_address};
+use crate::test_run::takes_packets;
+
+/// Runs that are left to the interpreter.
+const RUNS_INTERPRETED: u32 = 16;
 
 /// A loaded program.
 #[derive(Debug)]
@@ -26,6 +32,8 @@ pub(crate) struct Loaded {
     pub(crate) may_wait: bool,
     /// How many bytes of its context it may read, from the start.
     pub(crate) context_bytes: usize,
+    /// Runs so far, while they are counted.
+    runs: Cell<u32>,
     /// Where instructions came from: first slot, and the place as the user knows it. Sorted.
     places: Vec<(u32, String)>,
     /// Runs that were stopped because the program did what it must not.
@@ -89,6 +97,7 @@ pub(crate) fn load(
         sees_user,
         may_wait: patient::may_wait(&ops, maps),
         context_bytes: context_use::bytes_read(&ops),
+        runs: Cell::new(0),
         places: places(load.line_info, btf.unwrap_or_default()),
         faults: 0,
         first_fault: None,
@@ -116,6 +125,29 @@ fn resolve(imm: Imm64, maps: &[Map]) -> Option<u64> {
 }
 
 impl Loaded {
+    /// Notes that it is about to run with so many arguments. From some run on that is done in machine
+    /// code, where there can be some: compiling is not worth it for what runs once.
+    #[inline]
+    pub(crate) fn about_to_run(&self, args: usize) {
+        let runs = self.runs.get();
+        if runs <= RUNS_INTERPRETED {
+            self.runs.set(runs + 1);
+            if runs == RUNS_INTERPRETED {
+                self.compile(args);
+            }
+        }
+    }
+
+    #[cold]
+    fn compile(&self, args: usize) {
+        let prog_type = self.prog_type;
+        self.program.compile(&Guests {
+            args,
+            field: &|offset, len| takes_packets(prog_type) && reads_plainly(prog_type, offset, len),
+            may_tail_call: &|helper| helper == Helper::TailCall.id(),
+        });
+    }
+
     /// Notes that a run was stopped.
     pub(crate) fn fault(&mut self, trap: &Trap) {
         self.faults += 1;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use bombus_capture::{CaptureError, LinkType, Packet};
 use bombus_embedded::{Embedded, PacketRunner, PrintedLine};
@@ -88,6 +89,9 @@ impl Machine<'_> {
     /// to the trace pipe, with what all others print.)
     fn printed(&self) -> (Vec<Line>, u64) {
         let Machine::Embedded { kernel, .. } = self else { return (Vec::new(), 0) };
+        if !kernel.has_printed() {
+            return (Vec::new(), 0);
+        }
         let (lines, lost) = kernel.take_printed();
         let line = |PrintedLine { comm, tid, cpu, text }| Line { comm, tid, cpu, text };
         (lines.into_iter().map(line).collect(), lost)
@@ -168,10 +172,36 @@ fn choose(object: &ObjectSpec, options: &Options) -> Result<(String, ProgType), 
 }
 
 /// Packets with the same verdict.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Count {
     packets: u64,
     bytes: u64,
+}
+
+/// How many packets had each verdict. Most have one of a few.
+#[derive(Default)]
+struct Counts {
+    small: [Count; 16],
+    other: BTreeMap<Option<u32>, Count>,
+}
+
+impl Counts {
+    #[inline]
+    fn add(&mut self, verdict: Option<u32>, bytes: usize) {
+        let small = verdict.and_then(|verdict| self.small.get_mut(verdict as usize));
+        let count = match small {
+            Some(count) => count,
+            None => self.other.entry(verdict).or_default(),
+        };
+        count.packets += 1;
+        count.bytes += bytes as u64;
+    }
+
+    fn all(mut self) -> BTreeMap<Option<u32>, Count> {
+        let small = (0..).map(Some).zip(self.small).filter(|(_, count)| count.packets > 0);
+        self.other.extend(small);
+        self.other
+    }
 }
 
 /// Runs over all packets; gives how many had each verdict.
@@ -186,8 +216,8 @@ fn through(
     let link = input.reader.link().unwrap_or(LinkType::ETHERNET);
     let output = options.write.as_ref();
     let mut output = output.map(|to| captures::Output::create(to, &input, link)).transpose()?;
-    let mut counts: BTreeMap<Option<u32>, Count> = BTreeMap::new();
-    let (mut total, mut lost) = (0, 0);
+    let mut counts = Counts::default();
+    let (mut total, mut lost, start) = (0, 0, Instant::now());
     let outcome = loop {
         let packet = match input.reader.next() {
             Ok(Some(packet)) => packet,
@@ -201,9 +231,7 @@ fn through(
             )));
         }
         let verdict = machine.run(packet.data).map_err(|error| Failure::kernel(&error, false))?;
-        let count = counts.entry(verdict).or_default();
-        count.packets += 1;
-        count.bytes += packet.data.len() as u64;
+        counts.add(verdict, packet.data.len());
         if let (Some(output), Some(verdict)) = (&mut output, verdict)
             && let Some(data) = passes(prog_type, verdict, machine.packet())
         {
@@ -223,8 +251,12 @@ fn through(
             input.progress.at(input.reader.offset(), total);
         }
     };
+    let time = start.elapsed();
     input.progress.clear();
     said.flush();
+    if !options.quiet {
+        eprintln!("{}", captures::speed(total, time));
+    }
     if lost > 0 {
         eprintln!("WARNING: lost {lost} printed lines: there was no room for them");
     }
@@ -236,7 +268,7 @@ fn through(
         Some(error) => return Err(input.failure(&error)),
         None => {}
     }
-    Ok(counts)
+    Ok(counts.all())
 }
 
 /// The actions of XDP (`enum xdp_action`), and which of them let a packet live.

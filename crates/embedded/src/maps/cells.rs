@@ -75,6 +75,14 @@ impl Cells {
         (len <= self.size && at + len <= self.size).then(|| start..start + len)
     }
 
+    /// The cell that a guest offset is in, and where it starts in guest offsets.
+    pub(crate) fn around(&mut self, offset: u64) -> Option<(u64, &mut [u8])> {
+        let cell = (offset >> self.shift) as usize;
+        let start = cell.checked_mul(self.stride)?;
+        let end = start.checked_add(self.size)?;
+        Some((self.offset_of(cell), self.bytes.get_mut(start..end)?))
+    }
+
     /// The bytes at a guest offset, when they lie in one cell.
     pub(crate) fn at(&self, offset: u64, len: usize) -> Option<&[u8]> {
         self.bytes.get(self.locate(offset, len)?)

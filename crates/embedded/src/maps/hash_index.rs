@@ -52,6 +52,9 @@ impl HashIndex {
     /// The cell of a key.
     #[inline]
     pub(crate) fn find(&self, key: &[u8]) -> Option<usize> {
+        if self.len == 0 {
+            return None;
+        }
         let hash = hash(key);
         let mut cell = self.buckets[self.bucket(hash)];
         while cell != NONE {

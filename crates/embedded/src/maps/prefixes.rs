@@ -18,6 +18,8 @@ pub(crate) struct Prefixes {
     index: HashIndex,
     /// How many prefixes there are of each length.
     counts: Vec<u32>,
+    /// The lengths that there are, from the longest on.
+    lengths: Vec<u16>,
 }
 
 impl Prefixes {
@@ -26,6 +28,7 @@ impl Prefixes {
         Ok(Prefixes {
             index: HashIndex::new(key_size, max_entries, false)?,
             counts: vec![0; bits + 1],
+            lengths: Vec::new(),
         })
     }
 
@@ -42,11 +45,21 @@ impl Prefixes {
     /// The cell of the longest prefix.
     pub(crate) fn find(&self, key: &[u8]) -> Option<usize> {
         let most = self.length(key)?;
-        let mut prefix = key.to_vec();
-        (0..=most).rev().filter(|length| self.counts[*length] > 0).find_map(|length| {
-            cut(&mut prefix, length);
-            self.index.find(&prefix)
+        let mut prefix = [0; LENGTH + *DATA_SIZES.end() as usize];
+        let prefix = prefix.get_mut(..key.len())?;
+        prefix.copy_from_slice(key);
+        let lengths = self.lengths.iter().map(|length| usize::from(*length));
+        lengths.skip_while(|length| *length > most).find_map(|length| {
+            cut(prefix, length);
+            self.index.find(prefix)
         })
+    }
+
+    /// Notes which lengths there are.
+    fn count(&mut self, length: usize, change: i32) {
+        self.counts[length] = self.counts[length].saturating_add_signed(change);
+        let there = (0..self.counts.len() as u16).rev();
+        self.lengths = there.filter(|length| self.counts[usize::from(*length)] > 0).collect();
     }
 
     /// The cell of this very prefix.
@@ -63,7 +76,7 @@ impl Prefixes {
         let mut prefix = key.to_vec();
         cut(&mut prefix, length);
         let cell = self.index.insert(&prefix).map_err(|_| libc::ENOSPC)?;
-        self.counts[length] += 1;
+        self.count(length, 1);
         Ok(cell)
     }
 
@@ -73,7 +86,9 @@ impl Prefixes {
         let mut prefix = key.to_vec();
         cut(&mut prefix, length);
         let found = self.index.remove(&prefix);
-        self.counts[length] -= u32::from(found);
+        if found {
+            self.count(length, -1);
+        }
         Ok(found)
     }
 }

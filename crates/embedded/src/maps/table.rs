@@ -19,7 +19,7 @@ enum Index {
     /// The key is the element's number; all are always there.
     Array(usize),
     Hash(HashIndex),
-    Prefixes(Prefixes),
+    Prefixes(Box<Prefixes>),
 }
 
 /// A map of values. An element has as many values as there are CPUs, or one.
@@ -37,7 +37,9 @@ impl Table {
         let (entries, value_size) = (spec.max_entries as usize, spec.value_size as usize);
         let index = match spec.map_type {
             MapType::Array | MapType::PercpuArray => Index::Array(entries),
-            MapType::LpmTrie => Index::Prefixes(Prefixes::new(spec.key_size as usize, entries)?),
+            MapType::LpmTrie => {
+                Index::Prefixes(Box::new(Prefixes::new(spec.key_size as usize, entries)?))
+            }
             other => {
                 let lru = matches!(other, MapType::LruHash | MapType::LruPercpuHash);
                 Index::Hash(HashIndex::new(spec.key_size as usize, entries, lru)?)
@@ -55,10 +57,12 @@ impl Table {
         self.copies as u32
     }
 
+    #[inline]
     fn cell(&self, element: usize, cpu: u32) -> usize {
         if self.copies == 1 { element } else { element * self.copies + cpu as usize }
     }
 
+    #[inline]
     fn find(&self, key: &[u8]) -> Option<usize> {
         match &self.index {
             Index::Array(len) => array_index(key).filter(|index| index < len),
@@ -68,6 +72,7 @@ impl Table {
     }
 
     /// `map_lookup_elem` of a program: where the value starts in guest offsets.
+    #[inline]
     pub(crate) fn lookup(&mut self, key: &[u8], cpu: u32) -> Option<u64> {
         let element = self.find(key)?;
         if let Index::Hash(index) = &mut self.index {
@@ -77,6 +82,7 @@ impl Table {
     }
 
     /// Where a value starts in guest offsets.
+    #[inline]
     pub(crate) fn value_offset(&self, element: usize, cpu: u32) -> u64 {
         self.values.offset_of(self.cell(element, cpu))
     }
@@ -217,11 +223,13 @@ impl Table {
         &self.values
     }
 
+    #[inline]
     pub(crate) fn values_mut(&mut self) -> &mut Cells {
         &mut self.values
     }
 }
 
+#[inline]
 fn array_index(key: &[u8]) -> Option<usize> {
     key.try_into().ok().map(|bytes| u32::from_ne_bytes(bytes) as usize)
 }

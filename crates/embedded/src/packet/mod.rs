@@ -9,7 +9,8 @@ mod checksum;
 mod skb;
 mod xdp;
 
-use bombus_platform::{ContextField, ProgType, SK_BUFF_SIZE, context_fields};
+use bombus_platform::{ContextField, ProgType, SK_BUFF_SIZE, XDP_MD_SIZE, context_fields};
+use bombus_vm::{Context, View};
 
 use crate::maps::Errno;
 use crate::os::LowMemory;
@@ -40,6 +41,8 @@ pub(crate) struct Packet {
     memory: LowMemory,
     fields: &'static [ContextField],
     is_xdp: bool,
+    /// Programs may write it.
+    is_writable: bool,
     context: [u8; SK_BUFF_SIZE],
     /// Offsets in the memory. Before `meta` and from `end` on nothing is accessible.
     meta: usize,
@@ -65,6 +68,7 @@ impl Packet {
             memory: LowMemory::new(16 * PAGE)?,
             fields: &[],
             is_xdp: false,
+            is_writable: false,
             context: [0; SK_BUFF_SIZE],
             meta: 0,
             data: 0,
@@ -83,8 +87,14 @@ impl Packet {
         let frame = (headroom + bytes.len() + TAILROOM).next_multiple_of(PAGE);
         self.grow(frame)?;
         self.memory[headroom..headroom + bytes.len()].copy_from_slice(bytes);
-        self.fields = context_fields(prog_type);
-        self.context.fill(0);
+        let fields = context_fields(prog_type);
+        if !std::ptr::eq(self.fields, fields) {
+            self.fields = fields;
+            let writes = |field: &ContextField| field.name == "tc_index" && field.access == WRITE;
+            self.is_writable = self.is_xdp || fields.iter().any(writes);
+        }
+        let used = if self.is_xdp { XDP_MD_SIZE } else { SK_BUFF_SIZE };
+        self.context[..used].fill(0);
         (self.meta, self.data, self.end) = (headroom, headroom, headroom + bytes.len());
         self.limit = frame - TAILROOM;
         (self.mac, self.network) = (headroom, headroom);
@@ -130,8 +140,7 @@ impl Packet {
     /// The memory at an address, when it is the packet's and programs may write it.
     pub(crate) fn at_mut(&mut self, address: u64, len: usize) -> Option<&mut [u8]> {
         let range = self.range(address, len)?;
-        let is_writable = self.is_xdp || self.field("tc_index")?.access == WRITE;
-        if is_writable { self.memory.get_mut(range) } else { None }
+        if self.is_writable { self.memory.get_mut(range) } else { None }
     }
 
     fn range(&self, address: u64, len: usize) -> Option<std::ops::Range<usize>> {
@@ -140,8 +149,16 @@ impl Packet {
         (start >= self.meta && end <= self.end).then_some(start..end)
     }
 
-    fn field(&self, name: &str) -> Option<&'static ContextField> {
-        self.fields.iter().find(|field| field.name == name)
+    /// Shows what programs may use without asking: the packet; the context at this address, for what
+    /// [`reads_plainly`].
+    #[inline]
+    pub(crate) fn show<'v>(&'v mut self, context: u64, view: &mut View<'_, 'v>) {
+        let address = self.address(self.meta).into();
+        view.fields(context, &self.context);
+        let bytes = &mut self.memory[self.meta..self.end];
+        let is_writable = self.is_writable;
+        let bytes = if is_writable { Context::Writable(bytes) } else { Context::ReadOnly(bytes) };
+        view.subject(address, bytes);
     }
 
     /// Bytes of the context, when a program may read them.
@@ -160,13 +177,7 @@ impl Packet {
     }
 
     fn access(&self, offset: u64, len: usize) -> Option<(usize, usize, bombus_platform::Access)> {
-        let start = usize::try_from(offset).ok()?;
-        let end = start.checked_add(len)?;
-        let field = self.fields.iter().find(|field| {
-            let at = usize::from(field.offset);
-            at <= start && end <= at + usize::from(field.size)
-        })?;
-        Some((start, end, field.access))
+        access(self.fields, offset, len)
     }
 
     /// A 32-bit field of the context, by its offset.
@@ -206,6 +217,27 @@ impl Packet {
     fn slice_mut(&mut self, offset: usize, len: usize) -> Option<&mut [u8]> {
         self.data_mut().get_mut(offset..offset.checked_add(len)?)
     }
+}
+
+/// Start and end of a place in a context, and what programs may do with the field that it is in.
+fn access(
+    fields: &[ContextField],
+    offset: u64,
+    len: usize,
+) -> Option<(usize, usize, bombus_platform::Access)> {
+    let start = usize::try_from(offset).ok()?;
+    let end = start.checked_add(len)?;
+    let field = fields.iter().find(|field| {
+        let at = usize::from(field.offset);
+        at <= start && end <= at + usize::from(field.size)
+    })?;
+    Some((start, end, field.access))
+}
+
+/// Whether programs of a type read so many bytes at an offset of the context as they are there.
+pub(crate) fn reads_plainly(prog_type: ProgType, offset: u64, len: usize) -> bool {
+    let found = access(context_fields(prog_type), offset, len);
+    found.is_some_and(|(start, ..)| prog_type == ProgType::Xdp || !skb::is_short(start & !3))
 }
 
 const WRITE: bombus_platform::Access = bombus_platform::Access::Write;

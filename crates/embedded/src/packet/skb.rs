@@ -135,7 +135,7 @@ impl Packet {
 
     /// Some fields have 16 bits in the kernel: what was written above them is lost.
     pub(super) fn shorten(&mut self, field: usize) {
-        if matches!(field, QUEUE_MAPPING | TC_INDEX | TC_CLASSID) {
+        if is_short(field) {
             self.set_word(field, self.word(field) & 0xffff);
         }
     }
@@ -358,6 +358,11 @@ impl Packet {
         self.hash = hash;
         self.set_word(HASH, hash.unwrap_or(0));
     }
+}
+
+/// Whether a field has 16 bits in the kernel.
+pub(super) const fn is_short(field: usize) -> bool {
+    matches!(field, QUEUE_MAPPING | TC_INDEX | TC_CLASSID)
 }
 
 /// A checksum after a change; the lowest four flags say how many bytes changed, 0 that `to` is the

@@ -2,9 +2,10 @@
 
 use bombus_platform::pt_regs;
 use bombus_vm::address::{self, FIRST_HOST_REGION};
+use bombus_vm::{Context, View};
 
 use super::Run;
-use crate::maps::Storage;
+use crate::maps::{Map, Storage};
 
 /// Maps themselves: opaque, the offset is the number.
 const MAPS: u32 = FIRST_HOST_REGION;
@@ -118,6 +119,23 @@ impl Run<'_> {
             Storage::Table(table) => table.values_mut().at_mut(offset, len),
             Storage::Ringbuf(ring) => ring.at_mut(offset, len),
             Storage::Programs(_) => None,
+        }
+    }
+
+    /// Shows what the program may use without asking: the packet, and the value at an address.
+    #[inline]
+    pub(super) fn visible<'v>(&'v mut self, recent: u64, view: &mut View<'_, 'v>) {
+        if let Some(packet) = self.packet.as_deref_mut() {
+            packet.show(PACKET_CONTEXT, view);
+        }
+        if let Some((map, offset)) = value_location(recent)
+            && let Some(Map { read_only, storage: Storage::Table(table), .. }) =
+                self.maps.get_mut(map)
+            && let Some((start, bytes)) = table.values_mut().around(offset)
+        {
+            let bytes =
+                if *read_only { Context::ReadOnly(bytes) } else { Context::Writable(bytes) };
+            view.recent(value_address(map, start), bytes);
         }
     }
 }

@@ -4,8 +4,8 @@ mod helpers;
 mod memory;
 
 use bombus_kernel::Error;
-use bombus_platform::{HELPERS, Helper, pt_regs};
-use bombus_vm::{Call, Execution, Host, Return, Stack, TrapKind};
+use bombus_platform::pt_regs;
+use bombus_vm::{Call, Execution, Host, Return, Stack, TrapKind, View};
 
 use crate::hooks::Task;
 use crate::maps::{Map, Ringbuf};
@@ -163,22 +163,10 @@ pub(crate) fn registers(task: &mut dyn Task) -> Result<[u8; pt_regs::SIZE], Erro
     Ok(bytes)
 }
 
-/// Helpers by number.
-static HELPERS_BY_ID: [Option<Helper>; 256] = {
-    let mut table = [None; 256];
-    let mut index = 0;
-    while index < HELPERS.len() {
-        table[HELPERS[index].id() as usize] = Some(HELPERS[index]);
-        index += 1;
-    }
-    table
-};
-
 impl Host for Run<'_> {
+    #[inline]
     fn call(&mut self, vm: &mut Execution<'_>, call: &Call<'_>) -> Result<Return, TrapKind> {
-        let helper = usize::try_from(call.helper).ok().and_then(|id| *HELPERS_BY_ID.get(id)?);
-        let helper = helper.ok_or(TrapKind::UnknownHelper(call.helper))?;
-        helpers::call(self, vm, helper, call)
+        helpers::call(self, vm, call)
     }
 
     fn memory(&mut self, address: u64, len: usize) -> Option<&[u8]> {
@@ -187,5 +175,10 @@ impl Host for Run<'_> {
 
     fn memory_mut(&mut self, address: u64, len: usize) -> Option<&mut [u8]> {
         self.writable(address, len)
+    }
+
+    #[inline]
+    fn show<'v>(&'v mut self, recent: u64, view: &mut View<'_, 'v>) {
+        self.visible(recent, view);
     }
 }

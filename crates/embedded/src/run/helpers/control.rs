@@ -78,7 +78,10 @@ pub(super) fn tail_call(context: &mut Context<'_, '_, '_>) -> Result<Return, Tra
     };
     let loaded = program.and_then(|program| context.run.programs.get(program as usize));
     match loaded {
-        Some(loaded) if context.vm.take_tail_call() => Ok(Return::TailCall(loaded.program.clone())),
+        Some(loaded) if context.vm.take_tail_call() => {
+            loaded.about_to_run(1);
+            Ok(Return::TailCall(loaded.program.clone()))
+        }
         _ => Ok(Return::Value(failure(libc::ENOENT))),
     }
 }

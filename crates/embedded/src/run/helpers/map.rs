@@ -1,10 +1,27 @@
 //! Maps, element by element.
 
-use bombus_vm::TrapKind;
+use bombus_vm::{Call, Execution, TrapKind};
 
 use super::{Context, failure, status};
-use crate::maps::{ENOTSUPP, Errno};
-use crate::run::memory::value_address;
+use crate::maps::{ENOTSUPP, Errno, Map, Storage};
+use crate::run::Run;
+use crate::run::memory::{map_at, value_address};
+
+/// `map_lookup_elem(map, key)` where nothing is out of the ordinary: the map has elements, and the key
+/// is on the stack, where it stays.
+#[inline]
+pub(in crate::run) fn plain_lookup(
+    run: &mut Run<'_>,
+    vm: &Execution<'_>,
+    call: &Call<'_>,
+) -> Option<u64> {
+    let map = map_at(call.args[0])?;
+    let Map { key_size, storage: Storage::Table(table), .. } = run.maps.get_mut(map)? else {
+        return None;
+    };
+    let found = table.lookup(vm.on_stack(call.args[1], *key_size)?, run.occasion.cpu);
+    Some(found.map_or(0, |offset| value_address(map, offset)))
+}
 
 /// `map_lookup_elem(map, key)`.
 pub(super) fn lookup(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {

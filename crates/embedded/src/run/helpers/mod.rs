@@ -9,7 +9,7 @@ mod ring;
 mod task;
 mod text;
 
-use bombus_platform::Helper;
+use bombus_platform::{HELPERS, Helper};
 use bombus_vm::{Call, Execution, Return, TrapKind};
 
 use super::Run;
@@ -27,7 +27,7 @@ struct Context<'a, 'b, 'c> {
 type Implementation = fn(&mut Context<'_, '_, '_>) -> Result<u64, TrapKind>;
 
 /// Every helper there is, but for the tail call, which is no function.
-fn implementation(helper: Helper) -> Option<Implementation> {
+const fn implementation(helper: Helper) -> Option<Implementation> {
     Some(match helper {
         Helper::MapLookupElem => map::lookup,
         Helper::MapLookupPercpuElem => map::lookup_percpu,
@@ -102,20 +102,40 @@ pub(crate) fn is_supported(helper: Helper) -> bool {
     helper == Helper::TailCall || implementation(helper).is_some()
 }
 
+/// Helpers by number.
+static BY_ID: [Option<(Helper, Option<Implementation>)>; 256] = {
+    let mut table = [None; 256];
+    let mut index = 0;
+    while index < HELPERS.len() {
+        let helper = HELPERS[index];
+        table[helper.id() as usize] = Some((helper, implementation(helper)));
+        index += 1;
+    }
+    table
+};
+
 /// Performs a call.
 #[inline]
 pub(super) fn call(
     run: &mut Run<'_>,
     vm: &mut Execution<'_>,
-    helper: Helper,
     call: &Call<'_>,
 ) -> Result<Return, TrapKind> {
-    let mut context = Context { run, vm, call, helper };
-    if helper == Helper::TailCall {
-        return control::tail_call(&mut context);
+    if call.helper == Helper::MapLookupElem.id()
+        && let Some(found) = map::plain_lookup(run, vm, call)
+    {
+        return Ok(Return::Value(found));
     }
-    let implementation = implementation(helper).ok_or(TrapKind::UnknownHelper(call.helper))?;
-    implementation(&mut context).map(Return::Value)
+    let found = usize::try_from(call.helper).ok().and_then(|id| *BY_ID.get(id)?);
+    match found {
+        Some((helper, Some(implementation))) => {
+            implementation(&mut Context { run, vm, call, helper }).map(Return::Value)
+        }
+        Some((Helper::TailCall, None)) => {
+            control::tail_call(&mut Context { run, vm, call, helper: Helper::TailCall })
+        }
+        _ => Err(TrapKind::UnknownHelper(call.helper)),
+    }
 }
 
 /// A failure as `r0` has it.
