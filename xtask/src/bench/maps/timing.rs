@@ -50,7 +50,8 @@ impl Figures {
             one: one.ns(),
             // So many a nanosecond, added up.
             two: 1.0 / (1.0 / first.ns() + 1.0 / second.ns()),
-            undisturbed: [one, first, second].iter().all(Round::is_undisturbed),
+            undisturbed: [one, first, second].iter().all(Round::is_undisturbed)
+                && first.is_beside(&second),
         });
     }
 
@@ -100,6 +101,7 @@ fn median(figures: impl Iterator<Item = f64>) -> Option<f64> {
 /// What one thread did in a round.
 #[derive(Clone, Copy)]
 struct Round {
+    start: Instant,
     done: f64,
     /// Nanoseconds.
     time: f64,
@@ -111,6 +113,11 @@ struct Round {
 impl Round {
     fn is_undisturbed(&self) -> bool {
         self.used > 0.97 * self.time
+    }
+
+    /// Whether another began at the same time.
+    fn is_beside(&self, other: &Round) -> bool {
+        self.start.max(other.start) - self.start.min(other.start) < ROUND / 20
     }
 
     /// A thread that did not have its CPU all the time is told by the time in which it had.
@@ -139,7 +146,8 @@ fn round(
         done += BATCH;
     }
     let used = (thread_time() - used).as_nanos() as f64;
-    Round { done: f64::from(done), time: (last - start).as_nanos() as f64, used, least }
+    let time = (last - start).as_nanos() as f64;
+    Round { start, done: f64::from(done), time, used, least }
 }
 
 /// Processor time of this thread.
