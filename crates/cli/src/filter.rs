@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use bombus_capture::{CaptureError, LinkType, Packet};
 use bombus_cbpf::{Filter, PacketAccess};
-use bombus_vm::{Call, Context, Execution, Host, Program, Return, Stack, TrapKind, address};
+use bombus_vm::{Context, Execution, Nothing, Program, Stack, address};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
@@ -190,22 +190,5 @@ impl Machine {
         let verdict = execution.run_with(&self.program, &args, &mut Nothing);
         let verdict = verdict.map_err(|trap| Failure::new(format!("the filter: {trap}")))?;
         Ok(verdict as u32)
-    }
-}
-
-/// A filter over memory needs nothing around it.
-struct Nothing;
-
-impl Host for Nothing {
-    fn call(&mut self, _: &mut Execution<'_>, call: &Call<'_>) -> Result<Return, TrapKind> {
-        Err(TrapKind::UnknownHelper(call.helper))
-    }
-
-    fn memory(&mut self, _: u64, _: usize) -> Option<&[u8]> {
-        None
-    }
-
-    fn memory_mut(&mut self, _: u64, _: usize) -> Option<&mut [u8]> {
-        None
     }
 }

@@ -61,6 +61,11 @@ pub(crate) fn load(
         })
     };
     for (pc, op) in ops.iter().enumerate() {
+        if matches!(op, Op::LoadPacket { .. }) && !may_access_packet(load.prog_type) {
+            return Err(rejected(format!(
+                "{pc}: BPF_LD_[ABS|IND] instructions not allowed for this program type"
+            )));
+        }
         let Op::CallHelper { id } = *op else { continue };
         let name = usize::try_from(id).ok().and_then(|id| HELPER_NAMES.get(id));
         let Some(name) = name.filter(|_| id != 0) else {
@@ -102,6 +107,12 @@ pub(crate) fn load(
         faults: 0,
         first_fault: None,
     })
+}
+
+/// Whether programs of a type may have legacy packet access (`may_access_skb`,
+/// `kernel/bpf/verifier.c`).
+fn may_access_packet(prog_type: ProgType) -> bool {
+    matches!(prog_type, ProgType::SocketFilter | ProgType::SchedCls | ProgType::SchedAct)
 }
 
 /// One operation a slot; second slots of `ld_imm64` repeat the first. The code is known to be valid.

@@ -108,8 +108,14 @@ fn error_name(error: &Error) -> String {
             None => error.to_string(),
         };
     };
-    let line = log.lines().rev().find(|line| line.contains("cannot use helper"));
-    let line = line.map(|line| line.split_once("program").map_or(line, |(_, rest)| rest));
+    let said = ["cannot use helper", "BPF_LD_"];
+    let line = log.lines().rev().find(|line| said.iter().any(|words| line.contains(words)));
+    // The kernel says elsewhere which instruction it was.
+    let line = line.map(|line| match (line.find("BPF_LD_"), line.split_once("program")) {
+        (Some(start), _) => &line[start..],
+        (None, Some((_, rest))) => rest,
+        (None, None) => line,
+    });
     format!("rejected: {}", line.map_or(log.as_str(), str::trim))
 }
 

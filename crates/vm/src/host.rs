@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use bombus_isa::Size;
+
 use crate::{Execution, Program, TrapKind, View};
 
 /// A call of a helper.
@@ -24,17 +26,26 @@ pub enum Return {
     TailCall(Rc<Program>),
 }
 
-/// What surrounds a program.
+/// What surrounds a program. What a host does not say is not there.
 pub trait Host {
     /// Performs a helper call. `execution` is the way to the caller's stack and context, and to its
     /// functions.
-    fn call(&mut self, execution: &mut Execution<'_>, call: &Call<'_>) -> Result<Return, TrapKind>;
+    fn call(&mut self, execution: &mut Execution<'_>, call: &Call<'_>) -> Result<Return, TrapKind> {
+        let _ = execution;
+        Err(TrapKind::UnknownHelper(call.helper))
+    }
 
     /// The `len` bytes at a guest address in one of the host's regions, for reading.
-    fn memory(&mut self, address: u64, len: usize) -> Option<&[u8]>;
+    fn memory(&mut self, address: u64, len: usize) -> Option<&[u8]> {
+        let _ = (address, len);
+        None
+    }
 
     /// The same for writing.
-    fn memory_mut(&mut self, address: u64, len: usize) -> Option<&mut [u8]>;
+    fn memory_mut(&mut self, address: u64, len: usize) -> Option<&mut [u8]> {
+        let _ = (address, len);
+        None
+    }
 
     /// Shows memory that may be used without asking; `recent` is what a helper just gave, or an
     /// address that was just asked for.
@@ -42,4 +53,26 @@ pub trait Host {
     fn show<'a>(&'a mut self, recent: u64, view: &mut View<'_, 'a>) {
         let _ = (recent, view);
     }
+
+    /// A number of the packet, from network to host byte order, for legacy packet access (RFC 9669,
+    /// section 5.5). `context` is what the program has in `r6`. `None`: the packet does not have
+    /// these bytes, and the function ends with 0.
+    ///
+    /// Negative offsets count from headers, as in the kernel (`SKF_NET_OFF`, `SKF_LL_OFF`).
+    fn load_packet(
+        &mut self,
+        execution: &Execution<'_>,
+        context: u64,
+        offset: i32,
+        size: Size,
+    ) -> Result<Option<u32>, TrapKind> {
+        let _ = (execution, context, offset, size);
+        Err(TrapKind::Unsupported)
+    }
 }
+
+/// Nothing surrounds the program: it has its stack and its context.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Nothing;
+
+impl Host for Nothing {}

@@ -201,6 +201,16 @@ impl Execution<'_> {
                     let value = self.enter(program, callee, regs.args(), host);
                     regs.after_call(value.map_err(Stop::Inner)?);
                 }
+                Op::LoadPacket { size, index, imm } => {
+                    let index = index.map_or(Ok(0), |index| regs.get(index))?;
+                    let (context, offset) =
+                        (regs.get(Reg(6))?, semantics::packet_offset(index, imm));
+                    let Some(number) = host.load_packet(self, context, offset, size)? else {
+                        self.burn(pc.saturating_sub(entry) as u64 + 1)?;
+                        return Ok(End::Exit(Some(0)));
+                    };
+                    regs.after_call(Some(number.into()));
+                }
                 Op::Exit => {
                     // Forward distance is paid for here, so that helpers which call a function
                     // again and again pay for it each time.
@@ -208,7 +218,7 @@ impl Execution<'_> {
                     return Ok(End::Exit(regs.get(Reg::R0).ok()));
                 }
                 // Program::new refuses these.
-                Op::LoadPacket { .. } | Op::CallKfunc { .. } | Op::AddrSpaceCast { .. } => {
+                Op::CallKfunc { .. } | Op::AddrSpaceCast { .. } => {
                     return Err(TrapKind::Unsupported.into());
                 }
             }

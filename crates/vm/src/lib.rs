@@ -24,7 +24,7 @@ mod trap;
 mod validate;
 
 pub use execution::{Context, Execution, Stack};
-pub use host::{Call, Host, Return};
+pub use host::{Call, Host, Nothing, Return};
 pub use jit::guarded::{Guests, View};
 pub use program::{InvalidProgram, Program};
 pub use trap::{Trap, TrapKind};

@@ -110,6 +110,13 @@ pub trait Linker {
     /// What a helper's number stands for.
     fn helper(&self, id: i32) -> Option<Callee>;
 
+    /// What loads a number of the packet, for legacy packet access. It gets what the program has in
+    /// `r6`, the offset (its lower 32 bits count) and how many bytes: 1, 2 or 4. It gives the number
+    /// in host byte order; a negative one ends the function with 0.
+    fn load_packet(&self) -> Option<NativeHelper> {
+        None
+    }
+
     /// A quicker way than the helper to look up elements of the map at this address, if there is
     /// one.
     fn lookup(&self, map: u64) -> Option<Lookup> {

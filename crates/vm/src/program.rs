@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::rc::Rc;
 
-use bombus_isa::opcode::{class, jmp};
+use bombus_isa::opcode::{class, jmp, mode};
 use bombus_isa::{Imm64, Insn, Op};
 
 use crate::jit::guarded::{GuardedCode, Guests};
@@ -29,10 +29,15 @@ pub struct Program {
 pub(crate) struct Uses {
     /// Registers, a bit each; now and then one too many, for this is only a look at the fields.
     pub(crate) registers: u16,
-    /// It calls something.
+    /// It calls something: a load from the packet is a call, too.
     pub(crate) calls: bool,
     /// It has `may_goto`.
     pub(crate) loops: bool,
+}
+
+/// Whether it is a legacy packet load.
+const fn is_packet_load(code: u8) -> bool {
+    code & 7 == class::LD && matches!(code & 0xe0, mode::ABS | mode::IND)
 }
 
 impl Uses {
@@ -41,7 +46,7 @@ impl Uses {
         const MAY_GOTO: u8 = class::JMP | jmp::JCOND;
         insns.iter().fold(Uses::default(), |uses, insn| Uses {
             registers: uses.registers | 1 << (insn.dst.0 & 15) | 1 << (insn.src.0 & 15),
-            calls: uses.calls | (insn.code == CALL),
+            calls: uses.calls | (insn.code == CALL) | is_packet_load(insn.code),
             loops: uses.loops | (insn.code == MAY_GOTO),
         })
     }

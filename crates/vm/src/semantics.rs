@@ -99,6 +99,12 @@ pub const fn endian(order: Endian, size: Size, a: u64) -> u64 {
     }
 }
 
+/// Where a legacy packet load looks: a number of 32 bits, whatever the index register holds.
+#[inline(always)]
+pub const fn packet_offset(index: u64, imm: i32) -> i32 {
+    (index as i32).wrapping_add(imm)
+}
+
 /// The low `size` of `a`, sign-extended to 64 bits.
 #[inline(always)]
 pub const fn sign_extend(size: Size, a: u64) -> u64 {

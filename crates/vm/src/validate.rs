@@ -25,7 +25,6 @@ pub(crate) fn decode(insns: &[Insn]) -> Result<Vec<Op>, InvalidProgram> {
             Err(error) => return fault(pc, error.to_string()),
         };
         match op {
-            Op::LoadPacket { .. } => return fault(pc, "legacy packet access is not supported"),
             Op::CallKfunc { .. } => return fault(pc, "calling kernel function is not supported"),
             Op::AddrSpaceCast { .. } => return fault(pc, "arenas are not supported"),
             _ => {}

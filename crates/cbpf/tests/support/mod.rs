@@ -3,24 +3,7 @@
 use std::cell::Cell;
 
 use bombus_cbpf::{Filter, PacketAccess, SockFilter};
-use bombus_vm::{Call, Context, Execution, Host, Program, Return, Stack, TrapKind, address};
-
-/// Programs over memory need nothing around them.
-struct Nothing;
-
-impl Host for Nothing {
-    fn call(&mut self, _: &mut Execution<'_>, call: &Call<'_>) -> Result<Return, TrapKind> {
-        Err(TrapKind::UnknownHelper(call.helper))
-    }
-
-    fn memory(&mut self, _: u64, _: usize) -> Option<&[u8]> {
-        None
-    }
-
-    fn memory_mut(&mut self, _: u64, _: usize) -> Option<&mut [u8]> {
-        None
-    }
-}
+use bombus_vm::{Context, Execution, Nothing, Program, Stack, address};
 
 /// The verdict of a filter that was converted, for a packet in memory with an Ethernet header.
 pub(crate) fn converted(filter: &Filter, packet: &[u8], wire_len: u32) -> Result<u32, String> {

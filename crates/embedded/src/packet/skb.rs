@@ -151,6 +151,24 @@ impl Packet {
         self.slice(offset as usize, len as usize).ok_or(libc::EFAULT)
     }
 
+    /// A number of up to 4 bytes for legacy packet access (`bpf_skb_load_helper_convert_offset`).
+    pub(crate) fn legacy_load(&self, offset: i32, len: usize) -> Option<u32> {
+        /// `SKF_NET_OFF`, `SKF_LL_OFF`: where counting begins, at the network or link layer's
+        /// header (`include/uapi/linux/filter.h`).
+        const FROM_NETWORK: i32 = -0x10_0000;
+        const FROM_LINK: i32 = -0x20_0000;
+        let (start, offset) = match offset {
+            0.. => (self.data, offset),
+            FROM_NETWORK.. => (self.network, offset - FROM_NETWORK),
+            FROM_LINK.. => (self.mac, offset - FROM_LINK),
+            _ => return None,
+        };
+        let start = start.checked_add(usize::try_from(offset).ok()?)?;
+        let end = start.checked_add(len).filter(|end| *end <= self.end)?;
+        let bytes = self.memory.get(start..end)?;
+        Some(bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)))
+    }
+
     /// `bpf_skb_load_bytes_relative`.
     pub(crate) fn skb_bytes_from(&self, start: u32, offset: u32, len: u32) -> Result<&[u8], Errno> {
         let header = match start {

@@ -3,6 +3,7 @@
 mod helpers;
 mod memory;
 
+use bombus_isa::Size;
 use bombus_kernel::Error;
 use bombus_platform::pt_regs;
 use bombus_vm::{Call, Execution, Host, Return, Stack, TrapKind, View};
@@ -167,6 +168,18 @@ impl Host for Run<'_> {
     #[inline]
     fn call(&mut self, vm: &mut Execution<'_>, call: &Call<'_>) -> Result<Return, TrapKind> {
         helpers::call(self, vm, call)
+    }
+
+    fn load_packet(
+        &mut self,
+        _: &Execution<'_>,
+        context: u64,
+        offset: i32,
+        size: Size,
+    ) -> Result<Option<u32>, TrapKind> {
+        let is_context = context == PACKET_CONTEXT;
+        let packet = self.packet.as_deref().filter(|_| is_context).ok_or(TrapKind::Unsupported)?;
+        Ok(packet.legacy_load(offset, size.bytes()))
     }
 
     fn memory(&mut self, address: u64, len: usize) -> Option<&[u8]> {

@@ -10,11 +10,11 @@ use crate::{Call, Context, Execution, Host, Program, Return, Stack, TrapKind};
 const FUEL: u64 = 1_000_000_000;
 
 /// The surroundings: no memory, one helper at most.
-struct Nothing {
+struct Unwinder {
     unwound: Option<Rc<Program>>,
 }
 
-impl Host for Nothing {
+impl Host for Unwinder {
     fn call(&mut self, _: &mut Execution<'_>, call: &Call<'_>) -> Result<Return, TrapKind> {
         match &self.unwound {
             Some(unwound) if call.helper == UNWIND => Ok(match call.args[0] {
@@ -24,18 +24,10 @@ impl Host for Nothing {
             _ => Err(TrapKind::UnknownHelper(call.helper)),
         }
     }
-
-    fn memory(&mut self, _: u64, _: usize) -> Option<&[u8]> {
-        None
-    }
-
-    fn memory_mut(&mut self, _: u64, _: usize) -> Option<&mut [u8]> {
-        None
-    }
 }
 
 pub(super) fn run(bare: &Bare<'_>, program: &Rc<Program>) -> Result<Outcome, Failure> {
-    let mut host = Nothing { unwound: bare.unwind.then(unwound).transpose()? };
+    let mut host = Unwinder { unwound: bare.unwind.then(unwound).transpose()? };
     let mut memory = bare.memory.to_vec();
     let mut stack = Stack::default();
     let mut once = || {

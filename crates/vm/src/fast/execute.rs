@@ -129,6 +129,14 @@ macro_rules! define_loop {
                             perform(&mut registers, (*at).fields);
                             at = at.add(1);
                         }
+                        number::LOAD_PACKET => {
+                            registers.0[0] = load_packet((*at).fields, &registers, env);
+                            at = at.add(1);
+                            if (registers.0[0] as i64) < 0 {
+                                registers.0[0] = 0;
+                                at = &raw const RETURN;
+                            }
+                        }
                         number::TAIL_CALL => match call((*at).fields.imm, &registers, env) {
                             0 => {
                                 registers.0[0] = 0;
@@ -185,6 +193,22 @@ unsafe fn call(function: i64, registers: &Registers, env: &mut Environment) -> u
         let helper =
             transmute::<*const (), NativeHelper>(with_exposed_provenance(function as usize));
         helper(a, b, c, d, e, env)
+    }
+}
+
+/// Has a number of the packet loaded, for the context in `r6`.
+///
+/// # Safety
+///
+/// `imm` is what [`crate::native::Linker::load_packet`] gave, `r6` what it takes.
+#[inline(always)]
+unsafe fn load_packet(fields: Fields, registers: &Registers, env: &mut Environment) -> u64 {
+    let offset = (fields.off as u64).wrapping_add(registers.get(fields.src));
+    // SAFETY: as this function's.
+    unsafe {
+        let helper =
+            transmute::<*const (), NativeHelper>(with_exposed_provenance(fields.imm as usize));
+        helper(registers.0[6], offset, fields.dst.into(), 0, 0, env)
     }
 }
 

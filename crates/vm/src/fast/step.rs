@@ -91,6 +91,9 @@ pub(super) mod number {
     pub(in crate::fast) const MAY_GOTO: u16 = END + 6;
     /// An atomic operation; `imm` says which.
     pub(in crate::fast) const ATOMIC: u16 = END + 7;
+    /// `r0` = a number of the packet, by the function in `imm`: `dst` bytes at `off` and what is in
+    /// `src`.
+    pub(in crate::fast) const LOAD_PACKET: u16 = END + 8;
     /// Numbers from here on are those of pairs.
-    pub(in crate::fast) const FIRST_PAIR: u16 = END + 8;
+    pub(in crate::fast) const FIRST_PAIR: u16 = END + 9;
 }

@@ -65,6 +65,12 @@ impl<'a> Translation<'a> {
         }
         match op {
             Op::CallHelper { id } => self.call_helper(slot, id)?,
+            Op::LoadPacket { size, index, imm } => {
+                let load = self.linker.load_packet().ok_or(LinkError::Unsupported { pc: slot })?;
+                let (dst, src) = (size.bytes() as u8, index.map_or(NO_REGISTER, |index| index.0));
+                let fields = Fields { dst, src, off: imm, imm: load as usize as i64 };
+                self.steps.push(Step { code: number::LOAD_PACKET, fields });
+            }
             _ => {
                 let step = self.step(slot, op).ok_or(LinkError::Unsupported { pc: slot })?;
                 if target(slot, op).is_some() {
@@ -75,7 +81,7 @@ impl<'a> Translation<'a> {
         }
         self.first_argument = match op {
             Op::LoadImm64 { dst: Reg::R1, imm: Imm64::Value(value) } => Some(value),
-            Op::CallHelper { .. } | Op::CallLocal { .. } => None,
+            Op::CallHelper { .. } | Op::CallLocal { .. } | Op::LoadPacket { .. } => None,
             // All others that write a register have its number in the field of the result.
             _ => self.first_argument.filter(|_| {
                 let fields = self.steps[self.steps.len() - 1].fields;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use bombus_isa::asm;
+use bombus_isa::{Size, asm};
 use bombus_vm::{
     Call, Context, Execution, Guests, Host, Program, Return, Stack, TrapKind, View, address,
 };
@@ -39,6 +39,19 @@ impl Host for TestHost {
             }
             other => return Err(TrapKind::UnknownHelper(other)),
         }))
+    }
+
+    /// The packet is the context.
+    fn load_packet(
+        &mut self,
+        vm: &Execution<'_>,
+        context: u64,
+        offset: i32,
+        size: Size,
+    ) -> Result<Option<u32>, TrapKind> {
+        let address = context.wrapping_add(offset as u64);
+        let bytes = vm.read(self, address, size.bytes()).ok();
+        Ok(bytes.map(|bytes| bytes.iter().fold(0, |sum, &byte| sum << 8 | u32::from(byte))))
     }
 
     fn memory(&mut self, address: u64, len: usize) -> Option<&[u8]> {

@@ -19,6 +19,8 @@ const ENGINES: &[(&str, bool, Engine)] = &[
     ("interp", true, native::interp),
     #[cfg(target_arch = "x86_64")]
     ("jit", true, native::jit),
+    #[cfg(target_arch = "x86_64")]
+    ("optimised", true, native::optimised),
 ];
 
 fn check(case: &Case, engine: Engine) -> Result<(), Failed> {

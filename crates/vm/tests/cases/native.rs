@@ -8,7 +8,7 @@ use bombus_isa::asm;
 use bombus_vm::Program;
 use bombus_vm::fast::FastProgram;
 #[cfg(target_arch = "x86_64")]
-use bombus_vm::jit::JitProgram;
+use bombus_vm::jit::{JitProgram, x64::X64};
 use bombus_vm::native::{Callee, Environment, Linker, NativeHelper};
 use libtest_mimic::Failed;
 
@@ -46,6 +46,26 @@ compiled!(FastProgram);
 #[cfg(target_arch = "x86_64")]
 compiled!(JitProgram);
 
+#[cfg(target_arch = "x86_64")]
+struct Optimised(JitProgram);
+
+#[cfg(target_arch = "x86_64")]
+impl Compiled for Optimised {
+    fn compile(program: &Program, linker: &dyn Linker) -> Result<Self, Failed> {
+        let target = X64 { optimise: true, ..X64::of_this_machine() };
+        Ok(Optimised(JitProgram::compile_for(&target, program, linker)?))
+    }
+
+    fn entry(&self) -> u64 {
+        self.0.entry()
+    }
+
+    unsafe fn run(&self, args: [u64; 5], env: &mut Environment) -> u64 {
+        // SAFETY: as this function's.
+        unsafe { self.0.run(args, env) }
+    }
+}
+
 /// The fast interpreter.
 pub(crate) fn interp(case: &Case) -> Result<String, Failed> {
     run::<FastProgram>(case)
@@ -57,10 +77,18 @@ pub(crate) fn jit(case: &Case) -> Result<String, Failed> {
     run::<JitProgram>(case)
 }
 
+/// Machine code of the second tier.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn optimised(case: &Case) -> Result<String, Failed> {
+    run::<Optimised>(case)
+}
+
 /// What the helpers reach through the environment.
 struct TestHost {
     entries: Vec<u64>,
     memory: [u8; 16],
+    /// Address and length of the context.
+    context: [u64; 2],
 }
 
 /// The host of a run.
@@ -128,6 +156,28 @@ unsafe extern "C" fn increment(
     0
 }
 
+/// Loads `r3` bytes from offset `r2` of the context at `r1`.
+unsafe extern "C" fn load_packet(
+    context: u64,
+    offset: u64,
+    bytes: u64,
+    _: u64,
+    _: u64,
+    env: &mut Environment,
+) -> u64 {
+    // SAFETY: as `memory`.
+    let [start, len] = unsafe { host(env) }.context;
+    let offset = i64::from(offset as i32);
+    assert_eq!(context, start);
+    if offset < 0 || offset as u64 + bytes > len {
+        return -i64::from(libc::EFAULT) as u64;
+    }
+    let start = std::ptr::with_exposed_provenance::<u8>(start as usize);
+    // SAFETY: these bytes are inside of the context.
+    let found = unsafe { std::slice::from_raw_parts(start.add(offset as usize), bytes as usize) };
+    found.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+}
+
 struct Helpers;
 
 impl Linker for Helpers {
@@ -141,6 +191,10 @@ impl Linker for Helpers {
             _ => return None,
         }))
     }
+
+    fn load_packet(&self) -> Option<NativeHelper> {
+        Some(load_packet)
+    }
 }
 
 fn run<E: Compiled>(case: &Case) -> Result<String, Failed> {
@@ -150,10 +204,11 @@ fn run<E: Compiled>(case: &Case) -> Result<String, Failed> {
         programs.push(E::compile(&program, &Helpers)?);
     }
     let entries = programs.iter().map(E::entry).collect();
-    let mut host = TestHost { entries, memory: *b"0123456789abcdef" };
-    let mut env = Environment::new((&raw mut host).cast::<c_void>());
     let mut context = case.context.as_ref().map(|(bytes, _)| bytes.clone()).unwrap_or_default();
     let args = [context.as_mut_ptr().expose_provenance() as u64, context.len() as u64, 0, 0, 0];
+    let memory = *b"0123456789abcdef";
+    let mut host = TestHost { entries, memory, context: [args[0], args[1]] };
+    let mut env = Environment::new((&raw mut host).cast::<c_void>());
     // SAFETY: the checked interpreter runs every case, and finds nothing wrong with these.
     let value = unsafe { programs[0].run(args, &mut env) };
     Ok(case.show(format!("{value:#x}"), &context))

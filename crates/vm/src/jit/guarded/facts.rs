@@ -272,7 +272,7 @@ impl Facts {
                 }
             }
             Op::Exit | Op::Goto { .. } | Op::GotoLong { .. } => return Step::Stop,
-            // Program::new refuses the last three.
+            // `GuardedCode::compile` and `Program::new` refuse the last three.
             Op::Atomic { .. }
             | Op::Store { .. }
             | Op::StoreRelease { .. }

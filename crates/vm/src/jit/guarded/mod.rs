@@ -18,6 +18,7 @@ mod view;
 
 use std::rc::Rc;
 
+use bombus_isa::Op;
 use bombus_platform::MAX_STACK;
 
 use super::memory::CodeMemory;
@@ -76,7 +77,9 @@ pub(crate) enum Ended {
 
 impl GuardedCode {
     pub(crate) fn compile(program: &Program, guests: &Guests<'_>) -> Result<GuardedCode, NotTaken> {
-        if !cfg!(target_arch = "x86_64") || !(1..=5).contains(&guests.args) {
+        // (A packet access can end the function, for which there is no code here.)
+        let reads_packets = program.ops().iter().any(|op| matches!(op, Op::LoadPacket { .. }));
+        if !cfg!(target_arch = "x86_64") || !(1..=5).contains(&guests.args) || reads_packets {
             return Err(NotTaken);
         }
         let facts = Facts::new(program, guests.args, guests.may_tail_call)?;

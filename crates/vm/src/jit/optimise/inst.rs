@@ -188,11 +188,12 @@ impl Inst {
                 | Op::LoadImm64 { dst, .. }
                 | Op::Load { dst, .. }
                 | Op::LoadAcquire { dst, .. } => bit(dst),
-                Op::Atomic { op: AtomicOp::Cmpxchg, .. } | Op::LoadPacket { .. } => bit(Reg::R0),
+                Op::Atomic { op: AtomicOp::Cmpxchg, .. } => bit(Reg::R0),
                 Op::Atomic { fetch: true, src, .. } => bit(src),
-                Op::CallHelper { .. } | Op::CallLocal { .. } | Op::CallKfunc { .. } => {
-                    bit(Reg::R0) | ARGUMENTS
-                }
+                Op::CallHelper { .. }
+                | Op::CallLocal { .. }
+                | Op::CallKfunc { .. }
+                | Op::LoadPacket { .. } => bit(Reg::R0) | ARGUMENTS,
                 _ => 0,
             },
             Inst::Lea { dst, .. }

@@ -48,6 +48,36 @@ impl Emitter<'_> {
         }
     }
 
+    /// `r0 = a number of the packet`; without it the function ends with 0.
+    pub(super) fn load_packet(
+        &mut self,
+        pc: usize,
+        size: Size,
+        index: Option<Reg>,
+        imm: i32,
+    ) -> Result<(), LinkError> {
+        let load = self.linker.load_packet().ok_or(LinkError::Unsupported { pc })?;
+        let offset = self.gpr(Reg::R2);
+        match index {
+            Some(index) => {
+                self.asm.mov(Width::W64, offset, self.gpr(index));
+                self.arith_imm(Arith::Add, Width::W64, offset, imm);
+            }
+            None => self.constant(offset, i64::from(imm) as u64),
+        }
+        self.asm.mov(Width::W64, self.gpr(Reg::R1), self.gpr(Reg(6)));
+        self.asm.mov_imm(self.gpr(Reg::R3), size.bytes() as u64);
+        self.call(load);
+        self.asm.test(Width::W64, Gpr::RAX, Gpr::RAX);
+        let there = self.asm.branch(Branch::Jcc(Cc::Ge));
+        self.asm.clear(Gpr::RAX);
+        self.frame.close(&mut self.asm);
+        self.asm.ret();
+        let here = self.asm.len();
+        self.asm.patch(there, here);
+        Ok(())
+    }
+
     /// `r0 = address of the array element at *(u32 *)r2`, or 0.
     fn element(&mut self, base: u64, stride: u32, len: u32) {
         let rax = Gpr::RAX;

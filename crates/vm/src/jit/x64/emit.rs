@@ -335,12 +335,16 @@ impl<'a> Emitter<'a> {
             Op::CallLocal { off } => {
                 self.call_local(target(pc, off))?;
             }
+            Op::LoadPacket { size, index, imm } => {
+                self.load_packet(pc, size, index, imm)?;
+                self.known.forget_caller_saved();
+            }
             Op::Exit => {
                 self.frame.close(&mut self.asm);
                 self.asm.ret();
             }
             // Program::new refuses these.
-            Op::LoadPacket { .. } | Op::CallKfunc { .. } | Op::AddrSpaceCast { .. } => {}
+            Op::CallKfunc { .. } | Op::AddrSpaceCast { .. } => {}
         }
         Ok(op.slots())
     }

@@ -32,11 +32,15 @@ pub(super) struct Frame {
     environment: bool,
 }
 
+fn is_call(inst: Inst) -> bool {
+    matches!(inst, Inst::Op(Op::CallHelper { .. } | Op::CallLocal { .. } | Op::LoadPacket { .. }))
+}
+
 /// What a function of these instructions uses.
 fn uses_of(insts: impl Iterator<Item = Inst>) -> Uses {
     insts.fold(Uses::default(), |uses, inst| Uses {
         registers: uses.registers | inst.uses() | inst.defs(),
-        calls: uses.calls | matches!(inst, Inst::Op(Op::CallHelper { .. } | Op::CallLocal { .. })),
+        calls: uses.calls | is_call(inst),
         loops: uses.loops | matches!(inst, Inst::Op(Op::MayGoto { .. })),
     })
 }

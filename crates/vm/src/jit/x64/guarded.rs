@@ -299,7 +299,7 @@ impl Guarded<'_> {
                 self.clear_arguments();
             }
             Op::Exit => self.exit(pc, registers),
-            // Program::new refuses these.
+            // `GuardedCode::compile` refuses the first, `Program::new` the others.
             Op::LoadPacket { .. } | Op::CallKfunc { .. } | Op::AddrSpaceCast { .. } => {}
         }
     }
