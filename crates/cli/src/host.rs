@@ -10,6 +10,7 @@ use bombus_linux::{Linux, LinuxCatalog, can_load_programs};
 
 use crate::failure::Failure;
 use crate::flags::KernelChoice;
+use crate::wires::{self, Wire};
 
 /// What a shell adds to the signal that ended a process.
 pub(crate) const KILLED: i32 = 128;
@@ -21,16 +22,25 @@ pub(crate) struct Chosen {
     pub(crate) not_linux: Option<Error>,
     /// Traced processes are stopped at every event.
     pub(crate) no_agents: bool,
+    /// Wires of the embedded kernel.
+    pub(crate) wires: Vec<Wire>,
+}
+
+impl Chosen {
+    /// A kernel that was asked for.
+    pub(crate) fn asked(kernel: KernelChoice) -> Chosen {
+        Chosen { kernel, not_linux: None, no_agents: false, wires: Vec::new() }
+    }
 }
 
 /// The kernel that was asked for; otherwise the running one where programs can be loaded.
 pub(crate) fn choose(asked: Option<KernelChoice>) -> Chosen {
     match asked {
-        Some(kernel) => Chosen { kernel, not_linux: None, no_agents: false },
+        Some(kernel) => Chosen::asked(kernel),
         None => match can_load_programs() {
-            Ok(()) => Chosen { kernel: KernelChoice::Linux, not_linux: None, no_agents: false },
+            Ok(()) => Chosen::asked(KernelChoice::Linux),
             Err(error) => {
-                Chosen { kernel: KernelChoice::Embedded, not_linux: Some(error), no_agents: false }
+                Chosen { not_linux: Some(error), ..Chosen::asked(KernelChoice::Embedded) }
             }
         },
     }
@@ -64,7 +74,7 @@ pub(crate) fn on_kernel(
         KernelChoice::Linux => {
             work(&Linux::new().map_err(|error| Failure::kernel(&error, false))?)?
         }
-        KernelChoice::Embedded if !follows => work(&embedded(chosen))?,
+        KernelChoice::Embedded if !follows => work(&embedded(chosen)?)?,
         KernelChoice::Embedded => {
             let split = guard::split().map_err(|error| {
                 Failure::new(format!("could not start the process that traces: {error}"))
@@ -74,31 +84,42 @@ pub(crate) fn on_kernel(
                     Ending::Exit(code) => code as u8,
                     Ending::Killed(signal) => (KILLED + signal) as u8,
                 },
-                Role::Worker(worker) => as_worker(worker, &embedded(chosen), work),
+                Role::Worker(worker) => as_worker(worker, chosen, work),
             }
         }
     };
     Ok(ExitCode::from(code))
 }
 
-fn embedded(chosen: &Chosen) -> Embedded {
-    Embedded::new(Options { no_agents: chosen.no_agents, ..Options::default() })
+fn embedded(chosen: &Chosen) -> Result<Embedded, Failure> {
+    let kernel = Embedded::new(Options { no_agents: chosen.no_agents, ..Options::default() });
+    if !chosen.wires.is_empty() {
+        wires::lay(&chosen.wires, &kernel).map_err(|error| Failure::kernel(&error, false))?;
+    }
+    Ok(kernel)
 }
 
 /// Works on the embedded kernel in a process that the user does not see, so that what is traced
 /// survives whatever happens to the one that they do.
 fn as_worker(
     worker: guard::Worker,
-    embedded: &Embedded,
+    chosen: &Chosen,
     work: impl FnOnce(&dyn Tracer) -> Result<u8, Failure>,
 ) -> u8 {
-    let code = work(embedded).unwrap_or_else(|failure| {
+    let show = |failure: Failure| {
         failure.show();
         1
-    });
+    };
+    let (kernel, code) = match embedded(chosen) {
+        Ok(kernel) => {
+            let code = work(&kernel).unwrap_or_else(show);
+            (Some(kernel), code)
+        }
+        Err(failure) => (None, show(failure)),
+    };
     worker.finish(i32::from(code));
-    if embedded.needs_keeper() {
-        embedded.keep_until_gone();
+    if let Some(kernel) = kernel.filter(Embedded::needs_keeper) {
+        kernel.keep_until_gone();
     }
     code
 }

@@ -19,6 +19,7 @@ mod tool;
 mod top;
 mod trace;
 mod vm;
+mod wires;
 mod words;
 
 use std::io::Write;

@@ -5,7 +5,7 @@ use bombus_vm::{Context, Execution, Trap};
 use crate::hooks::Task;
 use crate::links::Attached;
 use crate::maps::Map;
-use crate::packet::Packet;
+use crate::packet::{Packet, Redirect};
 use crate::programs::Loaded;
 use crate::run::{Occasion, PACKET_CONTEXT, Run, Workspace};
 
@@ -74,6 +74,14 @@ impl Core {
         let result = execution.run_with(program, &[PACKET_CONTEXT], &mut run);
         run.finish();
         self.outcome(result)
+    }
+
+    /// The number of the device that a program sent a packet to.
+    pub(crate) fn device_of(&self, to: Redirect) -> Option<u32> {
+        let Some(map) = to.map else { return Some(to.target) };
+        let table = self.maps.get(map as usize)?.table()?;
+        let value = table.lookup_all(&to.target.to_ne_bytes())?;
+        Some(u32::from_ne_bytes(*value.first_chunk()?))
     }
 
     /// Counts runs that were stopped.

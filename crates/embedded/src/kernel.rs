@@ -1,8 +1,8 @@
 //! The commands of `bpf(2)`.
 
 use bombus_kernel::{
-    AttachPoint, BtfFd, Error, Features, Kernel, LinkFd, MapFd, ProgFd, ProgLoad, Result, TestRun,
-    UpdateFlag,
+    AttachPoint, BtfFd, Error, Features, Kernel, LinkFd, MapFd, PerfRecord, ProgFd, ProgLoad,
+    Result, TestRun, UpdateFlag,
 };
 use bombus_platform::ProgType;
 use bombus_spec::MapSpec;
@@ -10,7 +10,8 @@ use bombus_vm::Context;
 
 use crate::Embedded;
 use crate::links::Attached;
-use crate::maps::{ENOTSUPP, Errno, Map, Storage, ringbuf};
+use crate::maps::{ENOTSUPP, Errno, Keyless, Map, Storage, ringbuf};
+use crate::network::{Entry, interface_index};
 use crate::run::MAX_MAPS;
 use crate::this_task::ThisTask;
 
@@ -74,7 +75,24 @@ impl Kernel for Embedded {
                 Storage::Programs(programs) => Ok(program_index(key)
                     .and_then(|index| programs.get(index).copied().flatten())
                     .map(|program| handle(program as usize).to_ne_bytes().to_vec())),
-                Storage::Ringbuf(_) => Err(ENOTSUPP),
+                Storage::Keyless(Keyless(map)) => match map.user_lookup(key, 0) {
+                    Ok(value) => Ok(Some(value)),
+                    Err(libc::ENOENT) => Ok(None),
+                    Err(errno) => Err(errno),
+                },
+                Storage::Ringbuf(_) | Storage::Perf(_) => Err(ENOTSUPP),
+            }
+        })
+    }
+
+    /// Of maps without keys.
+    fn map_take(&self, map: MapFd, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.with_map(map, "take from", |map| {
+            check(key, map.key_size)?;
+            match map.keyless().ok_or(ENOTSUPP)?.user_take(key, 0) {
+                Ok(value) => Ok(Some(value)),
+                Err(libc::ENOENT) => Ok(None),
+                Err(errno) => Err(errno),
             }
         })
     }
@@ -84,6 +102,7 @@ impl Kernel for Embedded {
         self.with_map(map, "update", |map| {
             check(key, map.key_size)?;
             check(value, map.user_value_size)?;
+            map.check_device(key, value)?;
             match &mut map.storage {
                 Storage::Table(table) => table.update_all(key, value, flag as u64),
                 Storage::Programs(slots) => {
@@ -97,7 +116,8 @@ impl Kernel for Embedded {
                     *slot = Some(program.ok_or(libc::EBADF)? as u32);
                     Ok(())
                 }
-                Storage::Ringbuf(_) => Err(ENOTSUPP),
+                Storage::Keyless(Keyless(map)) => map.user_update(key, value, flag as u64),
+                Storage::Ringbuf(_) | Storage::Perf(_) => Err(ENOTSUPP),
             }
         })
     }
@@ -111,7 +131,8 @@ impl Kernel for Embedded {
                     let slot = program_index(key).and_then(|index| slots.get_mut(index));
                     Ok(slot.ok_or(libc::E2BIG)?.take().is_some())
                 }
-                Storage::Ringbuf(_) => Err(ENOTSUPP),
+                Storage::Keyless(Keyless(map)) => map.user_delete(key).map(|()| true),
+                Storage::Ringbuf(_) | Storage::Perf(_) => Err(ENOTSUPP),
             }
         })
     }
@@ -126,7 +147,8 @@ impl Kernel for Embedded {
                     let next = at.map_or(0, |index| index + 1);
                     Ok((next < slots.len()).then(|| (next as u32).to_ne_bytes().to_vec()))
                 }
-                Storage::Ringbuf(_) => Err(ENOTSUPP),
+                Storage::Keyless(Keyless(map)) => map.user_next_key(key).map(Some),
+                Storage::Ringbuf(_) | Storage::Perf(_) => Err(ENOTSUPP),
             }
         })
     }
@@ -142,6 +164,31 @@ impl Kernel for Embedded {
             }
             Ok(elements)
         })
+    }
+
+    fn perf_buffer_consume(
+        &self,
+        map: MapFd,
+        each: &mut dyn FnMut(PerfRecord<'_>),
+    ) -> Result<usize> {
+        let cpus = self.features.possible_cpus;
+        // Copied out first, as those of ring buffers.
+        let taken = self.with_map(map, "read", |map| {
+            let array = map.perf_mut().ok_or(libc::EINVAL)?;
+            array.open(cpus);
+            Ok(array.take())
+        })?;
+        let mut count = 0;
+        for (cpu, records, lost) in taken {
+            for data in &records {
+                each(PerfRecord::Sample { cpu, data });
+            }
+            if lost > 0 {
+                each(PerfRecord::Lost { cpu, count: lost });
+            }
+            count += records.len();
+        }
+        Ok(count)
     }
 
     fn ringbuf_consume(&self, map: MapFd, each: &mut dyn FnMut(&[u8])) -> Result<usize> {
@@ -210,20 +257,60 @@ impl Kernel for Embedded {
         let core = self.core.borrow();
         let found = index(program.0).and_then(|index| Some((index, core.programs.get(index)?)));
         let (index, loaded) = found.ok_or_else(|| Error::os("attach a program", libc::EBADF))?;
-        let attached = Attached { program: index as u32, cookie };
-        self.links.borrow_mut().attach(loaded, at, attached)?;
-        if let AttachPoint::Timer { period, every_cpu } = at {
-            self.timers.borrow_mut().add(*period, *every_cpu, attached)?;
+        let link = self.attached.get() + 1;
+        let entry = Entry { link, program: index as u32 };
+        match self.network.borrow_mut().attach(loaded, at, entry) {
+            Some(attached) => attached?,
+            None => {
+                let attached = Attached { program: index as u32, cookie };
+                self.links.borrow_mut().attach(loaded, at, attached)?;
+                if let AttachPoint::Timer { period, every_cpu } = at {
+                    self.timers.borrow_mut().add(*period, *every_cpu, attached)?;
+                }
+            }
         }
-        let count = self.attached.get() + 1;
-        self.attached.set(count);
-        Ok(LinkFd(count))
+        self.attached.set(link);
+        Ok(LinkFd(link))
+    }
+
+    /// Of programs at network devices.
+    fn detach(&self, link: LinkFd) -> Result<()> {
+        if self.network.borrow_mut().detach(link.0) { Ok(()) } else { Err(only_at_devices()) }
+    }
+
+    /// Of programs at network devices.
+    fn link_update(&self, link: LinkFd, program: ProgFd) -> Result<()> {
+        let error = |errno| Error::os("put a program in another's place", errno);
+        let core = self.core.borrow();
+        let index = index(program.0).filter(|&index| index < core.programs.len());
+        let index = index.ok_or_else(|| error(libc::EBADF))?;
+        let mut network = self.network.borrow_mut();
+        let before = network.program(link.0).ok_or_else(only_at_devices)?;
+        let prog_type = |index: usize| core.programs.get(index).map(|loaded| loaded.prog_type);
+        if prog_type(before as usize) != prog_type(index) {
+            return Err(error(libc::EINVAL));
+        }
+        network.update(link.0, index as u32);
+        Ok(())
+    }
+
+    fn interface_index(&self, name: &str) -> Result<u32> {
+        interface_index(name)
+            .map_err(|errno| Error::os(format!("find network device {name}"), errno))
     }
 
     fn detach_all(&self) {
         self.links.take();
         self.timers.take();
+        self.network.borrow_mut().detach_all();
         self.engine.borrow_mut().detach_all();
+    }
+}
+
+fn only_at_devices() -> Error {
+    Error::Unsupported {
+        what: "the embedded kernel changes single links of programs at network devices only".into(),
+        help: None,
     }
 }
 

@@ -7,6 +7,7 @@
 //! thread that calls [`bombus_kernel::Tracer::wait`].
 #![deny(unsafe_code)]
 
+mod carrying;
 pub mod catalog;
 mod context_use;
 mod core;
@@ -18,6 +19,7 @@ pub mod hooks;
 mod kernel;
 mod links;
 mod maps;
+mod network;
 mod os;
 mod over_packets;
 mod packet;
@@ -39,6 +41,8 @@ pub use crate::catalog::EmbeddedCatalog;
 use crate::core::Core;
 use crate::hooks::Engine;
 use crate::links::Links;
+use crate::network::Network;
+pub use crate::network::Port;
 pub use crate::over_packets::PacketRunner;
 pub use crate::run::PrintedLine;
 use crate::timers::Timers;
@@ -70,6 +74,7 @@ pub struct Embedded {
     core: RefCell<Core>,
     links: RefCell<Links>,
     timers: RefCell<Timers>,
+    network: RefCell<Network>,
     /// Links that were ever made.
     attached: Cell<u32>,
     engine: RefCell<Engine>,
@@ -109,6 +114,7 @@ impl Embedded {
             core: RefCell::new(Core::new(cpus, seed)),
             links: RefCell::default(),
             timers: RefCell::default(),
+            network: RefCell::default(),
             attached: Cell::new(0),
             engine: RefCell::new(engine),
             target: Cell::new(None),
@@ -116,9 +122,24 @@ impl Embedded {
         }
     }
 
-    /// Whether traced processes need this process to stay: their system calls would fail without.
+    /// Makes a wire of two ends: the device `name` of the calling thread's network namespace,
+    /// `stack` being its port, and a port to whatever there is outside. What passes between them
+    /// passes the programs that are attached to the device, as long as somebody is in
+    /// [`bombus_kernel::Tracer::wait`]. Gives the device's number.
+    pub fn add_wire(&self, name: &str, stack: Port, outside: Port) -> bombus_kernel::Result<u32> {
+        self.network.borrow_mut().add_wire(name, stack, outside)
+    }
+
+    /// Commands are started with this environment variable.
+    pub fn set_variable(&self, name: &str, value: &str) {
+        self.engine.borrow_mut().set_variable(name, value);
+    }
+
+    /// Whether traced processes need this process to stay: their system calls would fail without,
+    /// or their network would be cut off.
     pub fn needs_keeper(&self) -> bool {
-        self.engine.borrow().needs_keeper()
+        let engine = self.engine.borrow();
+        engine.needs_keeper() || engine.has_tasks() && !self.network.borrow().is_idle()
     }
 
     /// Takes what programs printed with `bpf_printk` since it was asked last, and how many lines
@@ -138,6 +159,9 @@ impl Embedded {
     /// Runs no more programs and lets the traced processes go on, until none is left that needs
     /// this process. See [`Engine::keep_until_gone`].
     pub fn keep_until_gone(&self) {
-        self.engine.borrow_mut().keep_until_gone();
+        if self.network.borrow().is_idle() {
+            return self.engine.borrow_mut().keep_until_gone();
+        }
+        self.carry_until_gone();
     }
 }

@@ -91,7 +91,12 @@ pub(crate) fn load(
     }
     let sees_user = helpers().any(|id| id == Helper::GetCurrentUidGid.id());
     let sees_cpu = helpers().any(|id| {
-        let cpu = [Helper::GetSmpProcessorId, Helper::GetNumaNodeId, Helper::MapLookupPercpuElem];
+        let cpu = [
+            Helper::GetSmpProcessorId,
+            Helper::GetNumaNodeId,
+            Helper::MapLookupPercpuElem,
+            Helper::PerfEventOutput,
+        ];
         cpu.iter().any(|helper| helper.id() == id)
     });
     Ok(Loaded {

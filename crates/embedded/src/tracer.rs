@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use bombus_kernel::{Command, Error, MapFd, Result, Tracer, Wake};
+use bombus_kernel::{Command, Error, MapFd, PacketVerdicts, Result, Tracer, Wake};
 
 use crate::core::Core;
 use crate::dispatch::dispatch;
@@ -48,6 +48,9 @@ impl Tracer for Embedded {
     }
 
     fn wait(&self, wanted: &[MapFd], deadline: Option<Instant>) -> Result<Wake> {
+        if !self.network.borrow().is_idle() {
+            return self.wait_and_carry(wanted, deadline);
+        }
         let mut engine = self.engine.borrow_mut();
         let links = self.links.borrow();
         let mut timers = self.timers.borrow_mut();
@@ -74,6 +77,10 @@ impl Tracer for Embedded {
         }
     }
 
+    fn packet_verdicts(&self) -> Vec<PacketVerdicts> {
+        self.network.borrow().verdicts(&self.core.borrow().programs)
+    }
+
     fn summary(&self) -> Vec<String> {
         let stops = self.engine.borrow().stops();
         let mut lines = Vec::new();
@@ -94,6 +101,7 @@ impl Tracer for Embedded {
                 lines.push(format!("program {name} failed {faults} times, first at {first}"));
             }
         }
+        lines.extend(self.network.borrow().summary());
         lines
     }
 }
@@ -101,7 +109,7 @@ impl Tracer for Embedded {
 impl Embedded {
     /// When somebody should look at the records in these ring buffers, if there are any: at once
     /// when there are many, else when the oldest has waited long enough.
-    fn flush_at(&self, wanted: &[MapFd]) -> Option<Instant> {
+    pub(crate) fn flush_at(&self, wanted: &[MapFd]) -> Option<Instant> {
         let flush = |ring: &Ringbuf| {
             let since = ring.unread_since()?;
             Some(if ring.is_half_full() { since } else { since + PATIENCE })
@@ -111,7 +119,7 @@ impl Embedded {
 }
 
 /// The ring buffers among these maps.
-fn rings<'a>(core: &'a Core, wanted: &'a [MapFd]) -> impl Iterator<Item = &'a Ringbuf> {
+pub(crate) fn rings<'a>(core: &'a Core, wanted: &'a [MapFd]) -> impl Iterator<Item = &'a Ringbuf> {
     wanted.iter().filter_map(|&fd| core.maps.get(kernel::index(fd.0)?)?.ringbuf())
 }
 

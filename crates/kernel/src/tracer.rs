@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
+use bombus_platform::ProgType;
+
 use crate::{Kernel, MapFd, Result};
 
 /// A command to run under observation.
@@ -40,6 +42,23 @@ pub enum Wake {
     },
 }
 
+/// Packets of a network device that had the same verdict.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PacketVerdicts {
+    /// The program's name.
+    pub program: String,
+    /// Its type, which says what verdicts mean.
+    pub prog_type: ProgType,
+    /// The device's name.
+    pub device: String,
+    /// What the program returned; `None`: it was stopped.
+    pub verdict: Option<u32>,
+    /// How many packets.
+    pub packets: u64,
+    /// How many bytes they had together.
+    pub bytes: u64,
+}
+
 /// A kernel that can trace a command or a process.
 pub trait Tracer: Kernel {
     /// Starts `command` and holds it before its `execve`; returns its process id. The task already
@@ -70,6 +89,12 @@ pub trait Tracer: Kernel {
     /// Waits until something happens. `wanted` are the ring buffers to watch. On the embedded
     /// kernel the traced processes make progress only while somebody waits here.
     fn wait(&self, wanted: &[MapFd], deadline: Option<Instant>) -> Result<Wake>;
+
+    /// What programs at network devices decided, where the kernel counts it: by program, device and
+    /// verdict.
+    fn packet_verdicts(&self) -> Vec<PacketVerdicts> {
+        Vec::new()
+    }
 
     /// What to tell the user at the end, one line each (the embedded kernel's count of stops).
     fn summary(&self) -> Vec<String> {

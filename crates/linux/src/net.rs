@@ -4,13 +4,14 @@
 
 use std::ffi::CString;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 
 use bombus_kernel::{Error, Result};
 
 use crate::caps::Wants;
-use crate::error::privileged;
+use crate::error::{errno_of, privileged};
 use crate::sys::netlink::{FLAG_CREATE, FLAG_EXCL, Message, Netlink, Refusal};
-use crate::sys::socket;
+use crate::sys::{process, socket};
 
 /// `RTM_*` (`include/uapi/linux/rtnetlink.h`).
 const NEW_LINK: u16 = 16;
@@ -69,6 +70,39 @@ pub fn interface_index(name: &str) -> Result<u32> {
 pub fn unshare() -> Result<()> {
     socket::new_namespace()
         .map_err(|errno| privileged("make a network namespace", errno, Wants::Admin))
+}
+
+/// Gives this process a network namespace of its own with nothing in it, whoever it is: without the
+/// privilege it gets a user namespace of its own as well, and all capabilities there, which it hands
+/// on to what it starts. For processes with one thread.
+pub fn unshare_process() -> Result<()> {
+    let doing = "make a network of its own";
+    match socket::new_namespace() {
+        Err(libc::EPERM) => {}
+        made => return made.map_err(|errno| Error::os(doing, errno)),
+    }
+    let made = socket::new_namespaces().and_then(|()| process::hand_on_capabilities());
+    made.map_err(|errno| {
+        let help = match errno {
+            libc::EPERM | libc::EACCES => Some(
+                "users may not make user namespaces here: a sandbox forbids unshare(2), or a \
+                 setting of the system does (kernel.unprivileged_userns_clone, \
+                 kernel.apparmor_restrict_unprivileged_userns)",
+            ),
+            libc::ENOSPC | libc::EUSERS => {
+                Some("there are too many user namespaces (sysctl user.max_user_namespaces)")
+            }
+            _ => None,
+        };
+        Error::Os { doing: doing.into(), errno, help: help.map(str::to_owned) }
+    })
+}
+
+/// The network namespace of the calling thread, as a file. It lives as long as that is open.
+pub fn namespace() -> Result<OwnedFd> {
+    let file = std::fs::File::open("/proc/thread-self/ns/net");
+    let error = |error| Error::os("open the network namespace", errno_of(&error));
+    file.map(OwnedFd::from).map_err(error)
 }
 
 /// Makes two devices that are the ends of one cable.

@@ -161,6 +161,12 @@ helpers! {
     FibLookup = 69 (Ctx, Mem, Size, Scalar);
     /// Id of the task's cgroup.
     GetCurrentCgroupId = 80 ();
+    /// Add a value to a map without keys.
+    MapPushElem = 87 (Map, MapValue, Scalar);
+    /// Take the next value out of a map without keys.
+    MapPopElem = 88 (Map, Pointer);
+    /// Read the next value of a map without keys.
+    MapPeekElem = 89 (Map, Pointer);
     /// Take a lock in a map's value.
     SpinLock = 93 (Pointer);
     /// Release it.
@@ -215,6 +221,20 @@ helpers! {
     XdpStoreBytes = 190 (Ctx, Scalar, Mem, Size);
     /// A value of a per-CPU map on another CPU.
     MapLookupPercpuElem = 195 (Map, MapKey, Scalar);
+    /// A bounded pointer to memory.
+    DynptrFromMem = 197 (Pointer, Scalar, Scalar, Pointer);
+    /// A bounded pointer to a new record of a ring buffer.
+    RingbufReserveDynptr = 198 (Map, Scalar, Scalar, Pointer);
+    /// Send that record.
+    RingbufSubmitDynptr = 199 (Pointer, Scalar);
+    /// Drop it.
+    RingbufDiscardDynptr = 200 (Pointer, Scalar);
+    /// Read from a bounded pointer.
+    DynptrRead = 201 (MemUninit, Size, Pointer, Scalar, Scalar);
+    /// Write to a bounded pointer.
+    DynptrWrite = 202 (Pointer, Scalar, Mem, Size, Scalar);
+    /// The address of a part of what a bounded pointer stands for.
+    DynptrData = 203 (Pointer, Scalar, Scalar);
     /// TAI clock, nanoseconds.
     KtimeGetTaiNs = 208 ();
 }

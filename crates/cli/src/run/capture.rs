@@ -37,7 +37,7 @@ const TYPES: [ProgType; 5] = [
 /// Carries out `bombus run --pcap`.
 pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let kernel = options.kernel.unwrap_or(KernelChoice::Embedded);
-    let chosen = Chosen { kernel, not_linux: None, no_agents: false };
+    let chosen = Chosen::asked(kernel);
     match kernel {
         KernelChoice::Embedded => {
             let embedded = Embedded::default();
@@ -127,15 +127,15 @@ fn work<'a>(
     let mut machine = machine(program).map_err(refused)?;
     let mut output = Output::new(options.format);
     let counts = through(options, prog_type, &mut machine, &mut output)?;
-    output.verdicts();
+    output.verdicts("VERDICT");
     for (verdict, count) in &counts {
         let name = verdict.map_or("not run".to_owned(), |value| verdict_name(prog_type, value));
-        output.verdict(&name, *verdict, count.packets, count.bytes);
+        output.verdict(&name, *verdict, None, count.packets, count.bytes);
     }
     let (packets, bytes) = counts
         .values()
         .fold((0, 0), |(packets, bytes), count| (packets + count.packets, bytes + count.bytes));
-    output.verdict("total", None, packets, bytes);
+    output.verdict("total", None, None, packets, bytes);
     let shown = Shown { kernel, object: &object, loaded: &loaded, btf: btf.as_ref() };
     shown.show(&options.maps, &mut output).map_err(refused)?;
     output.flush();
@@ -293,7 +293,7 @@ const TC: [(&str, bool); 9] = [
     ("TC_ACT_TRAP", false),
 ];
 
-fn verdict_name(prog_type: ProgType, value: u32) -> String {
+pub(super) fn verdict_name(prog_type: ProgType, value: u32) -> String {
     let named = |table: &[(&str, bool)]| table.get(value as usize).map(|row| row.0.to_owned());
     let name = match prog_type {
         ProgType::Xdp => named(&XDP),

@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::place::{FORMS, Place};
 use crate::flags::KernelChoice;
+use crate::wires::{self, Wire};
 
 /// What to run, and how.
 pub(crate) struct Options {
@@ -22,6 +23,7 @@ pub(crate) struct Options {
     /// Map and structure.
     pub(crate) types: Vec<(String, String)>,
     pub(crate) kernel: Option<KernelChoice>,
+    pub(crate) wires: Vec<Wire>,
     pub(crate) command: Option<OsString>,
     pub(crate) pid: Option<u32>,
     pub(crate) duration: Option<Duration>,
@@ -57,6 +59,7 @@ pub(crate) fn command() -> Command {
              bombus run execsnoop.bpf.o --set min_uid=1000\n  \
              bombus run firewall.bpf.o --attach firewall=xdp:eth0 --map counters\n  \
              bombus run opens.bpf.o --kernel embedded -c 'ls -l'\n  \
+             bombus run firewall.bpf.o --wire w0 --attach firewall=xdp:w0 -c 'ping -c 3 10.11.0.2'\n  \
              bombus run firewall.bpf.o --pcap in.pcap --write passed.pcap",
             forms.join("\n  ")
         ))
@@ -109,6 +112,12 @@ pub(crate) fn command() -> Command {
                 .help("End after this time"),
         )
         .arg(
+            many("wire").conflicts_with("pid").value_name(wires::FORM).value_parser(Wire::parse).help(
+                "Run in a network of its own, on the embedded kernel: what goes over this device \
+                 passes its programs. BOMBUS_PEER is the namespace of the other end",
+            ),
+        )
+        .arg(
             flag("kernel")
                 .value_name("KERNEL")
                 .value_parser(PossibleValuesParser::new(["linux", "embedded"]))
@@ -133,7 +142,7 @@ pub(crate) fn command() -> Command {
             flag("pcap")
                 .value_name("CAPTURE")
                 .value_parser(value_parser!(PathBuf))
-                .conflicts_with_all(["attach", "cmd", "pid", "duration"])
+                .conflicts_with_all(["attach", "cmd", "pid", "duration", "wire"])
                 .help(
                     "Attach nothing: run a program over the packets of a capture file (pcap, \
                      pcapng; - for standard input), by default on the embedded kernel",
@@ -174,6 +183,7 @@ impl Options {
                 "linux" => KernelChoice::Linux,
                 _ => KernelChoice::Embedded,
             }),
+            wires: matches.get_many::<Wire>("wire").into_iter().flatten().cloned().collect(),
             command: matches.get_one::<OsString>("cmd").cloned(),
             pid: matches.get_one::<u32>("pid").copied(),
             duration: matches.get_one::<Duration>("duration").copied(),

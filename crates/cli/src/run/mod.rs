@@ -31,6 +31,7 @@ use self::output::Output;
 use self::record::Records;
 use self::session::Session;
 use crate::failure::Failure;
+use crate::flags::KernelChoice;
 use crate::host::{self, Chosen};
 use crate::target;
 use crate::trace::{exit_code, explained};
@@ -41,9 +42,23 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     if options.pcap.is_some() {
         return capture::run(&options);
     }
-    let chosen = host::choose(options.kernel);
+    let chosen = choose(&options)?;
     let follows = options.command.is_some() || options.pid.is_some();
     host::on_kernel(&chosen, follows, |tracer| work(&options, &chosen, tracer))
+}
+
+/// The kernel: wires are the embedded kernel's.
+fn choose(options: &Options) -> Result<Chosen, Failure> {
+    if options.wires.is_empty() {
+        return Ok(host::choose(options.kernel));
+    }
+    if options.kernel == Some(KernelChoice::Linux) {
+        return Err(Failure::new("--wire is for the embedded kernel").help(
+            "on Linux programs are attached to devices that are there: `ip link add ... type veth`",
+        ));
+    }
+    let wires = options.wires.clone();
+    Ok(Chosen { wires, ..Chosen::asked(KernelChoice::Embedded) })
 }
 
 fn work(options: &Options, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, Failure> {
@@ -65,6 +80,7 @@ fn work(options: &Options, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, F
         record_types: record_types(options, &object, btf.as_ref())?,
         catalog: &*catalog,
         binaries: &binaries,
+        is_embedded: chosen.kernel == KernelChoice::Embedded,
     };
     let mut output = Output::new(options.format);
     let ended = session.run(&loader, &mut output).map_err(|failed| match failed {

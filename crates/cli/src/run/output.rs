@@ -79,26 +79,37 @@ impl Output {
         );
     }
 
-    /// How many packets had a verdict.
-    pub(crate) fn verdict(&mut self, name: &str, value: Option<u32>, packets: u64, bytes: u64) {
+    /// How many packets had a verdict; `at` are a program and a device.
+    pub(crate) fn verdict(
+        &mut self,
+        name: &str,
+        value: Option<u32>,
+        at: Option<(&str, &str)>,
+        packets: u64,
+        bytes: u64,
+    ) {
         self.line(
             || {
-                json!({
+                let mut line = json!({
                     "type": "verdict",
                     "name": name,
                     "value": value,
                     "packets": packets,
                     "bytes": bytes,
-                })
+                });
+                if let Some((program, device)) = at {
+                    (line["program"], line["device"]) = (program.into(), device.into());
+                }
+                line
             },
             || format!("{name:<20} {packets:>14} {bytes:>16}"),
         );
     }
 
     /// The head of a table; not in JSON.
-    pub(crate) fn verdicts(&mut self) {
+    pub(crate) fn verdicts(&mut self, title: &str) {
         if let Format::Text = self.format {
-            let line = format!("{:<20} {:>14} {:>16}", "VERDICT", "PACKETS", "BYTES");
+            let line = format!("{title:<20} {:>14} {:>16}", "PACKETS", "BYTES");
             self.broken |= writeln!(self.out, "{line}").is_err();
         }
     }

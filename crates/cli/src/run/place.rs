@@ -83,6 +83,12 @@ impl Place {
         Ok(Place { program, kind, words })
     }
 
+    /// The network device that it is at.
+    pub(crate) fn device(&self) -> Option<&str> {
+        let is_device = ["xdp", "tc", "tcx", "netkit"].contains(&self.kind);
+        self.words.first().filter(|_| is_device).map(String::as_str)
+    }
+
     /// The attach point for a program.
     pub(crate) fn resolve(
         &self,

@@ -8,17 +8,18 @@ use bombus_btf::{Btf, TypeId};
 use bombus_kernel::catalog::{Binaries, Catalog};
 use bombus_kernel::{
     AttachPoint, Command, Error, IterTarget, LinkFd, Loaded, LoadedProgram, Loader, MapFd,
-    PerfRecord, Places, Tracer, Wake,
+    PacketVerdicts, PerfRecord, Places, Tracer, Wake,
 };
 use bombus_platform::{MapType, ProgType};
 use bombus_runtime::{Ended, Signals, is_ignored};
 use bombus_spec::{MapRole, MapSpec, ObjectSpec};
 use serde_json::Value;
 
+use super::capture::verdict_name;
 use super::decode;
 use super::flags::Options;
 use super::output::Output;
-use super::place::suggestion;
+use super::place::{Place, suggestion};
 use super::printk::{self, Printk};
 use super::record::Records;
 use super::shown::Shown;
@@ -57,6 +58,8 @@ pub(crate) struct Session<'a> {
     pub(crate) record_types: Vec<(String, TypeId)>,
     pub(crate) catalog: &'a dyn Catalog,
     pub(crate) binaries: &'a dyn Binaries,
+    /// Devices that nobody made for it are only watched.
+    pub(crate) is_embedded: bool,
 }
 
 /// What was attached.
@@ -136,6 +139,7 @@ impl Session<'_> {
                 .resolve(self.tracer, self.binaries, loaded, program, pid)
                 .map_err(|why| Failed::Place(format!("--attach: {why}")))?;
             self.tracer.attach(fd, &at, 0)?;
+            self.warn_watched(place);
             placed.insert(program.name.as_str());
             attached.programs.push(program.name.clone());
         }
@@ -175,6 +179,17 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Who takes a verdict for granted has to know that it is none.
+    fn warn_watched(&self, place: &Place) {
+        let Some(device) = place.device().filter(|_| self.is_embedded) else { return };
+        if !self.options.wires.iter().any(|wire| wire.name == device) {
+            eprintln!(
+                "WARNING: {device} is only watched: packets pass whatever a program says; --wire \
+                 makes a device where they do not"
+            );
+        }
+    }
+
     /// A program that is loaded and not attached would be missed without a word.
     fn warn_unattached(&self, program: &LoadedProgram) {
         let LoadedProgram { name, section, prog_type, .. } = program;
@@ -196,6 +211,23 @@ impl Session<'_> {
             None => "bombus run cannot attach programs of this kind".to_owned(),
         };
         eprintln!("WARNING: program {name} (SEC(\"{section}\")) is not attached: {how}");
+    }
+
+    /// What programs at network devices decided, where the kernel has counted it.
+    fn show_verdicts(&self, output: &mut Output) {
+        let all = self.tracer.packet_verdicts();
+        let same_place = |a: &PacketVerdicts, b: &PacketVerdicts| {
+            (&a.program, &a.device) == (&b.program, &b.device)
+        };
+        for counts in all.chunk_by(same_place) {
+            output.verdicts(&format!("{} {}", counts[0].program, counts[0].device));
+            for count in counts {
+                let name = count.verdict.map(|value| verdict_name(count.prog_type, value));
+                let name = name.unwrap_or_else(|| "stopped".to_owned());
+                let at = Some((&*count.program, &*count.device));
+                output.verdict(&name, count.verdict, at, count.packets, count.bytes);
+            }
+        }
     }
 
     /// Shows what comes until something ends the session, then the maps.
@@ -227,6 +259,7 @@ impl Session<'_> {
         signals.release(&ENDING);
         buffers.consume(output)?;
         let shown = Shown { kernel: self.tracer, object: self.object, loaded, btf: self.btf };
+        self.show_verdicts(output);
         shown.show(&self.options.maps, output)?;
         buffers.warn_lost();
         output.flush();

@@ -29,7 +29,7 @@ impl<'a> Side<'a> {
 }
 
 /// Whether the hook's verdict lets a packet pass.
-fn passes(hook: Hook, verdict: u32) -> Result<bool, String> {
+pub(crate) fn passes(hook: Hook, verdict: u32) -> Result<bool, String> {
     match (hook, verdict) {
         (Hook::XdpNative | Hook::XdpGeneric, 1) | (Hook::Tcx | Hook::Clsact, 2) => Ok(false),
         (Hook::XdpNative | Hook::XdpGeneric, 2) | (Hook::Tcx | Hook::Clsact, 0) => Ok(true),

@@ -7,6 +7,7 @@
 //! test sends (20,000; the full test is a million).
 
 mod capture;
+mod hosts;
 mod mix;
 mod net;
 
@@ -71,6 +72,15 @@ fn main() {
         let name = format!("capture {}", hook.program());
         trials.push(Trial::test(name, move || capture::compare(hook).map_err(Failed::from)));
     }
+    let no_tap = net::has_taps().err();
+    if let Some(reason) = &no_tap {
+        println!("three hosts skipped: {reason}");
+    }
+    trials.extend([Hook::XdpNative, Hook::Tcx].map(|hook| {
+        let test = trial("three hosts", hosts::agree, hook);
+        let skipped = no_tap.is_some() || missing.is_some() || hook == Hook::Tcx && !tcx;
+        test.with_ignored_flag(skipped)
+    }));
     libtest_mimic::run(&arguments, trials).exit();
 }
 

@@ -17,6 +17,16 @@ pub(crate) const ENDS: (&str, &str) = ("bombus0", "bombus1");
 /// Moves the calling thread, and those that it starts, into a new network namespace with the two
 /// devices. It is gone with the last thread.
 pub(crate) fn enter() -> Result<(), String> {
+    enter_empty()?;
+    let (from, to) = ENDS;
+    let mac = MAC.map(|byte| format!("{byte:02x}")).join(":");
+    ip(&format!("link add {from} type veth peer name {to} address {mac}"))?;
+    ip(&format!("address add {ADDRESS}/32 dev {to}"))?;
+    set_up()
+}
+
+/// Moves the calling thread into a new network namespace without devices.
+pub(crate) fn enter_empty() -> Result<(), String> {
     // SAFETY: the call takes no pointers; only this thread's view of the network changes.
     if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
         return Err(format!("a network namespace: {}", io::Error::last_os_error()));
@@ -31,15 +41,28 @@ pub(crate) fn enter() -> Result<(), String> {
         // A kernel without IPv6 has no such setting.
         let _ = fs::write(format!("/proc/sys/net/{setting}"), value);
     }
+    Ok(())
+}
+
+/// Whether TAP devices can be made here.
+pub(crate) fn has_taps() -> Result<(), String> {
+    let made = std::thread::spawn(|| {
+        enter_empty()?;
+        bombus_embedded::Port::tap(ENDS.0).map(drop).map_err(|error| error.to_string())
+    });
+    made.join().unwrap_or_else(|_| Err("no network namespace".into()))
+}
+
+/// Switches both ends on.
+pub(crate) fn set_up() -> Result<(), String> {
     let (from, to) = ENDS;
-    let mac = MAC.map(|byte| format!("{byte:02x}")).join(":");
-    ip(&format!("link add {from} type veth peer name {to} address {mac}"))?;
-    ip(&format!("address add {ADDRESS}/32 dev {to}"))?;
     ip(&format!("link set {to} up"))?;
     ip(&format!("link set {from} up"))?;
     // Until the kernel has noticed that the wire is there, it drops what is sent.
     for _ in 0..500 {
-        if ip(&format!("-o link show dev {from}"))?.contains("state UP") {
+        let shown = ip(&format!("-o link show dev {from}"))?;
+        // A TAP device never knows more than that somebody has the other end.
+        if ["state UP", "state UNKNOWN"].iter().any(|state| shown.contains(state)) {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -123,6 +146,29 @@ impl Sender {
             }
         }
         Ok(())
+    }
+}
+
+/// Gets the frames of one type that come out of a device.
+pub(crate) struct Listener(OwnedFd);
+
+impl Listener {
+    pub(crate) fn new(ifindex: u32, ether_type: u16) -> io::Result<Listener> {
+        packet_socket(ifindex, ether_type).map(Listener)
+    }
+
+    /// The length of the next frame; `None`: there is none now.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let (start, len) = (buffer.as_mut_ptr().cast(), buffer.len());
+        // SAFETY: the kernel writes at most the buffer's length.
+        let got = unsafe { libc::recv(self.0.as_raw_fd(), start, len, libc::MSG_DONTWAIT) };
+        match usize::try_from(got) {
+            Ok(got) => Ok(Some(got)),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                error => Err(error),
+            },
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 mod objects;
 mod refusals;
 mod running;
+mod wires;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -23,6 +24,7 @@ fn main() {
     let mut trials = objects::trials();
     trials.extend(refusals::trials(linux.is_ok()));
     trials.extend(running::trials(linux.is_ok()));
+    trials.extend(wires::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }
 

@@ -85,7 +85,7 @@ fn chosen_maps() -> Result<(), String> {
 
 /// The committed objects are what the compiler makes of the sources.
 fn compiled() -> Result<(), String> {
-    for name in ["chdir", "chdir_linux", "refused", "unplaced"] {
+    for name in ["chdir", "chdir_linux", "refused", "unplaced", "wire"] {
         let output = std::process::Command::new("clang-19")
             .current_dir(path("."))
             .args(["-target", "bpf", "-O2", "-g", "-mcpu=v3", "-fdebug-compilation-dir=."])

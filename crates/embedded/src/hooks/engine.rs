@@ -1,7 +1,8 @@
 //! The door to the hooks: starts, waits, ends. What a stop means is in [`super::stop`].
 
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use bombus_kernel::{Command, Error, Result, Wake};
@@ -30,6 +31,8 @@ pub struct Engine {
     /// What agents in the traced processes share; absent when there are none.
     pub(super) agents: Option<Agents>,
     without_agents: bool,
+    /// What is added to the environment of commands.
+    variables: Vec<(OsString, OsString)>,
     /// No filter: every task stops at every system call.
     pub(super) every_syscall: bool,
     /// A filter is in force: without a tracer, system calls would fail.
@@ -106,11 +109,16 @@ impl Engine {
         Ok(())
     }
 
+    /// Commands are started with this environment variable.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.into(), value.into()));
+    }
+
     /// Starts a command and holds it before its `execve`; returns its process id.
     pub fn spawn(&mut self, command: &Command) -> Result<u32> {
         let own = self.signals.as_ref().map_or(0, |fd| procfs::signalfd_mask(fd.as_raw_fd()));
         let blocked = guard::mask_before_split().unwrap_or_else(sys::blocked_signals);
-        let child = Child::fork(command, blocked & !own)?;
+        let child = Child::fork(command, &self.variables, blocked & !own)?;
         let pid = child.pid;
         self.root =
             Some(Root { pid, command: Some(child), launched: false, ended: None, reported: false });
@@ -234,6 +242,39 @@ impl Engine {
         }
     }
 
+    /// Takes everything that has happened to the traced processes, without waiting. `None`: nothing
+    /// that [`Engine::wait`] would come back for.
+    pub fn poll(&mut self, on: &mut dyn FnMut(Event, &mut dyn Task) -> Control) -> Option<Wake> {
+        let mut wake = self.root_ended();
+        // Other children of this process are others' business.
+        while wake.is_none() && self.root.is_some() {
+            let change = match self.queue.pop_front() {
+                Some(change) => Ok(Some(change)),
+                None => sys::poll_any(),
+            };
+            // Nothing happened, or there is nobody left to trace.
+            let Ok(Some(change)) = change else { break };
+            let flow = self.handle(change, on);
+            wake = self.root_ended();
+            if wake.is_none() && flow == Control::Return {
+                wake = Some(Wake::Records);
+            }
+        }
+        self.drain_all(on);
+        let signal = || self.signal_is_pending() || guard::front_is_gone();
+        wake.or_else(|| signal().then_some(Wake::Signal))
+    }
+
+    /// Readable when there is a signal for this process.
+    pub fn signals(&self) -> Option<BorrowedFd<'_>> {
+        self.signals.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether anything is traced.
+    pub fn has_tasks(&self) -> bool {
+        !self.tasks.threads.is_empty()
+    }
+
     /// The end of what tracing began with, told once.
     fn root_ended(&mut self) -> Option<Wake> {
         let root = self.root.as_mut()?;
@@ -247,8 +288,9 @@ impl Engine {
         fd.is_some() && sys::poll_readable(fd, Duration::ZERO)
     }
 
-    /// What has to be done from time to time.
-    fn tick(&mut self, on: &mut dyn FnMut(Event, &mut dyn Task) -> Control) {
+    /// What has to be done from time to time: by whoever calls [`Engine::poll`], for
+    /// [`Engine::wait`] does it by itself.
+    pub fn tick(&mut self, on: &mut dyn FnMut(Event, &mut dyn Task) -> Control) {
         self.tasks.caches.tick += 1;
         let now = self.tasks.caches.tick;
         self.ended_early.retain(|_, since| *since + PATIENCE > now);

@@ -35,8 +35,13 @@ const STAGE_FILTER: u32 = 1;
 const STAGE_EXEC: u32 = 2;
 
 impl Child {
-    /// Forks. `blocked` are the signals that the command is to block, bit 0 for signal 1.
-    pub(super) fn fork(command: &Command, blocked: u64) -> Result<Child> {
+    /// Forks. `variables` are added to the environment; `blocked` are the signals that the command is
+    /// to block, bit 0 for signal 1.
+    pub(super) fn fork(
+        command: &Command,
+        variables: &[(OsString, OsString)],
+        blocked: u64,
+    ) -> Result<Child> {
         let Some(program) = command.argv.first() else {
             return Err(Error::Unsupported {
                 what: "there is no command to run".into(),
@@ -54,7 +59,10 @@ impl Child {
             .iter()
             .map(|argument| c_string(argument.clone(), &doing))
             .collect::<Result<_>>()?;
-        let environment: Vec<CString> = std::env::vars_os()
+        let inherited =
+            std::env::vars_os().filter(|(name, _)| variables.iter().all(|(new, _)| new != name));
+        let environment: Vec<CString> = inherited
+            .chain(variables.iter().cloned())
             .filter_map(|(mut variable, value)| {
                 variable.push("=");
                 variable.push(value);

@@ -21,6 +21,7 @@ mod inject;
 mod launch;
 mod patience;
 mod procfs;
+mod signals;
 mod stop;
 mod sys;
 mod syscall_set;
@@ -32,6 +33,7 @@ use std::path::PathBuf;
 use bombus_kernel::Result;
 
 pub use engine::Engine;
+pub(crate) use signals::ChildSignals;
 pub use syscall_set::SyscallSet;
 
 /// What is wanted of the traced processes. Nothing else costs them a stop.

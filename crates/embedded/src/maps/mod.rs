@@ -5,14 +5,19 @@
 
 mod cells;
 mod hash_index;
+mod perf;
 mod prefixes;
 mod recency;
 pub(crate) mod ringbuf;
 mod table;
 
+use std::fmt;
+use std::sync::Arc;
+
 use bombus_platform::MapType;
 use bombus_spec::MapSpec;
 
+pub(crate) use perf::PerfArray;
 pub(crate) use ringbuf::Ringbuf;
 pub(crate) use table::Table;
 
@@ -40,6 +45,7 @@ mod flag {
     pub(super) const RDONLY_PROG: u32 = 1 << 7;
     pub(super) const WRONLY_PROG: u32 = 1 << 8;
     pub(super) const MMAPABLE: u32 = 1 << 10;
+    pub(super) const PRESERVE_ELEMS: u32 = 1 << 11;
     pub(super) const ACCESS: u32 = RDONLY | WRONLY | RDONLY_PROG | WRONLY_PROG;
 }
 
@@ -47,6 +53,8 @@ mod flag {
 #[derive(Clone, Debug)]
 pub(crate) struct Map {
     pub(crate) name: String,
+    map_type: MapType,
+    max_entries: u32,
     pub(crate) key_size: usize,
     /// Of one CPU.
     pub(crate) value_size: usize,
@@ -59,6 +67,31 @@ pub(crate) struct Map {
     pub(crate) storage: Storage,
 }
 
+/// A map without keys, which needs nothing of this kernel: that of the crate that has them all.
+#[derive(Clone)]
+pub(crate) struct Keyless(pub(crate) Arc<bombus_maps::Map>);
+
+impl fmt::Debug for Keyless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Keyless").field(self.0.def()).finish()
+    }
+}
+
+impl Keyless {
+    fn new(spec: &MapSpec) -> Result<Keyless, Errno> {
+        let def = bombus_maps::MapDef {
+            map_type: spec.map_type,
+            key_size: spec.key_size,
+            value_size: spec.value_size,
+            max_entries: spec.max_entries,
+            flags: spec.flags,
+            map_extra: spec.extra,
+            spin_lock: None,
+        };
+        bombus_maps::Map::new(&def, 1, 0).map(Keyless)
+    }
+}
+
 /// What a map is made of.
 #[derive(Clone, Debug)]
 pub(crate) enum Storage {
@@ -66,6 +99,10 @@ pub(crate) enum Storage {
     Ringbuf(Ringbuf),
     /// Programs by number, for tail calls.
     Programs(Vec<Option<u32>>),
+    /// Records for user space, by CPU.
+    Perf(PerfArray),
+    /// Values without keys: a queue, a stack or a bloom filter.
+    Keyless(Keyless),
 }
 
 impl Map {
@@ -73,6 +110,20 @@ impl Map {
     /// `ringbuf_map_alloc` and so on, `kernel/bpf`).
     pub(crate) fn new(spec: &MapSpec, cpus: u32) -> Result<Map, Errno> {
         let MapSpec { map_type, key_size, value_size, max_entries, flags, .. } = *spec;
+        if matches!(map_type, MapType::Queue | MapType::Stack | MapType::BloomFilter) {
+            let storage = Storage::Keyless(Keyless::new(spec)?);
+            return Ok(Map {
+                name: spec.name.clone(),
+                map_type,
+                max_entries,
+                key_size: 0,
+                value_size: value_size as usize,
+                user_value_size: value_size as usize,
+                read_only: false,
+                apart: false,
+                storage,
+            });
+        }
         let allowed = match map_type {
             MapType::Array => flag::NUMA_NODE | flag::MMAPABLE | flag::ACCESS,
             MapType::PercpuArray => flag::ACCESS,
@@ -83,7 +134,11 @@ impl Map {
                 flag::NO_COMMON_LRU | flag::NUMA_NODE | flag::ZERO_SEED | flag::ACCESS
             }
             MapType::LpmTrie => flag::NO_PREALLOC | flag::NUMA_NODE | flag::ACCESS,
+            MapType::Devmap | MapType::DevmapHash => flag::NUMA_NODE | flag::RDONLY | flag::WRONLY,
             MapType::Ringbuf => flag::NUMA_NODE,
+            MapType::PerfEventArray => {
+                flag::RDONLY | flag::WRONLY | flag::NUMA_NODE | flag::PRESERVE_ELEMS
+            }
             MapType::ProgArray => flag::RDONLY | flag::WRONLY | flag::NUMA_NODE,
             _ => return Err(libc::EOPNOTSUPP),
         };
@@ -99,6 +154,13 @@ impl Map {
                 }
                 Storage::Ringbuf(Ringbuf::new(max_entries)?)
             }
+            // (`perf_event_array_map_ops`: an array of descriptors.)
+            MapType::PerfEventArray => {
+                if key_size != 4 || value_size != 4 {
+                    return Err(libc::EINVAL);
+                }
+                Storage::Perf(PerfArray::new(max_entries))
+            }
             MapType::ProgArray => {
                 if key_size != 4 || value_size != 4 {
                     return Err(libc::EINVAL);
@@ -110,7 +172,13 @@ impl Map {
             }
             _ => {
                 let array = matches!(map_type, MapType::Array | MapType::PercpuArray);
-                if key_size == 0 || value_size == 0 || (array && key_size != 4) {
+                // (`dev_map_init_map`: `struct bpf_devmap_val`, with a program or without.)
+                let devices = matches!(map_type, MapType::Devmap | MapType::DevmapHash);
+                let numbered = array || devices;
+                if key_size == 0 || value_size == 0 || (numbered && key_size != 4) {
+                    return Err(libc::EINVAL);
+                }
+                if devices && !matches!(value_size, 4 | 8) {
                     return Err(libc::EINVAL);
                 }
                 // (`trie_alloc`)
@@ -133,6 +201,7 @@ impl Map {
                 Storage::Table(Table::new(spec, cpus)?)
             }
         };
+        let devices = matches!(map_type, MapType::Devmap | MapType::DevmapHash);
         let value_size = value_size as usize;
         let user_value_size = if map_type.is_per_cpu() {
             value_size.next_multiple_of(8) * cpus as usize
@@ -141,13 +210,33 @@ impl Map {
         };
         Ok(Map {
             name: spec.name.clone(),
+            map_type,
+            max_entries,
             key_size: key_size as usize,
             value_size,
             user_value_size,
-            read_only: flags & flag::RDONLY_PROG != 0,
+            read_only: flags & flag::RDONLY_PROG != 0 || devices,
             apart: matches!(map_type, MapType::PercpuHash | MapType::PercpuArray),
             storage,
         })
+    }
+
+    /// What user space must not store in a map of devices (`__dev_map_update_elem`,
+    /// `__dev_map_hash_update_elem`, `kernel/bpf/devmap.c`): a place behind its end, a device that is
+    /// not there, a program.
+    pub(crate) fn check_device(&self, key: &[u8], value: &[u8]) -> Result<(), Errno> {
+        if !matches!(self.map_type, MapType::Devmap | MapType::DevmapHash) {
+            return Ok(());
+        }
+        let word = |bytes: &[u8]| bytes.first_chunk().map_or(0, |word| u32::from_ne_bytes(*word));
+        if self.map_type == MapType::Devmap && word(key) >= self.max_entries {
+            return Err(libc::E2BIG);
+        }
+        let has_program = value.get(4..).is_some_and(|fd| (word(fd) as i32) > 0);
+        if has_program || !crate::network::is_interface(word(value)) {
+            return Err(libc::EINVAL);
+        }
+        Ok(())
     }
 
     /// The values, when the map has some.
@@ -162,6 +251,22 @@ impl Map {
     pub(crate) fn table_mut(&mut self) -> Option<&mut Table> {
         match &mut self.storage {
             Storage::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// The perf event array, when it is one.
+    pub(crate) fn perf_mut(&mut self) -> Option<&mut PerfArray> {
+        match &mut self.storage {
+            Storage::Perf(array) => Some(array),
+            _ => None,
+        }
+    }
+
+    /// The map without keys, when it is one.
+    pub(crate) fn keyless(&self) -> Option<&bombus_maps::Map> {
+        match &self.storage {
+            Storage::Keyless(Keyless(map)) => Some(map),
             _ => None,
         }
     }

@@ -33,6 +33,20 @@ pub(crate) struct Redirect {
     pub(crate) target: u32,
     /// The map, when it was one.
     pub(crate) map: Option<u32>,
+    /// To be received there, not sent.
+    pub(crate) ingress: bool,
+}
+
+/// Which way a packet passes traffic control.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Direction {
+    /// It came to the device with this address.
+    In {
+        /// The address on the wire.
+        mac: [u8; 6],
+    },
+    /// The network stack sends it.
+    Out,
 }
 
 /// A packet. Its memory is kept from one packet to the next.
@@ -55,8 +69,8 @@ pub(crate) struct Packet {
     network: usize,
     /// Where it goes, if somewhere else.
     pub(crate) redirected: Option<Redirect>,
-    /// Copies that were sent.
-    pub(crate) clones: u32,
+    /// Copies that were sent, and where to.
+    clones: Vec<(Redirect, Vec<u8>)>,
     /// The hash of its flow, once it is known.
     hash: Option<u32>,
 }
@@ -77,7 +91,7 @@ impl Packet {
             mac: 0,
             network: 0,
             redirected: None,
-            clones: 0,
+            clones: Vec::new(),
             hash: None,
         })
     }
@@ -98,7 +112,8 @@ impl Packet {
         (self.meta, self.data, self.end) = (headroom, headroom, headroom + bytes.len());
         self.limit = frame - TAILROOM;
         (self.mac, self.network) = (headroom, headroom);
-        (self.redirected, self.clones, self.hash) = (None, 0, None);
+        (self.redirected, self.hash) = (None, None);
+        self.clones.clear();
         Ok(())
     }
 

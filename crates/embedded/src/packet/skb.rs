@@ -3,7 +3,7 @@
 use bombus_platform::ProgType;
 
 use super::checksum::{after_change, after_change_16, by_change};
-use super::{ETHERNET_HEADER, Packet, TAILROOM};
+use super::{Direction, ETHERNET_HEADER, Packet, Redirect, TAILROOM};
 use crate::maps::{ENOTSUPP, Errno};
 
 /// Offsets of the context's fields.
@@ -80,7 +80,7 @@ impl Packet {
         }
         self.set_word(IFINDEX, LOOPBACK);
         self.set_word(PROTOCOL, protocol(bytes).to_be().into());
-        self.set_word(PKT_TYPE, packet_type(bytes));
+        self.set_word(PKT_TYPE, packet_type(bytes, [0; 6], [0; 6]));
         self.limit = self.limit.max(self.data + MAX_LEN);
         self.grow(self.limit)?;
         self.take_context(context)?;
@@ -89,6 +89,38 @@ impl Packet {
         }
         self.update_context();
         Ok(())
+    }
+
+    /// Makes it a packet that passes the traffic control of a device.
+    pub(crate) fn pass(
+        &mut self,
+        prog_type: ProgType,
+        bytes: &[u8],
+        ifindex: u32,
+        direction: Direction,
+    ) -> Result<(), Errno> {
+        self.receive_skb(prog_type, bytes, &[])?;
+        self.set_word(IFINDEX, ifindex);
+        let packet_type = match direction {
+            Direction::In { mac } => {
+                self.set_word(INGRESS_IFINDEX, ifindex);
+                packet_type(bytes, mac, [0xff; 6])
+            }
+            Direction::Out => HOST,
+        };
+        self.set_word(PKT_TYPE, packet_type);
+        Ok(())
+    }
+
+    /// `bpf_clone_redirect`: the packet as it is now goes there, too.
+    pub(crate) fn clone_to(&mut self, to: Redirect) {
+        let bytes = self.with_link_layer().to_vec();
+        self.clones.push((to, bytes));
+    }
+
+    /// The copies that were sent.
+    pub(crate) fn take_clones(&mut self) -> Vec<(Redirect, Vec<u8>)> {
+        std::mem::take(&mut self.clones)
     }
 
     /// Takes what a caller set.
@@ -411,14 +443,19 @@ fn protocol(bytes: &[u8]) -> u16 {
     }
 }
 
-/// Whom the packet is for: the loopback device has the address 0, and no broadcast address.
-fn packet_type(bytes: &[u8]) -> u32 {
-    const HOST: u32 = 0;
+/// `PACKET_HOST` (`include/uapi/linux/if_packet.h`).
+const HOST: u32 = 0;
+
+/// Whom a packet is for that came to a device with this address (`eth_type_trans`). The loopback
+/// device has zeros as its own and as its broadcast address.
+fn packet_type(bytes: &[u8], own: [u8; 6], broadcast: [u8; 6]) -> u32 {
+    const BROADCAST: u32 = 1;
     const MULTICAST: u32 = 2;
     const OTHER_HOST: u32 = 3;
-    match bytes {
-        [0, 0, 0, 0, 0, 0, ..] => HOST,
-        [first, ..] if first & 1 == 1 => MULTICAST,
+    match bytes.first_chunk() {
+        Some(to) if *to == own => HOST,
+        Some(to) if to[0] & 1 == 1 && *to == broadcast => BROADCAST,
+        Some(to) if to[0] & 1 == 1 => MULTICAST,
         _ => OTHER_HOST,
     }
 }

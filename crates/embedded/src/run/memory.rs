@@ -81,7 +81,7 @@ impl Run<'_> {
             return match &self.maps.get(map)?.storage {
                 Storage::Table(table) => table.values().at(offset, len),
                 Storage::Ringbuf(ring) => ring.at(offset, len),
-                Storage::Programs(_) => None,
+                Storage::Programs(_) | Storage::Keyless(_) | Storage::Perf(_) => None,
             };
         }
         if let Some(map) = map_of(region, KEYS) {
@@ -118,7 +118,7 @@ impl Run<'_> {
             Storage::Table(_) if map.read_only => None,
             Storage::Table(table) => table.values_mut().at_mut(offset, len),
             Storage::Ringbuf(ring) => ring.at_mut(offset, len),
-            Storage::Programs(_) => None,
+            Storage::Programs(_) | Storage::Keyless(_) | Storage::Perf(_) => None,
         }
     }
 

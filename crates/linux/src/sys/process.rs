@@ -35,6 +35,27 @@ pub(crate) fn drop_effective(bits: u64) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), words.as_ptr()) }).map(drop)
 }
 
+/// Hands all capabilities of this thread on to the programs that it becomes or starts: they would
+/// lose them, not being root's (`capabilities(7)`, ambient).
+pub(crate) fn hand_on_capabilities() -> Result<(), Errno> {
+    let mut header = [VERSION_3, 0];
+    let mut words = [CapabilityWords::default(); 2];
+    // SAFETY: version 3 reads a header of two words and writes two structures.
+    check(unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), words.as_mut_ptr()) })?;
+    for word in &mut words {
+        word.inheritable = word.permitted;
+    }
+    // SAFETY: as above, but the structures are read.
+    check(unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), words.as_ptr()) })?;
+    let permitted = u64::from(words[0].permitted) | u64::from(words[1].permitted) << 32;
+    for capability in (0..64).filter(|bit| permitted >> bit & 1 == 1) {
+        let raise = libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong;
+        // SAFETY: only numbers are passed.
+        check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, capability, 0, 0) }.into())?;
+    }
+    Ok(())
+}
+
 /// Lifts the limit on locked memory, against which kernels before 5.11 count maps.
 pub(crate) fn lift_memlock_limit() -> Result<(), Errno> {
     let unlimited = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };

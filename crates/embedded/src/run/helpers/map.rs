@@ -73,3 +73,44 @@ pub(super) fn delete(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind>
         })
     })
 }
+
+/// `map_push_elem(map, value, flags)`.
+pub(super) fn push(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
+    let (map, flags) = (context.map(0)?, context.arg(2));
+    let mut value = std::mem::take(&mut context.run.buffers.value);
+    let len = context.map_mut(map).value_size;
+    context.copy(context.arg(1), len, &mut value)?;
+    let pushed = match context.map_mut(map).keyless() {
+        Some(map) => map.push(&value[..], flags),
+        None => Err(ENOTSUPP),
+    };
+    context.run.buffers.value = value;
+    Ok(status(pushed))
+}
+
+/// `map_pop_elem(map, value)`.
+pub(super) fn pop(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
+    next(context, bombus_maps::Map::pop)
+}
+
+/// `map_peek_elem(map, value)`: a bloom filter is asked for the value.
+pub(super) fn peek(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
+    next(context, bombus_maps::Map::peek)
+}
+
+fn next(
+    context: &mut Context<'_, '_, '_>,
+    take: impl FnOnce(&bombus_maps::Map, &mut [u8]) -> Result<(), Errno>,
+) -> Result<u64, TrapKind> {
+    let map = context.map(0)?;
+    let mut value = std::mem::take(&mut context.run.buffers.value);
+    let (address, len) = (context.arg(1), context.map_mut(map).value_size);
+    context.copy(address, len, &mut value)?;
+    let taken = match context.map_mut(map).keyless() {
+        Some(map) => take(map, &mut value),
+        None => Err(ENOTSUPP),
+    };
+    context.vm.write(context.run, address, len)?.copy_from_slice(&value);
+    context.run.buffers.value = value;
+    Ok(status(taken))
+}

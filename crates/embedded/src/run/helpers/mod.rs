@@ -1,10 +1,12 @@
 //! Helper functions (`include/uapi/linux/bpf.h`, the comment above `___BPF_FUNC_MAPPER`).
 
 mod control;
+mod dynptr;
 mod format;
 mod map;
 mod memory;
 mod packet;
+mod perf;
 mod ring;
 mod task;
 mod text;
@@ -33,6 +35,9 @@ const fn implementation(helper: Helper) -> Option<Implementation> {
         Helper::MapLookupPercpuElem => map::lookup_percpu,
         Helper::MapUpdateElem => map::update,
         Helper::MapDeleteElem => map::delete,
+        Helper::MapPushElem => map::push,
+        Helper::MapPopElem => map::pop,
+        Helper::MapPeekElem => map::peek,
         Helper::ForEachMapElem => control::for_each_map_elem,
         Helper::Loop => control::repeat,
         Helper::ProbeRead => memory::probe_read,
@@ -47,6 +52,14 @@ const fn implementation(helper: Helper) -> Option<Implementation> {
         Helper::RingbufSubmit => ring::submit,
         Helper::RingbufDiscard => ring::discard,
         Helper::RingbufQuery => ring::query,
+        Helper::RingbufReserveDynptr => dynptr::reserve,
+        Helper::RingbufSubmitDynptr => dynptr::submit,
+        Helper::RingbufDiscardDynptr => dynptr::discard,
+        Helper::DynptrFromMem => dynptr::from_mem,
+        Helper::DynptrRead => dynptr::read,
+        Helper::DynptrWrite => dynptr::write,
+        Helper::DynptrData => dynptr::data,
+        Helper::PerfEventOutput => perf::output,
         Helper::KtimeGetNs => task::ktime_get_ns,
         Helper::KtimeGetBootNs => task::ktime_get_boot_ns,
         Helper::KtimeGetTaiNs => task::ktime_get_tai_ns,

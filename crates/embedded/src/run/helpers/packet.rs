@@ -79,9 +79,9 @@ impl Context<'_, '_, '_> {
         self.run.packet.as_deref_mut().is_some_and(|packet| packet.as_xdp().is_ok())
     }
 
-    fn redirected(&mut self, target: u32, map: Option<u32>) {
+    fn redirected(&mut self, to: Redirect) {
         if let Some(packet) = &mut self.run.packet {
-            packet.redirected = Some(Redirect { target, map });
+            packet.redirected = Some(to);
         }
     }
 }
@@ -207,7 +207,7 @@ pub(super) fn set_hash(context: &mut Context<'_, '_, '_>) -> Result64 {
     Ok(0)
 }
 
-/// `redirect(ifindex, flags)`: noted, for there is no device to send from.
+/// `redirect(ifindex, flags)`: noted; the packet goes when the program has ended.
 pub(super) fn redirect(context: &mut Context<'_, '_, '_>) -> Result64 {
     let (ifindex, flags) = (context.arg(0) as u32, context.arg(1));
     let (allowed, refused, accepted) = match context.is_xdp() {
@@ -217,7 +217,8 @@ pub(super) fn redirect(context: &mut Context<'_, '_, '_>) -> Result64 {
     if flags & !allowed != 0 {
         return Ok(refused);
     }
-    context.redirected(ifindex, None);
+    let ingress = flags & INGRESS != 0;
+    context.redirected(Redirect { target: ifindex, map: None, ingress });
     Ok(accepted)
 }
 
@@ -235,18 +236,18 @@ pub(super) fn redirect_map(context: &mut Context<'_, '_, '_>) -> Result64 {
         return Ok(flags);
     }
     let map = map_at(context.arg(0)).map(|map| map as u32);
-    context.redirected(key, map);
+    context.redirected(Redirect { target: key, map, ingress: false });
     Ok(XDP_REDIRECT)
 }
 
-/// `clone_redirect(skb, ifindex, flags)`: counted, for there is no device to send from.
+/// `clone_redirect(skb, ifindex, flags)`.
 pub(super) fn clone_redirect(context: &mut Context<'_, '_, '_>) -> Result64 {
-    let flags = context.arg(2);
+    let (target, flags) = (context.arg(1) as u32, context.arg(2));
     context.skb(|packet| {
         if flags & !INGRESS != 0 {
             return Err(libc::EINVAL);
         }
-        packet.clones += 1;
+        packet.clone_to(Redirect { target, map: None, ingress: flags & INGRESS != 0 });
         Ok(())
     })
 }

@@ -11,14 +11,18 @@ const WAKEUP_FLAGS: u64 = 3;
 
 impl Context<'_, '_, '_> {
     /// The ring buffer that argument 0 names, with its map's number.
-    fn ring(&mut self) -> Result<(usize, &mut Ringbuf), TrapKind> {
+    pub(super) fn ring(&mut self) -> Result<(usize, &mut Ringbuf), TrapKind> {
         let map = self.map(0)?;
         let no_ring = self.bad_argument(0, "is no ring buffer");
         Ok((map, self.run.maps[map].ringbuf_mut().ok_or(no_ring)?))
     }
 
-    fn finish(&mut self, discard: bool) -> Result<u64, TrapKind> {
-        let location = value_location(self.arg(0));
+    /// Sends or drops the record at a map's offset.
+    pub(super) fn give_up(
+        &mut self,
+        location: Option<(usize, u64)>,
+        discard: bool,
+    ) -> Result<u64, TrapKind> {
         let ring = location.and_then(|(map, at)| Some((self.run.maps.get_mut(map)?, at)));
         let done = ring.and_then(|(map, at)| Some(map.ringbuf_mut()?.finish(at, discard)));
         match done {
@@ -57,12 +61,12 @@ pub(super) fn reserve(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind
 
 /// `ringbuf_submit(data, flags)`.
 pub(super) fn submit(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
-    context.finish(false)
+    context.give_up(value_location(context.arg(0)), false)
 }
 
 /// `ringbuf_discard(data, flags)`.
 pub(super) fn discard(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
-    context.finish(true)
+    context.give_up(value_location(context.arg(0)), true)
 }
 
 /// `ringbuf_query(ringbuf, what)`.
