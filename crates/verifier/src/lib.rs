@@ -6,6 +6,7 @@
 //! (`tests/operators.rs`) and by a solver for whole ones (`cargo xtask prove`).
 #![forbid(unsafe_code)]
 
+pub mod code;
 pub mod domain;
 mod program;
 mod verdict;
