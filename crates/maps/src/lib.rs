@@ -13,11 +13,12 @@
 //!   do; [`raw`] has the same as functions for machine code to call.
 //! * `Map::user_*` are the commands of `bpf(2)`.
 //!
-//! `unsafe` stands in the modules `words`, `region`, `hash::elements`, `raw` and `ring_memory`.
+//! `unsafe` stands in the modules `words`, `region`, `hash::elements`, `raw`, `ring_memory` and `sync`.
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod array;
 mod batch;
+mod bias;
 mod bloom;
 mod def;
 mod hash;
@@ -33,6 +34,7 @@ pub mod ringbuf;
 pub mod spin;
 mod stacks;
 mod sync;
+mod threads;
 mod update;
 mod user;
 mod words;

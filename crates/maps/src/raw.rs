@@ -38,12 +38,14 @@ pub fn lookup_function(map: &Map) -> LookupFunction {
 
 /// What `map_update_elem` is to call for this map.
 pub fn update_function(map: &Map) -> UpdateFunction {
-    match (&map.kind, map.key_size(), map.def().spin_lock) {
-        (Kind::Array(_), _, None) => array_update,
-        (Kind::Hash(_), 4, None) => hash_update_4,
-        (Kind::Hash(_), 8, None) => hash_update_8,
-        (Kind::Hash(_), 16, None) => hash_update_16,
-        (Kind::Hash(_), 64, None) => hash_update_64,
+    let words = map.value_size() == 8 && map.def().spin_lock.is_none();
+    let words = words && !map.def().map_type.is_per_cpu();
+    match (&map.kind, map.key_size()) {
+        (Kind::Array(_), _) if map.def().spin_lock.is_none() => array_update,
+        (Kind::Hash(_), 4) if words => hash_update_4,
+        (Kind::Hash(_), 8) if words => hash_update_8,
+        (Kind::Hash(_), 16) if words => hash_update_16,
+        (Kind::Hash(_), 64) if words => hash_update_64,
         _ => update,
     }
 }
@@ -101,10 +103,10 @@ macro_rules! for_key_size {
         }
 
         /// [`update`] in a hash table whose keys have the size in the name and whose values have
-        /// no lock.
+        /// eight bytes, no lock in them, and are the same for all CPUs.
         ///
         /// # Safety
-        /// As for [`update`]; the keys have that size.
+        /// As for [`update`]; keys and values have these sizes.
         pub unsafe extern "C" fn $update(
             map: *const Map,
             key: *const u8,
@@ -115,10 +117,10 @@ macro_rules! for_key_size {
             // SAFETY: as the caller says.
             let (map, $bytes) = unsafe { (&*map, Bytes::from_raw(key, $size)) };
             // SAFETY: as the caller says.
-            let new = unsafe { Bytes::from_raw(value, map.value_size()) };
+            let new = unsafe { Bytes::from_raw(value, 8) };
             if let Kind::Hash(table) = &map.kind
                 && flags == crate::ANY
-                && table.try_replace($key, new)
+                && table.try_replace($key, new.word(0))
             {
                 return 0;
             }

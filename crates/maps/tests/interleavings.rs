@@ -1,9 +1,13 @@
-//! All that two threads can see of each other on a chain, by loom: it runs a model with every order
-//! of their steps (up to three preemptions) and every value that the memory model allows a load.
+//! All that two threads can see of each other on a chain and at a lock, by loom: it runs a model with
+//! every order of their steps (up to three preemptions) and every value that the memory model allows
+//! a load.
 //!
 //! The chains and locks are those of the crate; keys, values and elements are made of loom's atomic
-//! integers here.
+//! integers here, and both barriers of a bias are the strongest fence.
 
+#[path = "../src/bias.rs"]
+#[allow(dead_code)]
+mod bias;
 #[path = "../src/hash/chain.rs"]
 #[allow(dead_code)]
 mod chain;
@@ -13,17 +17,35 @@ mod lock;
 
 /// What the crate's modules take from their `sync`.
 mod sync {
+    use std::cell::Cell;
+
+    pub(crate) use loom::hint::spin_loop;
     pub(crate) use loom::sync::atomic::{AtomicU32, Ordering, fence};
     pub(crate) use loom::thread::yield_now;
 
-    /// Others run when the waiter yields.
-    pub(crate) fn spin_loop() {}
+    thread_local! {
+        /// Whether the barriers of who has a bias, and of who takes it away, are there.
+        pub(crate) static BARRIERS: Cell<[bool; 2]> = const { Cell::new([true, true]) };
+    }
+
+    pub(crate) fn light_fence() {
+        if BARRIERS.get()[0] {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    pub(crate) fn heavy_fence() {
+        if BARRIERS.get()[1] {
+            fence(Ordering::SeqCst);
+        }
+    }
 }
 
+use bias::{BiasedLock, Presence, Thread, Threads};
 use chain::{Bucket, Node};
-use lock::PatientLock;
+use loom::cell::UnsafeCell;
 use loom::sync::Arc;
-use sync::{AtomicU32, Ordering};
+use sync::{AtomicU32, BARRIERS, Ordering};
 
 /// Elements that a table has: links 1 to 3.
 const ELEMENTS: u32 = 3;
@@ -31,7 +53,7 @@ const ELEMENTS: u32 = 3;
 /// A table with one chain.
 struct Table {
     bucket: Bucket,
-    lock: PatientLock,
+    lock: BiasedLock,
     elements: Vec<Element>,
     /// The link of the spare element; who has the lock uses it.
     spare: AtomicU32,
@@ -79,7 +101,7 @@ impl Table {
         };
         let table = Table {
             bucket: Bucket::default(),
-            lock: PatientLock::default(),
+            lock: BiasedLock::default(),
             elements: (0..ELEMENTS).map(element).collect(),
             spare: AtomicU32::new(ELEMENTS),
             free: AtomicU32::new((1 << ELEMENTS) - 2),
@@ -108,14 +130,12 @@ impl Table {
     ) -> Option<bool> {
         let before = self.bucket.begin();
         let (mut place, mut found) = self.find(key);
-        if !self.lock.try_lock() {
-            return None;
-        }
+        let held = self.lock.try_lock(&Nobody)?;
         if !self.bucket.unchanged(before) {
             (place, found) = self.find(key);
         }
         let done = act(place, found);
-        self.lock.unlock();
+        self.lock.unlock(held);
         Some(done)
     }
 
@@ -167,6 +187,22 @@ impl Table {
             assert_eq!(read / 100, key, "a value of another key");
         }
         Some(read.map(|read| read % 100))
+    }
+}
+
+/// Threads none of which can be given a bias.
+struct Nobody;
+
+impl Threads<'static> for Nobody {
+    const ROW: u32 = 0;
+    const NOTICE: u32 = 0;
+
+    fn this(&self) -> Option<Thread<'static>> {
+        None
+    }
+
+    fn presence(&self, _: u32) -> Option<&'static Presence> {
+        None
     }
 }
 
@@ -261,4 +297,98 @@ fn an_update_beside_a_deletion_is_there_or_was_before_it() {
         assert!(read.is_none() || read == Some(u32::from(updated)));
         assert!(deleted || read.is_some());
     });
+}
+
+/// A number behind a lock: loom sees when two are there together, or one does not see what the other
+/// did.
+#[derive(Default)]
+struct Guarded {
+    lock: BiasedLock,
+    presences: [Presence; 2],
+    number: UnsafeCell<u32>,
+}
+
+/// Both threads; this one has a number. Who takes a bias away waits so many turns for it to be
+/// noticed.
+struct Both<'a, const NOTICE: u32>(&'a Guarded, u32);
+
+impl<'a, const NOTICE: u32> Threads<'a> for Both<'a, NOTICE> {
+    const ROW: u32 = 0;
+    const NOTICE: u32 = NOTICE;
+
+    fn this(&self) -> Option<Thread<'a>> {
+        let presence = self.presence(self.1)?;
+        Some(Thread { number: self.1, presence })
+    }
+
+    fn presence(&self, number: u32) -> Option<&'a Presence> {
+        self.0.presences.get(number as usize - 1)
+    }
+}
+
+impl Guarded {
+    /// Adds one, as the thread of a number, which waits for the lock if it must.
+    fn add<const NOTICE: u32>(&self, thread: u32) {
+        let held = self.lock.lock(&Both::<NOTICE>(self, thread), 0);
+        self.add_inside(held);
+    }
+
+    /// Adds one unless another has the lock; whether it did.
+    fn try_add<const NOTICE: u32>(&self, thread: u32) -> bool {
+        let held = self.lock.try_lock(&Both::<NOTICE>(self, thread));
+        held.map(|held| self.add_inside(held)).is_some()
+    }
+
+    fn add_inside(&self, held: bias::Held<'_>) {
+        // SAFETY: loom checks that nobody else has a reference.
+        self.number.with_mut(|number| unsafe { *number += 1 });
+        self.lock.unlock(held);
+    }
+}
+
+/// The first thread has a bias and goes in twice while the second takes it away.
+fn contend<const NOTICE: u32>(first: fn(&Guarded) -> bool) {
+    explore(move || {
+        let guarded = Arc::new(Guarded::default());
+        guarded.add::<NOTICE>(1);
+        guarded.add::<NOTICE>(1);
+        let this = Both::<NOTICE>(&guarded, 1).this().expect("there is a first thread");
+        let held = guarded.lock.enter(this).expect("it has the bias");
+        guarded.add_inside(held);
+        let other = Arc::clone(&guarded);
+        let thread = loom::thread::spawn(move || other.add::<NOTICE>(2));
+        let added = u32::from(first(&guarded)) + u32::from(first(&guarded));
+        thread.join().expect("the other thread does not panic");
+        guarded.add::<NOTICE>(2);
+        // SAFETY: as in `add_inside`.
+        let number = guarded.number.with(|number| unsafe { *number });
+        assert_eq!(number, 5 + added, "one was lost");
+    });
+}
+
+#[test]
+fn a_bias_keeps_the_other_out_and_can_be_taken_away() {
+    contend::<0>(|guarded| guarded.try_add::<0>(1));
+}
+
+#[test]
+fn a_bias_is_given_up_when_it_is_asked_for() {
+    contend::<2>(|guarded| {
+        guarded.add::<2>(1);
+        true
+    });
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn a_bias_needs_the_barrier_of_who_has_it() {
+    BARRIERS.set([false, true]);
+    contend::<0>(|guarded| guarded.try_add::<0>(1));
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn a_bias_needs_the_barrier_of_who_takes_it_away() {
+    BARRIERS.set([true, false]);
+    contend::<0>(|guarded| guarded.try_add::<0>(1));
 }

@@ -1,7 +1,7 @@
 //! The elements of a hash table in one region, in which they never move.
 //!
 //! An element is a header of four 32-bit words, the key, and the value, or for maps with a value a
-//! CPU nothing: those stand in planes, one a CPU, so that CPUs share no cache line. Elements are
+//! CPU one unused word: those stand in planes, one a CPU, so that CPUs share no cache line. Elements are
 //! named by links: their offset divided by sixteen, so that following one takes no multiplication.
 //! Zero names none.
 
@@ -25,14 +25,17 @@ const FIRST: usize = 64;
 pub(crate) struct Elements {
     region: Region,
     stride: usize,
-    /// The greatest offset at which an element may start.
-    last: usize,
+    /// Bits of a link. The region is long enough for an element at each of them: whatever link
+    /// there is, it names memory of this table, and following it takes no comparison.
+    mask: u32,
     /// What makes an element's number of its link, see [`Elements::number`].
     twos: u32,
     inverse: u32,
     key_words: usize,
     value_offset: usize,
     value_words: usize,
+    /// Words of a value that stand in the element.
+    shared_words: usize,
     count: usize,
     planes: Option<Planes>,
 }
@@ -74,8 +77,8 @@ impl Elements {
         let reserve = |len| if sparse { Region::sparse(len) } else { Region::new(len) };
         let (key_words, value_words) = (key_size.div_ceil(8), value_size.div_ceil(8));
         let value_offset = HEADER + key_words * 8;
-        let inline = if cpus.is_some() { 0 } else { value_words * 8 };
-        let stride = (value_offset + inline).next_multiple_of(UNIT);
+        let shared_words = if cpus.is_some() { 1 } else { value_words };
+        let stride = (value_offset + shared_words * 8).next_multiple_of(UNIT);
         let len = stride.checked_mul(count).and_then(|len| len.checked_add(FIRST));
         // Links have 32 bits.
         let len = len.filter(|&len| len / UNIT <= u32::MAX as usize).ok_or(libc::ENOMEM)?;
@@ -88,18 +91,21 @@ impl Elements {
                 Some(Planes { region: reserve(len)?, cpus, distance })
             }
         };
-        let (region, last) = (reserve(len)?, len - stride);
+        let mask = u32::MAX >> ((len - stride) / UNIT).leading_zeros().saturating_sub(32);
+        reserve(len)?;
+        let region = Region::sparse((mask as usize + 1) * UNIT + stride)?;
         let units = (stride / UNIT) as u32;
         let twos = units.trailing_zeros();
         Ok(Elements {
             region,
             stride,
-            last,
+            mask,
             twos,
             inverse: inverse(units >> twos),
             key_words,
             value_offset,
             value_words,
+            shared_words,
             count,
             planes,
         })
@@ -129,10 +135,9 @@ impl Elements {
     /// The element of a link that is not zero.
     #[inline(always)]
     pub(crate) fn get(&self, link: u32) -> Element<'_> {
-        let offset = link as usize * UNIT;
-        assert!(offset <= self.last);
-        // SAFETY: `stride` bytes follow each offset up to `last` in the region, which is not at
-        // address 0.
+        let offset = (link & self.mask) as usize * UNIT;
+        // SAFETY: the region, which is not at address 0, has `stride` bytes after the greatest
+        // offset.
         let start = unsafe { NonNull::new_unchecked(self.region.start().add(offset)) };
         Element { start, elements: self }
     }
@@ -233,14 +238,13 @@ impl<'a> Element<'a> {
         unsafe { Place::from_raw(self.start.as_ptr().add(HEADER), self.elements.key_words) }
     }
 
-    /// The value that all CPUs share. There is one only where no CPU has its own.
+    /// The value that all CPUs share, where no CPU has its own.
     #[inline]
     pub(crate) fn shared_value(self) -> Place<'a> {
-        assert!(self.elements.planes.is_none());
-        // SAFETY: the value follows the key in the element.
+        // SAFETY: these words, one at least, follow the key in the element.
         unsafe {
             let start = self.start.as_ptr().add(self.elements.value_offset);
-            Place::from_raw(start, self.elements.value_words)
+            Place::from_raw(start, self.elements.shared_words)
         }
     }
 

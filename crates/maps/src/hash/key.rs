@@ -12,6 +12,9 @@ pub(crate) trait Key: Copy {
     /// Whether a comparison is one atomic load: then it cannot see half of a change.
     const ONE_WORD: bool;
 
+    /// Whether hashes are compared before keys.
+    const COMPARES_HASHES: bool = false;
+
     /// A number that looks random, for a table's secret.
     fn hash(self, seed: u64) -> u32;
 
@@ -101,6 +104,7 @@ impl Key for Pair {
 
 impl Key for Bytes<'_> {
     const ONE_WORD: bool = false;
+    const COMPARES_HASHES: bool = true;
 
     #[inline(always)]
     fn hash(self, seed: u64) -> u32 {

@@ -21,7 +21,6 @@ use crate::Errno;
 use crate::lock::wait;
 use crate::region::{AtomicRow, MaskedRows, Rows};
 use crate::update::Change;
-use crate::words::Bytes;
 use chain::{Bucket, Found};
 use clock::Clock;
 use elements::{Element, Elements};
@@ -276,25 +275,17 @@ impl HashTable {
         }
     }
 
-    /// Stores a value of eight bytes in the place of another, in a table that has one for all CPUs.
-    /// `false`: it is not as simple as that, and nothing was done.
-    ///
-    /// The locked instruction waits for all stores before it, so this has to do with few registers.
+    /// Stores a value of eight bytes in the place of another, in a table that has one for all CPUs,
+    /// if the lock has a bias to this thread. `false`: it is not as simple as that, and nothing was
+    /// done.
     #[inline(always)]
-    pub(crate) fn try_replace<K: Key>(&self, key: K, value: Bytes<'_>) -> bool {
-        if self.elements.is_per_cpu() || value.len() != 8 {
-            return false;
-        }
+    pub(crate) fn try_replace<K: Key>(&self, key: K, value: u64) -> bool {
         let hash = key.hash(self.seed);
         let bucket = self.bucket(hash);
-        let before = bucket.begin();
+        let Some(held) = self.stripes.enter(hash, &self.elements) else { return false };
         let (place, Some(old)) = self.find(bucket, key, hash) else { return false };
-        let Some(held) = self.stripes.try_lock(hash, &self.elements) else { return false };
         let Some(spare) = held.known_spare() else { return false };
-        if !bucket.unchanged(before) {
-            return false;
-        }
-        spare.shared_value().first().store(value.word(0), Ordering::Relaxed);
+        spare.shared_value().first().store(value, Ordering::Relaxed);
         self.replace(bucket, place, old, spare, key, hash);
         held.keep(old);
         true
@@ -315,7 +306,7 @@ impl HashTable {
     /// Puts a new element, whose value was written, at the head of its chain.
     #[inline(always)]
     fn insert<K: Key>(&self, bucket: &Bucket, new: Element<'_>, key: K, hash: u32) {
-        new.hash().store(hash, Ordering::Relaxed);
+        self.note_hash::<K>(new, hash);
         if self.clock.is_some() {
             new.mark().store(0, Ordering::Relaxed);
         }
@@ -334,12 +325,20 @@ impl HashTable {
         key: K,
         hash: u32,
     ) {
-        new.hash().store(hash, Ordering::Relaxed);
+        self.note_hash::<K>(new, hash);
         if self.clock.is_some() {
             new.mark().store(clock::USED, Ordering::Relaxed);
             old.mark().store(stripes::FREE, Ordering::Relaxed);
         }
         bucket.replace(place, old, new, || key.write_to(new.key()));
+    }
+
+    /// Notes the hash of an element's key, where somebody asks for it.
+    #[inline(always)]
+    fn note_hash<K: Key>(&self, new: Element<'_>, hash: u32) {
+        if K::COMPARES_HASHES || self.clock.is_some() {
+            new.hash().store(hash, Ordering::Relaxed);
+        }
     }
 
     /// Notes that there is an element in a bucket.

@@ -4,7 +4,7 @@
 //! A locked instruction is the dearest part of an update. A stripe's lock is the only one that an
 //! operation takes: what it needs besides the chain lies behind it. Small tables have one stripe:
 //! two threads that change the same few elements would pass their cache lines back and forth, which
-//! takes longer than to let each do many things in turn, see [`PatientLock`].
+//! takes longer than to let each do many things in turn, see [`crate::bias`].
 //!
 //! Beyond what a map has room for there is one more element for each stripe: the spare, which takes
 //! the place of an element that is updated, so that updating a full map works (`extra_elems`,
@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::chain::Node;
 use super::elements::{Element, Elements};
 use crate::Errno;
-use crate::lock::{PATIENCE, PatientLock};
+use crate::bias::{self, BiasedLock, PATIENCE};
 use crate::region::{AtomicRow, MaskedRows};
+use crate::threads::OfProcess;
 
 /// Elements that move from one list to another at a time.
 const BATCH: u32 = 16;
@@ -25,13 +26,18 @@ const ELEMENTS: u32 = 256;
 /// How many stripes there are at most: whoever finds a table full has looked at each.
 const MOST: u32 = 128;
 
+/// How many stripes a table may have for their locks to have a bias. In larger ones elements come
+/// from memory most of the time, which takes longer than a locked instruction; and who comes second
+/// has to take every single bias away.
+const BIASED: u32 = 16;
+
 /// `mark` of an element that is on no chain.
 pub(super) const FREE: u32 = 2;
 
 /// What belongs to a part of the buckets.
 #[repr(C, align(64))]
 pub(super) struct Stripe {
-    lock: PatientLock,
+    lock: BiasedLock,
     /// First element of the list of those that are free.
     free: AtomicU32,
     /// 0 as long as it is the one that the stripe began with.
@@ -52,6 +58,7 @@ pub(super) struct Stripes {
     capacity: u32,
     /// Turns of waiting when a stripe is locked.
     patience: u32,
+    threads: OfProcess,
 }
 
 /// How many stripes a table has.
@@ -62,7 +69,8 @@ pub(super) fn count(max_entries: u32) -> u32 {
 impl Stripes {
     pub(super) fn new(count: u32, capacity: u32) -> Result<Stripes, Errno> {
         let (rows, patience) = (MaskedRows::new(count)?, PATIENCE / count);
-        Ok(Stripes { rows, fresh: AtomicU32::new(0), capacity, patience })
+        let threads = OfProcess { biased: count <= BIASED };
+        Ok(Stripes { rows, fresh: AtomicU32::new(0), capacity, patience, threads })
     }
 
     /// The stripe of a bucket, by the hash.
@@ -75,15 +83,16 @@ impl Stripes {
     #[inline(always)]
     pub(super) fn lock<'a>(&'a self, hash: u32, elements: &'a Elements) -> Locked<'a> {
         let stripe = self.of(hash);
-        stripe.lock.lock(self.patience);
-        Locked { stripe, stripes: self, elements }
+        let held = stripe.lock.lock(&self.threads, self.patience);
+        Locked { stripe, held, stripes: self, elements }
     }
 
-    /// Takes a stripe's lock, unless somebody has it.
+    /// Takes a stripe's lock if it has a bias to this thread.
     #[inline(always)]
-    pub(super) fn try_lock<'a>(&'a self, hash: u32, elements: &'a Elements) -> Option<Locked<'a>> {
+    pub(super) fn enter<'a>(&'a self, hash: u32, elements: &'a Elements) -> Option<Locked<'a>> {
         let stripe = self.of(hash);
-        if stripe.lock.try_lock() { Some(Locked { stripe, stripes: self, elements }) } else { None }
+        let held = stripe.lock.enter(self.threads.known()?)?;
+        Some(Locked { stripe, held, stripes: self, elements })
     }
 
     /// A free element of another stripe, and some more for this one. No lock is held.
@@ -115,6 +124,7 @@ impl Stripes {
 /// A stripe whose lock is held as long as this lives.
 pub(super) struct Locked<'a> {
     stripe: &'a Stripe,
+    held: bias::Held<'static>,
     stripes: &'a Stripes,
     elements: &'a Elements,
 }
@@ -122,7 +132,7 @@ pub(super) struct Locked<'a> {
 impl Drop for Locked<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.stripe.lock.unlock();
+        self.stripe.lock.unlock(self.held);
     }
 }
 
