@@ -2,6 +2,7 @@
 
 mod bench;
 mod conformance;
+mod corpus;
 mod fuzz;
 mod matrix;
 mod parity;
@@ -23,6 +24,7 @@ const COMMANDS: &[Command] = &[
         bench::run,
     ),
     ("conformance", "the cases of bpf_conformance on our engines", conformance::run),
+    ("corpus", "the verifier on the kernel's own tests of its verifier", corpus::run),
     (
         "fuzz",
         "script | elf | btf | btf-ext | core | vm | bytes | packets | maps: random or corrupt input",

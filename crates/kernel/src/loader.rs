@@ -37,6 +37,7 @@ use bombus_platform::{MapType, ProgType};
 use bombus_spec::{MapRole, MapSpec, ObjectSpec, ProgramSpec};
 
 pub use self::attach::{Places, Usdt};
+pub(crate) use self::kconfig::parse as parse_config;
 pub use self::loaded::{Loaded, LoadedProgram};
 pub use self::target::{Module, Target};
 

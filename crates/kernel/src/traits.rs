@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use bombus_btf::Support as BtfSupport;
+use bombus_btf::{Btf, Support as BtfSupport};
 use bombus_isa::Insn;
 use bombus_platform::{AttachType, ProgType};
 use bombus_spec::MapSpec;
@@ -401,6 +401,15 @@ pub trait Kernel {
     /// The kernel's own types: a blob of BTF, `None` when it has none.
     fn kernel_btf(&self) -> Result<Option<Arc<[u8]>>> {
         Ok(None)
+    }
+    /// The same, read.
+    fn kernel_types(&self) -> Result<Option<Arc<Btf>>> {
+        let Some(blob) = self.kernel_btf()? else { return Ok(None) };
+        let types = Btf::parse(blob).map_err(|error| Error::Unsupported {
+            what: format!("the kernel's types cannot be read: {error}"),
+            help: None,
+        })?;
+        Ok(Some(Arc::new(types)))
     }
     /// The types of its modules, each going on from [`Kernel::kernel_btf`]: name, blob, and a
     /// handle for [`ProgLoad::module_types`].

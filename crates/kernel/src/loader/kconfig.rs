@@ -8,7 +8,7 @@ use super::target::Target;
 use crate::{Error, Feature, Result};
 
 /// The options of a configuration file.
-pub(super) fn parse(text: &str) -> HashMap<String, String> {
+pub(crate) fn parse(text: &str) -> HashMap<String, String> {
     let options = text.lines().filter_map(|line| line.trim().split_once('='));
     options.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
 }

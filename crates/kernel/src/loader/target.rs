@@ -141,8 +141,7 @@ impl<'a> Target<'a> {
 
     fn read_types(&self) -> Result<Option<Arc<Btf>>> {
         let Source::Kernel(kernel) = self.source else { return Ok(None) };
-        let Some(blob) = kernel.kernel_btf()? else { return Ok(None) };
-        parsed(Btf::parse(blob), "the kernel's types").map(|types| Some(Arc::new(types)))
+        kernel.kernel_types()
     }
 
     /// The types of its modules.

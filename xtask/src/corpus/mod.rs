@@ -1,0 +1,247 @@
+//! `cargo xtask corpus`: the verifier on the kernel's own tests of its verifier.
+//!
+//! The tests are the BPF selftests of Linux 7.3, compiled and never committed; what each program is
+//! expected to do stands in its object. What is counted: verdicts, log messages, return values,
+//! each apart. With `--expect` the word of the kernel itself is what counts.
+
+mod case;
+mod oracle;
+mod pattern;
+mod runner;
+mod running;
+mod score;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bombus_btf::Btf;
+use bombus_kernel::{Described, KernelVersion};
+
+use regex::bytes::Regex;
+
+use case::Case;
+use oracle::Oracle;
+use runner::{Job, Outcome};
+use score::Score;
+
+const USAGE: &str = "usage: cargo xtask corpus [--objects DIRECTORY --btf FILE --config FILE] \
+                     [--expect FILE] [--only TEXT] [--log] [--table] [--shown COUNT]";
+
+/// The kernel that the corpus is of.
+const VERSION: KernelVersion = KernelVersion { major: 7, minor: 3, patch: 4 };
+
+struct Options {
+    objects: PathBuf,
+    btf: PathBuf,
+    config: Option<PathBuf>,
+    expect: Option<PathBuf>,
+    /// Only cases whose name holds this.
+    only: Option<String>,
+    /// Prints each case's log.
+    log: bool,
+    table: bool,
+    /// How many cases of each kind of mistake are named.
+    shown: usize,
+}
+
+/// Scores the verifier.
+pub(crate) fn run(args: &[String]) -> Result<(), String> {
+    let options = parse(args)?;
+    let machine = Arc::new(machine(&options)?);
+    let oracle = options.expect.as_deref().map(Oracle::read).transpose()?.unwrap_or_default();
+    let mut jobs = jobs(&options)?;
+    if !oracle.is_empty() {
+        compare(&jobs, &oracle, options.only.is_some());
+    }
+    if let Some(only) = &options.only {
+        for job in &mut jobs {
+            job.cases.retain(|case| case.name().contains(only));
+        }
+    }
+    let mut score = Score::default();
+    let mut outcomes = runner::run(jobs, &machine);
+    outcomes.sort_by_key(|(case, _)| case.name());
+    for (case, outcome) in &outcomes {
+        let word = oracle.of(&case.name());
+        if options.log {
+            print_log(case, outcome, word);
+        }
+        score.add(case, outcome, word);
+    }
+    if options.table {
+        print!("{}", score.table());
+    }
+    print!("{}{}", score.wrong(options.shown), score.totals());
+    Ok(())
+}
+
+fn parse(args: &[String]) -> Result<Options, String> {
+    let mut options = Options {
+        objects: PathBuf::new(),
+        btf: PathBuf::new(),
+        config: None,
+        expect: None,
+        only: None,
+        log: false,
+        table: false,
+        shown: 5,
+    };
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or(USAGE);
+        match arg.as_str() {
+            "--objects" => options.objects = value()?.into(),
+            "--btf" => options.btf = value()?.into(),
+            "--config" => options.config = Some(value()?.into()),
+            "--expect" => options.expect = Some(value()?.into()),
+            "--only" => options.only = Some(value()?.clone()),
+            "--log" => options.log = true,
+            "--table" => options.table = true,
+            "--shown" => options.shown = value()?.parse().map_err(|_| USAGE)?,
+            _ => return Err(USAGE.into()),
+        }
+    }
+    Ok(options)
+}
+
+/// The kernel that programs are proved for.
+fn machine(options: &Options) -> Result<Described, String> {
+    let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{path:?}: {error}"));
+    let types = Btf::parse(read(&options.btf)?).map_err(|error| error.to_string())?;
+    let config = options.config.as_deref().map(read).transpose()?.unwrap_or_default();
+    let config = Described::parse_config(&String::from_utf8_lossy(&config));
+    Ok(Described {
+        version: VERSION,
+        types: Some(Arc::new(types)),
+        modules: Vec::new(),
+        config: Arc::new(config),
+    })
+}
+
+/// Every object that has cases.
+fn jobs(options: &Options) -> Result<Vec<Job>, String> {
+    let mut jobs = Vec::new();
+    // Most have none, and opening takes longer than looking.
+    let annotation = Regex::new("test_(expect|retval|auxiliary)").map_err(|e| e.to_string())?;
+    for path in objects(&options.objects)? {
+        let bytes = std::fs::read(&path).map_err(|error| format!("{path:?}: {error}"))?;
+        if !annotation.is_match(&bytes) {
+            continue;
+        }
+        let name = stem(&path);
+        let cases = match runner::open(&path) {
+            Ok(object) => case::read(&name, &object)?,
+            Err(error) => {
+                eprintln!("{error}");
+                continue;
+            }
+        };
+        if !cases.is_empty() {
+            let without_admin = is_without_admin(&name);
+            jobs.push(Job { path, cases, without_admin });
+        }
+    }
+    Ok(jobs)
+}
+
+/// Whether test_progs drops `CAP_SYS_ADMIN` for this file: those that came from `test_verifier` are
+/// run as it ran them (`RUN` in `prog_tests/verifier.c`).
+fn is_without_admin(object: &str) -> bool {
+    const WITH: [&str; 4] = [
+        "verifier_ctx",
+        "verifier_default_trusted_ptr",
+        "verifier_kfunc_prog_types",
+        "verifier_zext",
+    ];
+    object == "irq" || object.starts_with("verifier_") && !WITH.contains(&object)
+}
+
+/// The objects in a directory, by name.
+fn objects(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries =
+        std::fs::read_dir(directory).map_err(|error| format!("{directory:?}: {error}"))?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|end| end == "o"));
+    paths.sort();
+    Ok(paths)
+}
+
+/// `bashreadline` of `bashreadline.bpf.o`.
+fn stem(path: &Path) -> String {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    name.strip_suffix(".bpf").unwrap_or(&name).to_owned()
+}
+
+/// Says where the rows of a file and the annotations do not say the same.
+fn compare(jobs: &[Job], oracle: &Oracle, quiet: bool) {
+    let cases = jobs.iter().flat_map(|job| job.cases.iter().map(move |case| (job, case)));
+    let cases: HashMap<String, (&Job, &Case)> =
+        cases.map(|(job, case)| (case.name(), (job, case))).collect();
+    let mut differences = Vec::new();
+    for name in oracle.names().collect::<BTreeSet<_>>() {
+        let Some(word) = oracle.of(name) else { continue };
+        let difference = match cases.get(name) {
+            None => Some("no such case".to_owned()),
+            Some((job, case)) => differs(job, case, &word.row),
+        };
+        differences.extend(difference.map(|difference| format!("{name}: {difference}")));
+    }
+    for name in cases.keys().filter(|name| oracle.of(name).is_none()) {
+        differences.push(format!("{name}: no such row"));
+    }
+    if !quiet {
+        println!("{} cases, {} rows, {} differ", cases.len(), oracle.len(), differences.len());
+        differences.iter().take(20).for_each(|difference| println!("{difference}"));
+    }
+}
+
+/// How a case differs from its row.
+fn differs(job: &Job, case: &Case, row: &serde_json::Value) -> Option<String> {
+    let messages: Vec<serde_json::Value> = case
+        .messages
+        .iter()
+        .map(|pattern| match pattern.negative {
+            true => serde_json::json!({"not": pattern.text}),
+            false => pattern.text.clone().into(),
+        })
+        .collect();
+    let accepted = if case.accepted { "accept" } else { "reject" };
+    let found: [(&str, serde_json::Value); 6] = [
+        ("expected", accepted.into()),
+        ("expected_msgs", messages.into()),
+        ("expected_retval", case.retval.map_or(serde_json::Value::Null, Into::into)),
+        ("log_level", case.log_level.into()),
+        ("prog_flags", case.flags.into()),
+        ("drop_cap_sys_admin", job.without_admin.into()),
+    ];
+    let null = serde_json::Value::Null;
+    let mut wrong = found.iter().filter(|(key, value)| row.get(key).unwrap_or(&null) != value);
+    wrong.next().map(|(key, value)| format!("{key}: {value}, the row has {}", row[*key]))
+}
+
+fn print_log(case: &Case, outcome: &Outcome, word: Option<&oracle::Word>) {
+    println!("=== {} (expected: {})", case.name(), if case.accepted { "accept" } else { "reject" });
+    for pattern in &case.messages {
+        println!("=== {} '{}'", if pattern.negative { "no" } else { "message" }, pattern.text);
+    }
+    if let Some(word) = word {
+        let verdict = match word.accepted {
+            Some(true) => "accepts",
+            Some(false) => "rejects",
+            None => "does not reach it",
+        };
+        println!("=== the kernel {verdict}: {} {}", word.errno, word.last_line);
+    }
+    match outcome {
+        Outcome::Verdict(said) => {
+            print!("{}", said.log);
+            println!(
+                "=== {} {}",
+                if said.accepted { "accepted" } else { "rejected:" },
+                said.message
+            );
+        }
+        other => println!("=== {other:?}"),
+    }
+}

@@ -1,0 +1,51 @@
+//! What an accepted program returns, in the embedded kernel.
+
+use bombus_embedded::Embedded;
+use bombus_kernel::{Described, Kernel, TestRun};
+use bombus_platform::ProgType;
+use bombus_spec::ObjectSpec;
+
+use super::case::Case;
+
+/// Bytes of the packet, all zero (`TEST_DATA_LEN`).
+const PACKET: usize = 64;
+/// An expectation that any value meets (`POINTER_VALUE`).
+const ANY: i32 = 0xbad_cafe;
+/// Where `data_end` is in `struct __sk_buff`, and its size.
+const DATA_END: std::ops::Range<usize> = 80..84;
+const SK_BUFF: usize = 192;
+
+/// Runs the program once. Fails with what is wrong with what it returned.
+pub(super) fn check(object: &ObjectSpec, case: &Case, machine: &Described) -> Result<(), String> {
+    let Some(expected) = case.retval else { return Ok(()) };
+    let returned = run(object, case, machine)? as i32;
+    match returned == expected || expected == ANY {
+        true => Ok(()),
+        false => Err(format!("returned {returned}, not {expected}")),
+    }
+}
+
+fn run(object: &ObjectSpec, case: &Case, machine: &Described) -> Result<u32, String> {
+    let kernel = Embedded::new(bombus_embedded::Options { seed: Some(1), ..Default::default() });
+    let mut loader = super::runner::only(object, case);
+    if let Some(types) = &machine.types {
+        loader = loader.kernel_btf(types.clone());
+    }
+    let loaded = loader.load(&kernel).map_err(|error| error.to_string())?;
+    let program = loaded.all_programs().iter().find(|program| program.name == case.program);
+    let program = program.ok_or("it was not loaded")?;
+    let fd = program.fd.ok_or("it was not loaded")?;
+    let mut test = TestRun { repeat: 1, ..TestRun::default() };
+    match program.prog_type {
+        ProgType::Syscall | ProgType::RawTracepoint | ProgType::RawTracepointWritable => {
+            return kernel.prog_test_run(fd, &[]).map_err(|error| error.to_string());
+        }
+        _ => test.data = vec![0; PACKET],
+    }
+    if case.linear != 0 {
+        test.ctx = vec![0; SK_BUFF];
+        test.ctx[DATA_END].copy_from_slice(&case.linear.to_le_bytes());
+    }
+    kernel.prog_run(fd, &mut test).map_err(|error| error.to_string())?;
+    Ok(test.retval)
+}
