@@ -1,6 +1,7 @@
 //! The contexts of programs: what the kernel calls them, and the fields of those of packets.
 
 use crate::ProgType;
+use crate::text::is_same;
 
 /// The structure (for probes the typedef) that the verifier takes for the context of such a
 /// program, by its name, when a global function has a pointer to it as its argument
@@ -120,26 +121,12 @@ const fn sk_buff_field(name: &str) -> (u16, u16) {
     let mut index = 0;
     while index < FIELDS.len() {
         let (field, offset, size) = FIELDS[index];
-        if is_same(field.as_bytes(), name.as_bytes()) {
+        if is_same(field, name) {
             return (offset, size);
         }
         index += 1;
     }
     panic!("no such field")
-}
-
-const fn is_same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut index = 0;
-    while index < a.len() {
-        if a[index] != b[index] {
-            return false;
-        }
-        index += 1;
-    }
-    true
 }
 
 sk_buff! {

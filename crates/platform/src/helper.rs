@@ -1,9 +1,11 @@
 //! Helper functions (`enum bpf_func_id`, `include/uapi/linux/bpf.h`).
 //!
-//! One row a helper: id, arguments. The compiler, the disassembler and the engines read it. The
-//! names are those of [`HELPER_NAMES`].
+//! The helpers that Bombus itself calls or implements. The compiler, the disassembler and the engines
+//! read this table. The names are those of [`HELPER_NAMES`], the arguments those of [`proto`].
 
+use crate::ProgType;
 use crate::helper_names::{HELPER_NAMES, HELPER_SYMBOLS};
+use crate::proto::{self, Arg, ArgKind, Proto, TypeFlags};
 
 /// What a helper takes or gives, as far as a caller has to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +34,45 @@ pub enum HelperInfo {
     RingbufMem,
 }
 
+impl HelperInfo {
+    const fn of(arg: &Arg) -> HelperInfo {
+        let uninit = arg.flags.has(TypeFlags::UNINIT);
+        match arg.kind {
+            ArgKind::Anything | ArgKind::Scalar | ArgKind::ConstAllocSizeOrZero => {
+                HelperInfo::Scalar
+            }
+            ArgKind::ConstMapPtr => HelperInfo::Map,
+            ArgKind::MapKey => HelperInfo::MapKey,
+            ArgKind::MapValue if !uninit => HelperInfo::MapValue,
+            ArgKind::Mem if uninit => HelperInfo::MemUninit,
+            ArgKind::Mem => HelperInfo::Mem,
+            ArgKind::MemSize | ArgKind::MemSizeOrZero => HelperInfo::Size,
+            ArgKind::Ctx => HelperInfo::Ctx,
+            ArgKind::Func => HelperInfo::Func,
+            ArgKind::RingbufMem => HelperInfo::RingbufMem,
+            _ => HelperInfo::Pointer,
+        }
+    }
+
+    /// What a helper takes, by its prototype.
+    const fn all<const N: usize>(proto: &Proto) -> [HelperInfo; N] {
+        let mut infos = [HelperInfo::Scalar; N];
+        let mut index = 0;
+        while index < N {
+            infos[index] = HelperInfo::of(&proto.args[index]);
+            index += 1;
+        }
+        infos
+    }
+}
+
+/// Whether programs of a type may call the helper with this number, at one place or another.
+/// Programs that replace another program's function may call what that program may: for them the
+/// answer is yes.
+pub fn may_call(prog_type: ProgType, helper: i32) -> bool {
+    proto::may_call(prog_type, helper)
+}
+
 /// Gives listings the names of helpers ([`bombus_isa::Op::display`]).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HelperNames;
@@ -43,7 +84,7 @@ impl bombus_isa::Resolve for HelperNames {
 }
 
 macro_rules! helpers {
-    ($($(#[$doc:meta])* $variant:ident = $id:literal ($($arg:ident),*);)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $id:literal $(($($arg:ident),*))?;)*) => {
         /// A helper function. The numbers are the kernel's.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u32)]
@@ -66,7 +107,9 @@ macro_rules! helpers {
 
             /// What it takes.
             pub const fn args(self) -> &'static [HelperInfo] {
-                match self { $(Helper::$variant => &[$(HelperInfo::$arg),*],)* }
+                match self {
+                    $(Helper::$variant => helpers!(@args $id $(($($arg),*))?),)*
+                }
             }
 
             /// The number that the call instruction carries.
@@ -78,165 +121,173 @@ macro_rules! helpers {
             }
         }
     };
+    (@args $id:literal ($($arg:ident),*)) => { &[$(HelperInfo::$arg),*] };
+    (@args $id:literal) => {{
+        const PROTO: &Proto = proto::usual($id).expect("every helper has a prototype");
+        const INFOS: [HelperInfo; PROTO.args.len()] = HelperInfo::all(PROTO);
+        &INFOS
+    }};
 }
 
+// Rows give arguments where the prototype does not say all: `bpf_trace_printk` reads three more, and
+// `bpf_dynptr_from_mem` leaves the memory as it is.
 helpers! {
     /// Address of a value, or null.
-    MapLookupElem = 1 (Map, MapKey);
+    MapLookupElem = 1;
     /// Add or replace an element.
-    MapUpdateElem = 2 (Map, MapKey, MapValue, Scalar);
+    MapUpdateElem = 2;
     /// Remove an element.
-    MapDeleteElem = 3 (Map, MapKey);
+    MapDeleteElem = 3;
     /// Read memory of kernel or user (old form).
-    ProbeRead = 4 (MemUninit, Size, Scalar);
+    ProbeRead = 4;
     /// Nanoseconds since boot, without suspend.
-    KtimeGetNs = 5 ();
+    KtimeGetNs = 5;
     /// Print to the trace pipe.
     TracePrintk = 6 (Mem, Size, Scalar, Scalar, Scalar);
     /// A random 32-bit number.
-    GetPrandomU32 = 7 ();
+    GetPrandomU32 = 7;
     /// Number of the CPU.
-    GetSmpProcessorId = 8 ();
+    GetSmpProcessorId = 8;
     /// Change bytes of the packet.
-    SkbStoreBytes = 9 (Ctx, Scalar, Mem, Size, Scalar);
+    SkbStoreBytes = 9;
     /// Correct the checksum of an IP header.
-    L3CsumReplace = 10 (Ctx, Scalar, Scalar, Scalar, Scalar);
+    L3CsumReplace = 10;
     /// Correct the checksum of a transport header.
-    L4CsumReplace = 11 (Ctx, Scalar, Scalar, Scalar, Scalar);
+    L4CsumReplace = 11;
     /// Jump to another program.
-    TailCall = 12 (Ctx, Map, Scalar);
+    TailCall = 12;
     /// Send a copy of the packet from a device.
-    CloneRedirect = 13 (Ctx, Scalar, Scalar);
+    CloneRedirect = 13;
     /// `tgid << 32 | tid`.
-    GetCurrentPidTgid = 14 ();
+    GetCurrentPidTgid = 14;
     /// `gid << 32 | uid`.
-    GetCurrentUidGid = 15 ();
+    GetCurrentUidGid = 15;
     /// Name of the task.
-    GetCurrentComm = 16 (MemUninit, Size);
+    GetCurrentComm = 16;
     /// Send the packet from another device.
-    Redirect = 23 (Scalar, Scalar);
+    Redirect = 23;
     /// Send a record to a perf event array.
-    PerfEventOutput = 25 (Ctx, Map, Scalar, Mem, Size);
+    PerfEventOutput = 25;
     /// Copy bytes of the packet.
-    SkbLoadBytes = 26 (Ctx, Scalar, MemUninit, Size);
+    SkbLoadBytes = 26;
     /// Id of a stack trace.
-    GetStackid = 27 (Ctx, Map, Scalar);
+    GetStackid = 27;
     /// Checksum of a change.
-    CsumDiff = 28 (Mem, Size, Mem, Size, Scalar);
+    CsumDiff = 28;
     /// Make an IPv6 packet of an IPv4 one, or back.
-    SkbChangeProto = 31 (Ctx, Scalar, Scalar);
+    SkbChangeProto = 31;
     /// Change whom the packet is for.
-    SkbChangeType = 32 (Ctx, Scalar);
+    SkbChangeType = 32;
     /// Hash of the packet's flow.
-    GetHashRecalc = 34 (Ctx);
+    GetHashRecalc = 34;
     /// Address of the task's `struct task_struct`.
-    GetCurrentTask = 35 ();
+    GetCurrentTask = 35;
     /// Change the packet's length.
-    SkbChangeTail = 38 (Ctx, Scalar, Scalar);
+    SkbChangeTail = 38;
     /// Make bytes of the packet directly accessible.
-    SkbPullData = 39 (Ctx, Scalar);
+    SkbPullData = 39;
     /// Add to the checksum of the whole packet.
-    CsumUpdate = 40 (Ctx, Scalar);
+    CsumUpdate = 40;
     /// Forget the hash of the packet's flow.
-    SetHashInvalid = 41 (Ctx);
+    SetHashInvalid = 41;
     /// Number of the NUMA node.
-    GetNumaNodeId = 42 ();
+    GetNumaNodeId = 42;
     /// Make room before the packet.
-    SkbChangeHead = 43 (Ctx, Scalar, Scalar);
+    SkbChangeHead = 43;
     /// Move the packet's start.
-    XdpAdjustHead = 44 (Ctx, Scalar);
+    XdpAdjustHead = 44;
     /// Read a string (old form).
-    ProbeReadStr = 45 (MemUninit, Size, Scalar);
+    ProbeReadStr = 45;
     /// Set the hash of the packet's flow.
-    SetHash = 48 (Ctx, Scalar);
+    SetHash = 48;
     /// Send the packet to an entry of a map.
-    RedirectMap = 51 (Map, Scalar, Scalar);
+    RedirectMap = 51;
     /// Move the start of what stands before the packet.
-    XdpAdjustMeta = 54 (Ctx, Scalar);
+    XdpAdjustMeta = 54;
     /// Move the packet's end.
-    XdpAdjustTail = 65 (Ctx, Scalar);
+    XdpAdjustTail = 65;
     /// Copy bytes of the packet, counted from a header.
-    SkbLoadBytesRelative = 68 (Ctx, Scalar, MemUninit, Size, Scalar);
+    SkbLoadBytesRelative = 68;
     /// Ask the routing table.
-    FibLookup = 69 (Ctx, Mem, Size, Scalar);
+    FibLookup = 69;
     /// Id of the task's cgroup.
-    GetCurrentCgroupId = 80 ();
+    GetCurrentCgroupId = 80;
     /// Add a value to a map without keys.
-    MapPushElem = 87 (Map, MapValue, Scalar);
+    MapPushElem = 87;
     /// Take the next value out of a map without keys.
-    MapPopElem = 88 (Map, Pointer);
+    MapPopElem = 88;
     /// Read the next value of a map without keys.
-    MapPeekElem = 89 (Map, Pointer);
+    MapPeekElem = 89;
     /// Take a lock in a map's value.
-    SpinLock = 93 (Pointer);
+    SpinLock = 93;
     /// Release it.
-    SpinUnlock = 94 (Pointer);
+    SpinUnlock = 94;
     /// Read a signed number.
-    Strtol = 105 (Mem, Size, Scalar, Pointer);
+    Strtol = 105;
     /// Read an unsigned number.
-    Strtoul = 106 (Mem, Size, Scalar, Pointer);
+    Strtoul = 106;
     /// Send a signal to the current process.
-    SendSignal = 109 (Scalar);
+    SendSignal = 109;
     /// Read user memory.
-    ProbeReadUser = 112 (MemUninit, Size, Scalar);
+    ProbeReadUser = 112;
     /// Read kernel memory.
-    ProbeReadKernel = 113 (MemUninit, Size, Scalar);
+    ProbeReadKernel = 113;
     /// Read a string in user memory; gives its length with the zero, or an error.
-    ProbeReadUserStr = 114 (MemUninit, Size, Scalar);
+    ProbeReadUserStr = 114;
     /// Read a string in kernel memory.
-    ProbeReadKernelStr = 115 (MemUninit, Size, Scalar);
+    ProbeReadKernelStr = 115;
     /// Ticks since boot.
-    Jiffies64 = 118 ();
+    Jiffies64 = 118;
     /// Nanoseconds since boot, with suspend.
-    KtimeGetBootNs = 125 ();
+    KtimeGetBootNs = 125;
     /// Copy a record into a ring buffer.
-    RingbufOutput = 130 (Map, Mem, Scalar, Scalar);
+    RingbufOutput = 130;
     /// Reserve a record in a ring buffer.
-    RingbufReserve = 131 (Map, Scalar, Scalar);
+    RingbufReserve = 131;
     /// Send a reserved record.
-    RingbufSubmit = 132 (RingbufMem, Scalar);
+    RingbufSubmit = 132;
     /// Drop a reserved record.
-    RingbufDiscard = 133 (RingbufMem, Scalar);
+    RingbufDiscard = 133;
     /// How full a ring buffer is.
-    RingbufQuery = 134 (Map, Scalar);
+    RingbufQuery = 134;
     /// Nanoseconds since boot as of the last tick.
-    KtimeGetCoarseNs = 160 ();
+    KtimeGetCoarseNs = 160;
     /// Call a function for every element.
-    ForEachMapElem = 164 (Map, Func, Pointer, Scalar);
+    ForEachMapElem = 164;
     /// Write numbers in a format: the format is a constant.
-    Snprintf = 165 (MemUninit, Size, Pointer, Mem, Size);
+    Snprintf = 165;
     /// Argument `n` of the traced function.
-    GetFuncIp = 173 (Ctx);
+    GetFuncIp = 173;
     /// The number given when the program was attached.
-    GetAttachCookie = 174 (Ctx);
+    GetAttachCookie = 174;
     /// Call a function many times.
-    Loop = 181 (Scalar, Func, Pointer, Scalar);
+    Loop = 181;
     /// Compare memory with a string.
-    Strncmp = 182 (Mem, Size, Pointer);
+    Strncmp = 182;
     /// The packet's length.
-    XdpGetBuffLen = 188 (Ctx);
+    XdpGetBuffLen = 188;
     /// Copy bytes of the packet.
-    XdpLoadBytes = 189 (Ctx, Scalar, MemUninit, Size);
+    XdpLoadBytes = 189;
     /// Change bytes of the packet.
-    XdpStoreBytes = 190 (Ctx, Scalar, Mem, Size);
+    XdpStoreBytes = 190;
     /// A value of a per-CPU map on another CPU.
-    MapLookupPercpuElem = 195 (Map, MapKey, Scalar);
+    MapLookupPercpuElem = 195;
     /// A bounded pointer to memory.
     DynptrFromMem = 197 (Pointer, Scalar, Scalar, Pointer);
     /// A bounded pointer to a new record of a ring buffer.
-    RingbufReserveDynptr = 198 (Map, Scalar, Scalar, Pointer);
+    RingbufReserveDynptr = 198;
     /// Send that record.
-    RingbufSubmitDynptr = 199 (Pointer, Scalar);
+    RingbufSubmitDynptr = 199;
     /// Drop it.
-    RingbufDiscardDynptr = 200 (Pointer, Scalar);
+    RingbufDiscardDynptr = 200;
     /// Read from a bounded pointer.
-    DynptrRead = 201 (MemUninit, Size, Pointer, Scalar, Scalar);
+    DynptrRead = 201;
     /// Write to a bounded pointer.
-    DynptrWrite = 202 (Pointer, Scalar, Mem, Size, Scalar);
+    DynptrWrite = 202;
     /// The address of a part of what a bounded pointer stands for.
-    DynptrData = 203 (Pointer, Scalar, Scalar);
+    DynptrData = 203;
     /// TAI clock, nanoseconds.
-    KtimeGetTaiNs = 208 ();
+    KtimeGetTaiNs = 208;
 }
 
 #[cfg(test)]

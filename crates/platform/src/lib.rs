@@ -1,22 +1,23 @@
 //! The tables of eBPF as data: one row a thing. Everything that asks "is X allowed in Y" asks here.
 #![forbid(unsafe_code)]
 
-mod allowed;
 mod context;
 mod helper;
 mod helper_names;
+mod loading;
 mod map_type;
 mod prog_type;
+pub mod proto;
 pub mod pt_regs;
 mod sections;
 mod syscall;
 mod syscall_table;
+mod text;
 
-pub use allowed::may_call;
 pub use context::{
     Access, ContextField, SK_BUFF_SIZE, XDP_MD_SIZE, context_fields, context_struct,
 };
-pub use helper::{HELPERS, Helper, HelperInfo, HelperNames};
+pub use helper::{HELPERS, Helper, HelperInfo, HelperNames, may_call};
 pub use helper_names::HELPER_NAMES;
 pub use map_type::MapType;
 pub use prog_type::{AttachType, LinkType, ProgType};

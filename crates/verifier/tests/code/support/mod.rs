@@ -1,0 +1,71 @@
+//! From a case's text to what is said of it.
+
+mod facts;
+mod given;
+
+use std::fmt::Write;
+
+use bombus_verifier::Rejection;
+use bombus_verifier::code::Code;
+
+use given::Given;
+
+/// Reads a case and tells what comes out.
+pub(crate) fn run(text: &str) -> Result<String, String> {
+    let given = Given::parse(text)?;
+    match given
+        .with_program(|program, target, options| Code::new(program, target, options, &facts::Table))
+    {
+        Err(rejection) => Ok(refusal(&rejection)),
+        Ok(code) if given.shown.is_empty() => Ok(format!("{} slots", code.len())),
+        Ok(code) => {
+            let mut text = String::new();
+            for what in &given.shown {
+                show(what, &code, &mut text)?;
+            }
+            Ok(text)
+        }
+    }
+}
+
+fn refusal(rejection: &Rejection) -> String {
+    let error = match rejection.errno {
+        1 => "EPERM".to_owned(),
+        2 => "ENOENT".to_owned(),
+        7 => "E2BIG".to_owned(),
+        9 => "EBADF".to_owned(),
+        13 => "EACCES".to_owned(),
+        16 => "EBUSY".to_owned(),
+        22 => "EINVAL".to_owned(),
+        other => format!("error {other}"),
+    };
+    let slot = rejection.slot.map(|slot| format!(" at {slot}")).unwrap_or_default();
+    format!("{error}{slot}: {}", rejection.message)
+}
+
+fn show(what: &str, code: &Code, text: &mut String) -> Result<(), String> {
+    match what {
+        "functions" => {
+            for (index, function) in code.functions().iter().enumerate() {
+                let _ = write!(text, "{index}: {}..{}", function.start, function.end);
+                let flags = [
+                    (function.is_global(), "global"),
+                    (function.is_exception_callback, "exception callback"),
+                    (function.has_tail_call, "tail call"),
+                    (function.has_packet_load, "packet load"),
+                    (function.changes_packet, "changes packet"),
+                    (function.might_sleep, "might sleep"),
+                    (function.might_throw, "might throw"),
+                ];
+                let flags = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name);
+                let words = [function.name.as_str()].into_iter().chain(flags);
+                for word in words.filter(|word| !word.is_empty()) {
+                    let _ = write!(text, " [{word}]");
+                }
+                text.push('\n');
+            }
+        }
+        _ => return Err(format!("cannot show `{what}`")),
+    }
+    Ok(())
+}
