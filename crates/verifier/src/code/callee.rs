@@ -1,5 +1,7 @@
 //! What the passes have to know of what is called from outside the program.
 
+use bombus_platform::proto::{Arg, ArgKind, Proto, ProtoFlags, RetKind, TypeFlags};
+
 use crate::Rejection;
 
 /// Answers what the tables of a kernel and of a program type say. The passes ask once for each
@@ -106,4 +108,51 @@ pub enum Extent {
     },
     /// What the next argument says, in bytes.
     Next,
+}
+
+impl From<&Proto> for Callee {
+    fn from(proto: &Proto) -> Callee {
+        let callback = if proto.has(ProtoFlags::CALLS_BACK) {
+            Callback::Now
+        } else if proto.has(ProtoFlags::CALLS_BACK_LATER) {
+            Callback::Later
+        } else {
+            Callback::Never
+        };
+        Callee {
+            arguments: (0..proto.args.len()).map(|index| access(proto.args, index)).collect(),
+            is_void: proto.ret.kind == RetKind::Void,
+            fastcall: proto.has(ProtoFlags::FASTCALL),
+            might_sleep: proto.has(ProtoFlags::MIGHT_SLEEP),
+            changes_packet: proto.has(ProtoFlags::CHANGES_PACKET),
+            callback,
+            throws: false,
+            is_iterator_next: false,
+        }
+    }
+}
+
+/// Bytes of a dynptr on the stack (`BPF_DYNPTR_SIZE`).
+pub(super) const DYNPTR_SIZE: u32 = 16;
+
+/// `bpf_helper_stack_access_bytes` (`kernel/bpf/verifier.c`), as far as it does not depend on the
+/// call.
+fn access(args: &[Arg], index: usize) -> Access {
+    let map = args[..index].iter().position(|arg| arg.kind == ArgKind::ConstMapPtr);
+    let map = map.map(|place| place as u8);
+    let is_size = |arg: &Arg| matches!(arg.kind, ArgKind::MemSize | ArgKind::MemSizeOrZero);
+    let extent = match args[index].kind {
+        ArgKind::MapKey => Extent::Key { map },
+        ArgKind::MapValue => Extent::Value { map },
+        ArgKind::FixedMem(bytes) => Extent::Bytes(bytes),
+        ArgKind::Mem if args.get(index + 1).is_some_and(is_size) => Extent::Next,
+        ArgKind::Dynptr(_) => Extent::Bytes(DYNPTR_SIZE),
+        ArgKind::Stack => return Access::Nothing,
+        _ => return Access::Unknown,
+    };
+    if args[index].flags.has(TypeFlags::UNINIT) {
+        Access::Writes(extent)
+    } else {
+        Access::Reads(extent)
+    }
 }

@@ -11,7 +11,7 @@ use crate::{Privileges, Program, Rejection};
 /// Functions of a program at most (`BPF_MAX_SUBPROGS`).
 const MAX_FUNCTIONS: usize = 256;
 /// Number of the helper `bpf_tail_call`.
-const TAIL_CALL: i32 = 12;
+pub(super) const TAIL_CALL: i32 = 12;
 const CALL: u8 = class::JMP | jmp::CALL;
 const EXIT: u8 = class::JMP | jmp::EXIT;
 const LOAD_IMM64: u8 = class::LD | mode::IMM | size::DW;

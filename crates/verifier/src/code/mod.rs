@@ -5,16 +5,35 @@
 //! slot. Tables are dense: one entry a slot.
 
 mod callee;
+mod calls;
+mod components;
+mod constants;
 mod debug_info;
+mod fastcall;
+mod flow;
 mod functions;
+mod graph;
 mod instruction;
+mod listing;
+mod order;
+mod registers;
 mod resolve;
+mod stack;
+
+use std::fmt::Write;
 
 use bombus_isa::Insn;
 
 pub use callee::{Access, Callback, Callee, Extent, Facts, KernelFunction};
+use calls::Calls;
+pub use fastcall::Fastcalls;
+use flow::Marks;
 pub use functions::Function;
+use graph::{Blocks, Graph};
 pub use instruction::Instruction;
+use listing::Listing;
+pub use stack::{Caller, StackSlots};
+use stack::{Given, StackLiveness};
 
 use crate::{Options, Program, Rejection, Target};
 
@@ -26,7 +45,23 @@ pub struct Code {
     functions: Vec<Function>,
     /// Which of the functions each slot is in.
     function_of: Vec<u16>,
+    used_maps: Vec<usize>,
+    calls: Calls,
+    marks: Vec<Marks>,
+    tables: Vec<Vec<u32>>,
+    graph: Graph,
+    order: Vec<u16>,
+    /// The loop that each slot is in, from 1; 0: it is in none.
+    components: Vec<u32>,
+    component_count: u32,
+    live_registers: Vec<u16>,
+    stack: StackLiveness,
+    fastcalls: Fastcalls,
+    log: String,
 }
+
+/// `BPF_LOG_LEVEL2`: the log has what the passes found out.
+const VERBOSE: u32 = 2;
 
 impl Code {
     /// Looks at a program. What is refused is refused with the kernel's error number and words.
@@ -41,12 +76,86 @@ impl Code {
         let mut functions = functions::discover(program, options.privileges)?;
         functions::check_layout(program.insns, &mut functions)?;
         debug_info::apply(program, &mut functions)?;
-        let instructions = resolve::instructions(program, target, options, facts)?;
+        let resolved = resolve::instructions(program, target, options, facts)?;
         let mut function_of = vec![0; program.insns.len()];
         for (index, function) in functions.iter().enumerate() {
             function_of[function.slots()].fill(index as u16);
         }
-        Ok(Code { insns: program.insns.to_vec(), instructions, functions, function_of })
+        let resolve::Resolved { mut instructions, maps: used_maps } = resolved;
+        let calls = Calls::new(program, target, options, facts, &instructions)?;
+        let flow = flow::explore(
+            program,
+            options,
+            &used_maps,
+            &instructions,
+            &calls,
+            &function_of,
+            &mut functions,
+        )?;
+        let mut insns = program.insns.to_vec();
+        let draw = |instructions: &[Instruction]| {
+            let graph = Graph::new(instructions, &functions, &function_of, &flow.tables);
+            let blocks = Blocks::new(instructions, &functions, &graph);
+            (graph, blocks)
+        };
+        let (mut graph, mut blocks) = draw(&instructions);
+        let (arguments, folded) = constants::fold(
+            program,
+            &functions,
+            &function_of,
+            &graph,
+            &blocks,
+            &mut instructions,
+            &mut insns,
+        );
+        if folded {
+            (graph, blocks) = draw(&instructions);
+        }
+        let order = order::sort(&instructions, &functions, &function_of, &blocks)?;
+        let (components, component_count) = components::components(&graph, &blocks, &flow.marks);
+        let given = Given {
+            program,
+            used_maps: &used_maps,
+            insns: &insns,
+            instructions: &instructions,
+            functions: &functions,
+            function_of: &function_of,
+            order: &order,
+            graph: &graph,
+            blocks: &blocks,
+            calls: &calls,
+            arguments: &arguments,
+            marks: &flow.marks,
+        };
+        let mut log = String::new();
+        let is_verbose = options.log_level & VERBOSE != 0;
+        if is_verbose {
+            log_functions(&mut log, &functions, &order);
+        }
+        let stack = StackLiveness::new(&given, is_verbose.then_some(&mut log))?;
+        let live_registers = registers::live(&instructions, &insns, &calls, &graph, &blocks);
+        if is_verbose {
+            log += &Listing(&given).live(&components, &live_registers);
+        }
+        let fastcalls = Fastcalls::find(&insns, &instructions, &functions, &flow.marks, &calls);
+        Ok(Code {
+            insns,
+            instructions,
+            functions,
+            function_of,
+            used_maps,
+            calls,
+            marks: flow.marks,
+            tables: flow.tables,
+            graph,
+            order,
+            components,
+            component_count,
+            live_registers,
+            stack,
+            fastcalls,
+            log,
+        })
     }
 
     /// How many slots there are.
@@ -84,6 +193,95 @@ impl Code {
     pub fn function_at(&self, slot: usize) -> Option<usize> {
         let function = usize::from(*self.function_of.get(slot)?);
         (self.functions[function].start as usize == slot).then_some(function)
+    }
+
+    /// What is known of the helper or kernel function that the slot calls; `None` when it calls
+    /// none, or such a program cannot call it.
+    pub fn callee(&self, slot: usize) -> Option<&Callee> {
+        self.calls.at(slot).map(|known| &known.callee)
+    }
+
+    /// Places in [`Program::maps`] of those that the code names, in the order in which it does.
+    pub fn used_maps(&self) -> &[usize] {
+        &self.used_maps
+    }
+
+    /// The slots to which control may go from this one: what follows it first, then where it jumps.
+    /// A tail call and a packet load may also go to the last exit of their function.
+    pub fn successors(&self, slot: usize) -> &[u32] {
+        self.graph.successors(slot)
+    }
+
+    /// The slots to which the `gotox` of a function may go, in order.
+    pub fn jump_table(&self, function: usize) -> &[u32] {
+        self.tables.get(function).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether states may be compared and kept before this slot.
+    pub fn is_prune_point(&self, slot: usize) -> bool {
+        self.marks[slot].has(Marks::PRUNE_POINT)
+    }
+
+    /// Whether the way to this slot has to be kept: it need not come from the slot before.
+    pub fn is_jump_point(&self, slot: usize) -> bool {
+        self.marks[slot].has(Marks::JUMP_POINT)
+    }
+
+    /// Whether a state must be kept before this slot.
+    pub fn is_checkpoint(&self, slot: usize) -> bool {
+        self.marks[slot].has(Marks::CHECKPOINT)
+    }
+
+    /// Whether the slot calls what calls a function of the program before it returns.
+    pub fn calls_back(&self, slot: usize) -> bool {
+        self.marks[slot].has(Marks::CALLS_BACK)
+    }
+
+    /// Places of the functions, each after those that it calls.
+    pub fn order(&self) -> &[u16] {
+        &self.order
+    }
+
+    /// The loop (strongly connected component) that the slot is in, from 1; 0: it is in none.
+    pub fn component(&self, slot: usize) -> u32 {
+        self.components[slot]
+    }
+
+    /// How many numbers there are for loops, 0 among them.
+    pub fn component_count(&self) -> u32 {
+        self.component_count
+    }
+
+    /// The registers that may be read from this slot on before they are set: bit `n` is `rn`.
+    pub fn live_registers(&self, slot: usize) -> u16 {
+        self.live_registers[slot]
+    }
+
+    /// The slots of a frame's stack that may be read once control is at `slot`, in the last function
+    /// of `chain` or in what it returns to (`bpf_stack_slot_alive`). `chain` starts with the first
+    /// frame; `frame` is a place in it.
+    pub fn live_stack(&self, chain: &[Caller], frame: usize, slot: usize) -> StackSlots {
+        self.stack.live(&self.functions, &self.marks, chain, frame, slot)
+    }
+
+    /// Patterns of stores and loads around calls that can be done without.
+    pub fn fastcalls(&self) -> &Fastcalls {
+        &self.fastcalls
+    }
+
+    /// What the log says of the passes at level 2.
+    pub fn log(&self) -> &str {
+        &self.log
+    }
+}
+
+fn log_functions(log: &mut String, functions: &[Function], order: &[u16]) {
+    for (index, function) in functions.iter().enumerate() {
+        let _ = writeln!(log, "func#{index} @{}", function.start);
+    }
+    for (place, &index) in order.iter().enumerate() {
+        let name = &functions[usize::from(index)].name;
+        let _ = writeln!(log, "topo_order[{place}] = {name}");
     }
 }
 

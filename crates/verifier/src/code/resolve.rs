@@ -12,15 +12,21 @@ use crate::{F_SLEEPABLE, Map, Options, Program, Rejection, Target};
 /// Maps of a program at most (`MAX_USED_MAPS`).
 const MAX_MAPS: usize = 64;
 
+/// All slots, decoded, and the maps that they name.
+pub(super) struct Resolved {
+    pub(super) instructions: Vec<Instruction>,
+    /// Places in [`Program::maps`], in the order in which they are first named.
+    pub(super) maps: Vec<usize>,
+}
+
 /// Decodes all slots and checks what each names.
 pub(super) fn instructions(
     program: &Program<'_>,
     target: &Target<'_>,
     options: &Options,
     facts: &dyn Facts,
-) -> Result<Vec<Instruction>, Rejection> {
-    let mut resolver =
-        Resolver { program, target, options, facts, used: vec![false; program.maps.len()] };
+) -> Result<Resolved, Rejection> {
+    let mut resolver = Resolver { program, target, options, facts, used: Vec::new() };
     let mut instructions = Vec::with_capacity(program.insns.len());
     while instructions.len() < program.insns.len() {
         let slot = instructions.len();
@@ -31,7 +37,7 @@ pub(super) fn instructions(
             instructions.push(Instruction::Second);
         }
     }
-    Ok(instructions)
+    Ok(Resolved { instructions, maps: resolver.used })
 }
 
 /// The place in [`Program::maps`] of the map that is named, and the offset in its value.
@@ -50,7 +56,8 @@ struct Resolver<'a> {
     target: &'a Target<'a>,
     options: &'a Options,
     facts: &'a dyn Facts,
-    used: Vec<bool>,
+    /// In the order in which they are first named.
+    used: Vec<usize>,
 }
 
 impl Resolver<'_> {
@@ -72,17 +79,17 @@ impl Resolver<'_> {
 
     /// The first time that a map is named.
     fn bind(&mut self, slot: usize, index: usize, map: &Map) -> Result<(), Rejection> {
-        if self.used[index] {
+        if self.used.contains(&index) {
             return Ok(());
         }
-        if self.used.iter().filter(|used| **used).count() >= MAX_MAPS {
+        if self.used.len() >= MAX_MAPS {
             let message =
                 format!("The total number of maps per program has reached the limit of {MAX_MAPS}");
             return Err(refuse(7, slot, message));
         }
         self.facts.map(index)?;
         self.check_type(slot, map)?;
-        self.used[index] = true;
+        self.used.push(index);
         if map.map_type == MapType::InsnArray && !has_valid_places(map, self.program.insns) {
             return Err(Rejection::invalid(slot, "Failed to properly initialize insn array"));
         }
@@ -91,8 +98,8 @@ impl Resolver<'_> {
 
     fn check_type(&self, slot: usize, map: &Map) -> Result<(), Rejection> {
         let another = |types: &[MapType]| {
-            let used = self.used.iter().zip(self.program.maps).filter(|(used, _)| **used);
-            used.map(|(_, map)| map.map_type).any(|map_type| types.contains(&map_type))
+            let mut used = self.used.iter().filter_map(|&index| self.program.maps.get(index));
+            used.any(|map| types.contains(&map.map_type))
         };
         let refused = match map.map_type {
             MapType::StructOps => (22, "bpf_struct_ops map cannot be used in prog"),

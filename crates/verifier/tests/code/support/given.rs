@@ -3,11 +3,15 @@
 //! ```text
 //! @unprivileged                 the caller has no capabilities
 //! @sleepable                    the program may sleep
+//! @type TYPE                    the program's type, `sched_cls` when nothing is said
+//! @closed                       its licence is not compatible with the GPL
 //! @map TYPE key=K value=V entries=N extra=E holds=WORD,WORD
 //! @function SLOT NAME static|global int|void
 //! @line SLOT                    a record of a source line
 //! @tag NAME VALUE               a declaration tag of that function
-//! @show WHAT                    functions, ...
+//! @show WHAT                    functions, marks, code, order, live (registers), uses (of the
+//!                               stack), tracks (of pointers to it), stack (what is live of it in
+//!                               the first frame), fastcalls
 //! slot CODE DST SRC OFF IMM     (among the instructions) any slot at all, code in hex
 //! ```
 
@@ -27,6 +31,8 @@ pub(crate) struct Given {
     insns: Vec<Insn>,
     maps: Vec<Arc<Map>>,
     flags: u32,
+    pub(crate) prog_type: ProgType,
+    gpl_compatible: bool,
     privileges: Privileges,
     types: Option<Btf>,
     functions: Vec<FuncInfo>,
@@ -41,6 +47,8 @@ impl Given {
             insns: Vec::new(),
             maps: Vec::new(),
             flags: 0,
+            prog_type: ProgType::SchedCls,
+            gpl_compatible: true,
             privileges: Privileges::ALL,
             types: None,
             functions: Vec::new(),
@@ -77,6 +85,12 @@ impl Given {
         match words[..] {
             ["unprivileged"] => self.privileges = Privileges::NONE,
             ["sleepable"] => self.flags |= F_SLEEPABLE,
+            ["closed"] => self.gpl_compatible = false,
+            ["type", name] => {
+                let mut types = ProgType::ALL.iter().copied();
+                let known = types.find(|prog_type| prog_type.name() == name);
+                self.prog_type = known.ok_or("there is no such program type")?;
+            }
             ["show", what] => self.shown.push(what.to_owned()),
             ["map", name, ref rest @ ..] => self.maps.push(Arc::new(map(name, rest)?)),
             ["line", slot] => self.lines.push(LineInfo {
@@ -115,18 +129,18 @@ impl Given {
         let program = Program {
             name: "case",
             insns: &self.insns,
-            prog_type: ProgType::SchedCls,
+            prog_type: self.prog_type,
             attach_type: AttachType::CgroupInetIngress,
             attach_to: AttachTarget::Nothing,
             flags: self.flags,
-            gpl_compatible: true,
+            gpl_compatible: self.gpl_compatible,
             maps: &self.maps,
             btf: self.types.as_ref(),
             functions: &self.functions,
             lines: &self.lines,
         };
         let target = Target { version: (7, 3), btf: Some(&self.kernel), modules: &[] };
-        let options = Options { privileges: self.privileges, ..Options::default() };
+        let options = Options { privileges: self.privileges, log_level: 2, ..Options::default() };
         then(&program, &target, &options)
     }
 }
@@ -137,10 +151,17 @@ fn kernel() -> Result<Btf> {
     let int = types.int("int", 4, true);
     types.var("cpu_number", int, Linkage::Global);
     let iterator = types.structure("bpf_iter_num", 8, &[]);
+    let dynptr = types.structure("bpf_dynptr", 16, &[]);
     let iterator = types.ptr(iterator);
+    let dynptr = types.ptr(dynptr);
+    let memory = types.ptr(TypeId::VOID);
     let plain = types.func_proto(int, &[("cookie", int)]);
     let new = types.func_proto(int, &[("it", iterator), ("start", int), ("end", int)]);
     let next = types.func_proto(iterator, &[("it", iterator)]);
+    let slice = types.func_proto(
+        memory,
+        &[("p", dynptr), ("offset", int), ("buffer", memory), ("buffer__szk", int)],
+    );
     for (name, proto) in [
         ("bpf_throw", plain),
         ("bpf_sleeps", plain),
@@ -148,6 +169,7 @@ fn kernel() -> Result<Btf> {
         ("bpf_iter_num_next", next),
         ("bpf_iter_num_destroy", next),
         ("schedule", plain),
+        ("bpf_dynptr_slice", slice),
     ] {
         types.func(name, proto, Linkage::Static);
     }

@@ -6,16 +6,16 @@ mod given;
 use std::fmt::Write;
 
 use bombus_verifier::Rejection;
-use bombus_verifier::code::Code;
+use bombus_verifier::code::{Caller, Code, Instruction};
 
 use given::Given;
 
 /// Reads a case and tells what comes out.
 pub(crate) fn run(text: &str) -> Result<String, String> {
     let given = Given::parse(text)?;
-    match given
-        .with_program(|program, target, options| Code::new(program, target, options, &facts::Table))
-    {
+    match given.with_program(|program, target, options| {
+        Code::new(program, target, options, &facts::Table(given.prog_type))
+    }) {
         Err(rejection) => Ok(refusal(&rejection)),
         Ok(code) if given.shown.is_empty() => Ok(format!("{} slots", code.len())),
         Ok(code) => {
@@ -64,6 +64,58 @@ fn show(what: &str, code: &Code, text: &mut String) -> Result<(), String> {
                 }
                 text.push('\n');
             }
+        }
+        "marks" => {
+            for slot in 0..code.len() {
+                let marks = [
+                    (code.is_prune_point(slot), " prune"),
+                    (code.is_jump_point(slot), " jump"),
+                    (code.is_checkpoint(slot), " checkpoint"),
+                    (code.calls_back(slot), " calls-back"),
+                ];
+                let marks: String =
+                    marks.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+                let component = match code.component(slot) {
+                    0 => String::new(),
+                    component => format!(" loop {component}"),
+                };
+                let to = code.successors(slot);
+                let _ = writeln!(text, "{slot}: {to:?}{marks}{component}");
+            }
+        }
+        "code" => {
+            for slot in 0..code.len() {
+                let _ = match code.instruction(slot) {
+                    Instruction::Op(op) => writeln!(text, "{slot}: {op}"),
+                    other => writeln!(text, "{slot}: {other:?}"),
+                };
+            }
+        }
+        "order" => {
+            let _ = writeln!(text, "{:?}", code.order());
+        }
+        "live" => {
+            *text += code.log().split_once("Live regs before insn:\n").map_or("", |log| log.1)
+        }
+        "uses" => {
+            let log = code.log();
+            let start = log.find("stack use/def").unwrap_or(log.len());
+            *text += &log[start..log.find("Live regs").unwrap_or(log.len())];
+        }
+        "tracks" => {
+            let log = code.log();
+            let start = log.find("subprog#").unwrap_or(log.len());
+            *text += &log[start..log.find("stack use/def").unwrap_or(log.len())];
+        }
+        "stack" => {
+            let chain = [Caller { function: 0, callsite: 0 }];
+            for slot in code.functions()[0].slots() {
+                let live = code.live_stack(&chain, 0, slot);
+                let _ = writeln!(text, "{slot}: {:#x}", live.0);
+            }
+        }
+        "fastcalls" => {
+            let _ = writeln!(text, "{:?}", code.fastcalls());
         }
         _ => return Err(format!("cannot show `{what}`")),
     }

@@ -1,0 +1,468 @@
+//! Which stack slots may still be read, in all frames of a chain of calls
+//! (`kernel/bpf/liveness.c`).
+//!
+//! Pointers to stacks are followed through registers, spills and calls ([`track`]), so that it is
+//! known which slots of which frame an instruction reads or overwrites ([`access`]). A function is
+//! looked at anew for each place that passes it such a pointer ([`instance`]); what it reads of its
+//! callers' stacks counts as read by the call. Where it is not known what a pointer points to, all
+//! is taken to be read.
+
+mod access;
+mod instance;
+mod origin;
+mod slots;
+mod track;
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use bombus_isa::{Insn, Op};
+
+use super::calls::Calls;
+use super::constants::{Arguments, Constant};
+use super::flow::Marks;
+use super::graph::{Blocks, Graph};
+use super::listing::Listing;
+use super::{Function, Instruction, refuse};
+use crate::{Program, Rejection};
+use instance::{Instance, MAX_FRAMES};
+use origin::Origin;
+pub use slots::StackSlots;
+use track::{MEMORY_ARGUMENTS, Origins, Sparse, Spills, Tracker};
+
+/// How often functions are looked at, at most.
+const MAX_LOOKS: u32 = 10_000;
+
+/// All that the passes before found out.
+pub(super) struct Given<'a> {
+    pub(super) program: &'a Program<'a>,
+    pub(super) used_maps: &'a [usize],
+    pub(super) insns: &'a [Insn],
+    pub(super) instructions: &'a [Instruction],
+    pub(super) functions: &'a [Function],
+    pub(super) function_of: &'a [u16],
+    pub(super) order: &'a [u16],
+    pub(super) graph: &'a Graph,
+    pub(super) blocks: &'a Blocks,
+    pub(super) calls: &'a Calls,
+    pub(super) arguments: &'a Arguments,
+    pub(super) marks: &'a [Marks],
+}
+
+/// Which stack slots may still be read, where.
+#[derive(Debug, Default)]
+pub(super) struct StackLiveness {
+    instances: Vec<Instance>,
+    /// Places in `instances`, by depth and callsite.
+    places: HashMap<(u8, u32), u32>,
+}
+
+/// A frame of a chain of calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// The function, by its place.
+    pub function: usize,
+    /// The slot of the call that made this frame; of no account for the first.
+    pub callsite: usize,
+}
+
+impl StackLiveness {
+    pub(super) fn new(given: &Given<'_>, log: Option<&mut String>) -> Result<Self, Rejection> {
+        let mut analysis = Analysis {
+            given,
+            looks: 0,
+            seen: vec![false; given.functions.len()],
+            found: StackLiveness::default(),
+            log,
+        };
+        // Callers come first: a function that gets no pointer to a stack is looked at by itself.
+        for &index in given.order.iter().rev() {
+            let index = usize::from(index);
+            let function = &given.functions[index];
+            if analysis.seen[index] && !function.is_global() {
+                continue;
+            }
+            let instance = Instance::new(function.start as usize, 0, index, function);
+            analysis.look(instance, &Received::default(), &mut Vec::new())?;
+        }
+        analysis.finish();
+        Ok(analysis.found)
+    }
+
+    fn find(&self, depth: u8, callsite: u32) -> Option<&Instance> {
+        self.places.get(&(depth, callsite)).map(|&place| &self.instances[place as usize])
+    }
+
+    /// The instance for a frame of a chain of calls; its depth is less than the frame's when the
+    /// chain goes through calls that pass no pointers to stacks.
+    fn of_frame(
+        &self,
+        functions: &[Function],
+        chain: &[Caller],
+        frame: usize,
+    ) -> Option<&Instance> {
+        let Caller { function, callsite } = *chain.get(frame)?;
+        let called = (1..=frame).rev().find_map(|depth| self.find(depth as u8, callsite as u32));
+        called.or_else(|| self.find(0, functions.get(function)?.start))
+    }
+
+    /// The slots of one frame's stack that may be read after control is at `slot` of the last
+    /// function of the chain.
+    pub(super) fn live(
+        &self,
+        functions: &[Function],
+        marks: &[Marks],
+        chain: &[Caller],
+        frame: usize,
+        slot: usize,
+    ) -> StackSlots {
+        let Some(last) = chain.len().checked_sub(1) else { return StackSlots::ALL };
+        let Some(current) = self.of_frame(functions, chain, last) else { return StackSlots::ALL };
+        // The instance's number of the frame.
+        let number = |instance: &Instance, at: usize| {
+            let number = (frame + usize::from(instance.depth)).checked_sub(at)?;
+            (number <= usize::from(instance.depth)).then_some(number)
+        };
+        let mut live = number(current, last)
+            .and_then(|number| current.live(number, slot))
+            .unwrap_or(StackSlots::NONE);
+        // What the callers read after they are returned to.
+        for at in frame..last {
+            let instance = self.of_frame(functions, chain, at);
+            let Some((instance, number)) =
+                instance.and_then(|instance| Some((instance, number(instance, at)?)))
+            else {
+                return StackSlots::ALL;
+            };
+            let callsite = chain[at + 1].callsite;
+            let calls_back = marks.get(callsite).is_some_and(|marks| marks.has(Marks::CALLS_BACK));
+            let back = if calls_back { callsite } else { callsite + 1 };
+            live |= instance.live(number, back).unwrap_or(StackSlots::NONE);
+        }
+        live
+    }
+}
+
+/// What a function is called with.
+#[derive(Clone, Debug, Default)]
+struct Received {
+    registers: [Origin; 5],
+    memory: [Origin; MEMORY_ARGUMENTS],
+}
+
+impl Received {
+    fn is_nothing(&self) -> bool {
+        self.registers.iter().chain(&self.memory).all(|origin| origin.is_none())
+    }
+}
+
+/// A call of another function of the program, or of what calls one back.
+struct CallSite {
+    slot: usize,
+    arguments: Received,
+    spills: Spills,
+}
+
+struct Analysis<'a> {
+    given: &'a Given<'a>,
+    looks: u32,
+    /// Functions that have been looked at.
+    seen: Vec<bool>,
+    found: StackLiveness,
+    log: Option<&'a mut String>,
+}
+
+impl<'a> std::ops::Deref for Analysis<'a> {
+    type Target = Given<'a>;
+
+    fn deref(&self) -> &Given<'a> {
+        self.given
+    }
+}
+
+impl Analysis<'_> {
+    /// Looks at a function, and at those that it passes pointers to stacks. `callers` has what the
+    /// stacks of the frames before held; there are at most [`MAX_FRAMES`], so that is how deep this
+    /// calls itself.
+    fn look(
+        &mut self,
+        mut instance: Instance,
+        received: &Received,
+        callers: &mut Vec<Spills>,
+    ) -> Result<u32, Rejection> {
+        self.looks += 1;
+        if self.looks > MAX_LOOKS {
+            let looks = self.looks;
+            let message = format!("liveness analysis exceeded complexity limit ({looks} calls)");
+            return Err(refuse(7, None, message));
+        }
+        let callsites = self.track(&mut instance, received, callers);
+        self.seen[usize::from(instance.function)] = true;
+        for site in callsites.into_iter().rev() {
+            self.look_into(&mut instance, site, callers)?;
+        }
+        Ok(self.keep(instance))
+    }
+
+    /// Looks at what is called, if it gets a pointer to a stack.
+    fn look_into(
+        &mut self,
+        instance: &mut Instance,
+        site: CallSite,
+        callers: &mut Vec<Spills>,
+    ) -> Result<(), Rejection> {
+        let CallSite { slot, arguments, spills } = site;
+        let (callee, arguments) = match self.instructions[slot] {
+            Instruction::Op(Op::CallLocal { off }) => {
+                let to = (slot as i32 + 1 + off) as usize;
+                (usize::from(self.function_of[to]), arguments)
+            }
+            Instruction::Op(Op::CallHelper { id }) => {
+                let Some(callback) = PassedOn::by(id) else { return Ok(()) };
+                let context = arguments.registers[callback.context - 1];
+                match self.given.arguments.at(slot, callback.function - 1) {
+                    Constant::Function(function) => {
+                        let mut passed = Received::default();
+                        passed.registers[callback.passed_as - 1] = context;
+                        (function.into(), passed)
+                    }
+                    // Different callbacks, by the path.
+                    _ if context.is_none() => return Ok(()),
+                    _ => {
+                        for frame in 0..=instance.depth {
+                            instance.read(frame, slot, StackSlots::ALL);
+                        }
+                        return Ok(());
+                    }
+                }
+            }
+            _ => return Ok(()),
+        };
+        if arguments.is_nothing() {
+            return Ok(());
+        }
+        let depth = instance.depth + 1;
+        if usize::from(depth) >= MAX_FRAMES {
+            return Err(Rejection::invalid(slot, ""));
+        }
+        let function = &self.given.functions[callee];
+        let called = Instance::new(slot, depth, callee, function);
+        callers.truncate(usize::from(instance.depth));
+        callers.push(spills);
+        let called = self.look(called, &arguments, callers)?;
+        let called = &self.found.instances[called as usize];
+        for frame in 0..depth {
+            if let Some(live) = called.live(frame.into(), function.start as usize) {
+                instance.read(frame, slot, live);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps an instance, merged with what was found before at the same place.
+    fn keep(&mut self, instance: Instance) -> u32 {
+        let (graph, blocks) = (self.graph, self.blocks);
+        let key = (instance.depth, instance.callsite);
+        let instances = &mut self.found.instances;
+        let place = *self.found.places.entry(key).or_insert(instances.len() as u32);
+        match instances.get_mut(place as usize) {
+            Some(before) => before.merge(instance),
+            None => instances.push(instance),
+        }
+        instances[place as usize].update(graph, blocks);
+        place
+    }
+
+    /// Finds out where everything comes from, notes what stack the instructions use, and gives the
+    /// calls in reverse postorder.
+    fn track(
+        &mut self,
+        instance: &mut Instance,
+        received: &Received,
+        callers: &[Spills],
+    ) -> Vec<CallSite> {
+        let function = usize::from(instance.function);
+        let order = self.blocks.of_function(function);
+        let (start, end) = match order.last() {
+            Some(&entry) => {
+                (entry as usize, self.blocks.of(self.functions[function].end as usize - 1))
+            }
+            None => return Vec::new(),
+        };
+        let tracker = Tracker { depth: instance.depth, received: &received.memory, callers };
+        let mut entries: Vec<Option<Sparse>> = vec![None; end + 1 - start];
+        let mut origins = Origins::at_entry(instance.depth, &received.registers);
+        entries[0] = Some(origins.to_sparse());
+        if let Some(log) = &mut self.log {
+            let depth = instance.depth;
+            let _ = writeln!(log, "subprog#{function}: analyzing (depth {depth})...");
+        }
+        let mut dirty = vec![true; entries.len()];
+        let mut again = true;
+        while again {
+            again = false;
+            for &block in order.iter().rev() {
+                let block = block as usize;
+                let Some(Some(entry)) = entries.get(block - start) else { continue };
+                if !std::mem::take(&mut dirty[block - start]) {
+                    continue;
+                }
+                origins.load(entry);
+                for slot in self.blocks.slots(block) {
+                    self.step(&tracker, &mut origins, slot);
+                }
+                for next in self.blocks.successors(self.graph, block) {
+                    let Some(next) = next.checked_sub(start).filter(|&next| next < entries.len())
+                    else {
+                        continue;
+                    };
+                    if origins.join_into(&mut entries[next]) {
+                        dirty[next] = true;
+                        again = true;
+                    }
+                }
+            }
+        }
+        self.note(instance, &tracker, &entries, start)
+    }
+
+    fn step(&mut self, tracker: &Tracker<'_>, origins: &mut Origins, slot: usize) {
+        let (instruction, insn) = (self.instructions[slot], self.insns[slot]);
+        if self.log.is_none() {
+            return tracker.step(origins, instruction, insn);
+        }
+        let before = origins.clone();
+        tracker.step(origins, instruction, insn);
+        let changes = before.changes(origins);
+        let listing = Listing(self.given);
+        if let Some(log) = &mut self.log
+            && !changes.is_empty()
+        {
+            let _ = writeln!(log, "{slot:3}: {}{changes}", listing.text(slot));
+        }
+    }
+
+    /// Goes over a function once more, now that all is known.
+    fn note(
+        &mut self,
+        instance: &mut Instance,
+        tracker: &Tracker<'_>,
+        entries: &[Option<Sparse>],
+        start: usize,
+    ) -> Vec<CallSite> {
+        let mut callsites = Vec::new();
+        let mut origins = Origins::new();
+        let function = usize::from(instance.function);
+        let mut lists: HashMap<usize, String> = HashMap::new();
+        for &block in self.blocks.of_function(function).iter().rev() {
+            let block = block as usize;
+            let Some(Some(entry)) = entries.get(block - start) else { continue };
+            origins.load(entry);
+            for slot in self.blocks.slots(block) {
+                let instruction = self.instructions[slot];
+                self.record(instance, &origins, slot);
+                let is_call = matches!(instruction, Instruction::Op(Op::CallLocal { .. }));
+                if is_call || self.marks[slot].has(Marks::CALLS_BACK) {
+                    callsites.push(CallSite {
+                        slot,
+                        arguments: Received {
+                            registers: std::array::from_fn(|index| origins.argument(index)),
+                            memory: std::array::from_fn(|index| origins.argument(5 + index)),
+                        },
+                        spills: origins.spills(),
+                    });
+                }
+                if self.log.is_some() && is_listed(instruction) {
+                    lists.insert(slot, origins.listed(true));
+                }
+                tracker.step(&mut origins, instruction, self.insns[slot]);
+            }
+        }
+        let listing = Listing(self.given);
+        if let Some(log) = &mut self.log {
+            let _ = writeln!(log, "{}:", listing.function(function));
+            for slot in listing.slots(function) {
+                let _ = write!(log, "{slot:3}: {}", listing.text(slot));
+                let list = lists.get(&slot).filter(|list| !list.is_empty());
+                let _ = match list {
+                    Some(list) => writeln!(log, " //{list}"),
+                    None => writeln!(log),
+                };
+            }
+        }
+        callsites
+    }
+
+    /// Lists what each instruction uses, in the order of callsites, then of depths.
+    fn finish(&mut self) {
+        let listing = Listing(self.given);
+        if let Some(log) = &mut self.log {
+            let mut instances: Vec<&Instance> = self.found.instances.iter().collect();
+            instances.sort_by_key(|instance| (instance.callsite, instance.depth));
+            for instance in instances {
+                let Instance { callsite, depth, function, .. } = *instance;
+                let name = listing.function(function.into());
+                let _ = writeln!(log, "stack use/def {name} (d{depth},cs{callsite}):");
+                for slot in listing.slots(function.into()) {
+                    let text = format!("{slot:3}: {}", listing.text(slot));
+                    let uses = instance.listed(slot);
+                    let _ = match uses.as_str() {
+                        "" => writeln!(log, "{text}"),
+                        uses => {
+                            let width = super::listing::alignment(text.len());
+                            writeln!(log, "{text}{:width$};{uses}", "")
+                        }
+                    };
+                }
+            }
+        }
+        for instance in &mut self.found.instances {
+            instance.settle();
+        }
+    }
+}
+
+/// Whether the log lists what registers and the stack hold before it.
+fn is_listed(instruction: Instruction) -> bool {
+    match instruction {
+        Instruction::Op(op) => matches!(
+            op,
+            Op::Load { .. }
+                | Op::LoadAcquire { .. }
+                | Op::Store { src: bombus_isa::Operand::Reg(_), .. }
+                | Op::StoreRelease { .. }
+                | Op::Atomic { .. }
+                | Op::CallHelper { .. }
+                | Op::CallLocal { .. }
+                | Op::CallKfunc { .. }
+        ),
+        Instruction::InvalidAtomic
+        | Instruction::LoadArgument { .. }
+        | Instruction::StoreArgument { src: bombus_isa::Operand::Reg(_), .. } => true,
+        _ => false,
+    }
+}
+
+/// Which argument of a helper is a callback, and which it passes on to that, as which; from 1
+/// (`find_callback_subprog`).
+struct PassedOn {
+    function: usize,
+    context: usize,
+    passed_as: usize,
+}
+
+impl PassedOn {
+    const fn by(helper: i32) -> Option<PassedOn> {
+        const FOR_EACH_MAP_ELEM: i32 = 164;
+        const FIND_VMA: i32 = 180;
+        const LOOP: i32 = 181;
+        const USER_RINGBUF_DRAIN: i32 = 209;
+        let (function, context, passed_as) = match helper {
+            LOOP | USER_RINGBUF_DRAIN => (2, 3, 2),
+            FOR_EACH_MAP_ELEM => (2, 3, 4),
+            FIND_VMA => (3, 4, 3),
+            _ => return None,
+        };
+        Some(PassedOn { function, context, passed_as })
+    }
+}
