@@ -15,7 +15,9 @@ mod syscall_table;
 mod text;
 
 pub use context::{
-    Access, ContextField, SK_BUFF_SIZE, XDP_MD_SIZE, context_fields, context_struct,
+    Access, ContextAccess, ContextField, ContextUse, ContextValue, FieldSize, SK_BUFF_SIZE,
+    SocketKind, XDP_MD_SIZE, context_access, context_fields, context_is_rewritten, context_rows,
+    context_struct, socket_access,
 };
 pub use helper::{HELPERS, Helper, HelperInfo, HelperNames, may_call};
 pub use helper_names::HELPER_NAMES;
@@ -30,5 +32,7 @@ pub use syscall::{
 pub const MAX_STACK: usize = 512;
 /// Nesting of tail calls (`MAX_TAIL_CALL_CNT`, `include/linux/bpf.h`).
 pub const MAX_TAIL_CALLS: u32 = 33;
+/// Bytes of `struct bpf_flow_keys` (`include/uapi/linux/bpf.h`).
+pub const FLOW_KEYS_SIZE: usize = 56;
 /// Bytes of a task's name, with the closing zero (`TASK_COMM_LEN`).
 pub const TASK_COMM_LEN: usize = 16;
