@@ -9,6 +9,7 @@ mod calls;
 mod components;
 mod constants;
 mod debug_info;
+mod depth;
 mod fastcall;
 mod flow;
 mod functions;
@@ -19,6 +20,7 @@ mod order;
 mod registers;
 mod resolve;
 mod stack;
+mod statistics;
 
 use std::fmt::Write;
 
@@ -26,6 +28,7 @@ use bombus_isa::Insn;
 
 pub use callee::{Access, Callback, Callee, Extent, Facts, KernelFunction};
 use calls::Calls;
+pub use depth::{FrameUse, check_depth};
 pub use fastcall::Fastcalls;
 use flow::Marks;
 pub use functions::Function;
@@ -34,6 +37,7 @@ pub use instruction::Instruction;
 use listing::Listing;
 pub use stack::{Caller, StackSlots};
 use stack::{Given, StackLiveness};
+pub use statistics::{FunctionStats, extra_stack, statistics};
 
 use crate::{Options, Program, Rejection, Target};
 

@@ -9,9 +9,11 @@
 //! @function SLOT NAME static|global int|void
 //! @line SLOT                    a record of a source line
 //! @tag NAME VALUE               a declaration tag of that function
+//! @use DEPTH [callback] [later] [arguments]
+//!                               how the walk saw the next function used
 //! @show WHAT                    functions, marks, code, order, live (registers), uses (of the
 //!                               stack), tracks (of pointers to it), stack (what is live of it in
-//!                               the first frame), fastcalls
+//!                               the first frame), fastcalls, depth, end (of the log)
 //! slot CODE DST SRC OFF IMM     (among the instructions) any slot at all, code in hex
 //! ```
 
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use bombus_btf::{Btf, Builder, FuncInfo, LineInfo, Linkage, TypeId};
 use bombus_isa::{Insn, Reg, asm};
 use bombus_platform::{AttachType, MapType, ProgType};
+use bombus_verifier::code::FrameUse;
 use bombus_verifier::{AttachTarget, F_SLEEPABLE, Map, Options, Privileges, Program, Target};
 
 /// Stands for a raw slot until all have their places; no case has it.
@@ -38,6 +41,7 @@ pub(crate) struct Given {
     functions: Vec<FuncInfo>,
     lines: Vec<LineInfo>,
     kernel: Btf,
+    pub(crate) uses: Vec<FrameUse>,
     pub(crate) shown: Vec<String>,
 }
 
@@ -54,6 +58,7 @@ impl Given {
             functions: Vec::new(),
             lines: Vec::new(),
             kernel: kernel()?,
+            uses: Vec::new(),
             shown: Vec::new(),
         };
         let mut types = Builder::new();
@@ -93,6 +98,12 @@ impl Given {
             }
             ["show", what] => self.shown.push(what.to_owned()),
             ["map", name, ref rest @ ..] => self.maps.push(Arc::new(map(name, rest)?)),
+            ["use", depth, ref flags @ ..] => self.uses.push(FrameUse {
+                depth: number(depth)? as u16,
+                is_callback: flags.contains(&"callback"),
+                is_later_callback: flags.contains(&"later"),
+                has_stack_arguments: flags.contains(&"arguments"),
+            }),
             ["line", slot] => self.lines.push(LineInfo {
                 insn: number(slot)?,
                 file: types.string("a.c"),

@@ -5,8 +5,8 @@ mod given;
 
 use std::fmt::Write;
 
-use bombus_verifier::Rejection;
-use bombus_verifier::code::{Caller, Code, Instruction};
+use bombus_verifier::code::{Caller, Code, FunctionStats, Instruction, check_depth, statistics};
+use bombus_verifier::{Rejection, Stats};
 
 use given::Given;
 
@@ -21,11 +21,31 @@ pub(crate) fn run(text: &str) -> Result<String, String> {
         Ok(code) => {
             let mut text = String::new();
             for what in &given.shown {
-                show(what, &code, &mut text)?;
+                match what.as_str() {
+                    "depth" => text += &depth(&given, &code),
+                    "end" => text += &end(&code),
+                    _ => show(what, &code, &mut text)?,
+                }
             }
             Ok(text)
         }
     }
+}
+
+fn depth(given: &Given, code: &Code) -> String {
+    let depth = given.with_program(|program, _, _| check_depth(code, program, &given.uses, false));
+    match depth {
+        Ok(depth) => format!("depth {depth}"),
+        Err(rejection) => refusal(&rejection),
+    }
+}
+
+fn end(code: &Code) -> String {
+    let stats = Stats { processed: 7, total_states: 2, stack_depth: 48, ..Stats::default() };
+    let row = FunctionStats { own: 3, total: 5, stack: 16 };
+    let rows = vec![row; code.functions().len()];
+    let [quiet, full] = [2, 4].map(|level| statistics(code, &stats, &rows, 12, level));
+    format!("{quiet}{full}")
 }
 
 fn refusal(rejection: &Rejection) -> String {
