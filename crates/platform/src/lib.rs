@@ -1,6 +1,7 @@
 //! The tables of eBPF as data: one row a thing. Everything that asks "is X allowed in Y" asks here.
 #![forbid(unsafe_code)]
 
+pub mod attach;
 mod context;
 mod helper;
 mod helper_names;
@@ -9,6 +10,7 @@ mod map_type;
 mod prog_type;
 pub mod proto;
 pub mod pt_regs;
+mod returns;
 mod sections;
 mod syscall;
 mod syscall_table;
@@ -23,6 +25,9 @@ pub use helper::{HELPERS, Helper, HelperInfo, HelperNames, may_call};
 pub use helper_names::HELPER_NAMES;
 pub use map_type::MapType;
 pub use prog_type::{AttachType, LinkType, ProgType};
+pub use returns::{
+    FunctionReturn, ReturnRange, ReturnRule, callback_range, lsm_range, return_rule,
+};
 pub use sections::{AutoAttach, SECTIONS, Section, find_section};
 pub use syscall::{
     SYSCALLS, Syscall, SyscallArg, syscall_by_event, syscall_by_name, syscall_by_number,

@@ -1,0 +1,3 @@
+//! What programs may attach to.
+
+pub mod lsm;
