@@ -5,6 +5,7 @@ pub mod attach;
 mod context;
 mod helper;
 mod helper_names;
+pub mod kfunc;
 mod loading;
 mod map_type;
 mod prog_type;
