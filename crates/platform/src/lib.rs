@@ -8,6 +8,7 @@ mod helper_names;
 pub mod kfunc;
 mod loading;
 mod map_type;
+mod map_use;
 mod prog_type;
 pub mod proto;
 pub mod pt_regs;
@@ -16,6 +17,7 @@ mod sections;
 mod syscall;
 mod syscall_table;
 mod text;
+mod trusted;
 
 pub use context::{
     Access, ContextAccess, ContextField, ContextUse, ContextValue, FieldSize, SK_BUFF_SIZE,
@@ -25,6 +27,7 @@ pub use context::{
 pub use helper::{HELPERS, Helper, HelperInfo, HelperNames, may_call};
 pub use helper_names::HELPER_NAMES;
 pub use map_type::MapType;
+pub use map_use::{MapRefusal, helper_takes_map, sleepable_takes_map};
 pub use prog_type::{AttachType, LinkType, ProgType};
 pub use returns::{
     FunctionReturn, ReturnRange, ReturnRule, callback_range, lsm_range, return_rule,
@@ -33,6 +36,7 @@ pub use sections::{AutoAttach, SECTIONS, Section, find_section};
 pub use syscall::{
     SYSCALLS, Syscall, SyscallArg, syscall_by_event, syscall_by_name, syscall_by_number,
 };
+pub use trusted::{RCU_PROTECTED, TRUSTED_FIELDS, Trust, trusted_field};
 
 /// Bytes of stack in one frame (`MAX_BPF_STACK`, `include/linux/filter.h`).
 pub const MAX_STACK: usize = 512;

@@ -1,44 +1,25 @@
 //! Contexts: the rows against the kernel's own types, and what comes of them.
 
-use std::collections::HashMap;
+mod kernel;
 
-use bombus_btf::{Btf, Kind, Type, TypeId};
 use bombus_platform::proto::{Caller, Capabilities};
 use bombus_platform::{
     AttachType, ContextAccess, ContextUse, ContextValue, ProgType, SocketKind, context_access,
     context_rows, context_struct, socket_access,
 };
 
-/// Offset and size of every member of a structure, those of nameless parts, too.
-fn members(types: &Btf, id: TypeId, at: u32, found: &mut HashMap<String, (u32, u32)>) {
-    let Some(Type::Struct(composite) | Type::Union(composite)) = types.resolved(id) else { return };
-    for member in composite.members.iter() {
-        let at = at + member.bit_offset / 8;
-        if member.name.is_empty() {
-            members(types, member.ty, at, found);
-        } else {
-            let size = types.size_of(member.ty).unwrap();
-            found.insert(member.name.to_owned(), (at, size));
-        }
-    }
-}
-
 #[test]
 fn rows_lie_where_the_kernel_has_them() {
-    const PATH: &str = "/sys/kernel/btf/vmlinux";
     /// What lies behind a port, and what of a union is not the reply.
     const PARTS: [&str; 2] = ["(zero)", "args"];
-    let Ok(blob) = std::fs::read(PATH) else {
-        println!("skipped: {PATH} cannot be read");
-        return;
-    };
-    let types = Btf::parse(blob).unwrap();
+    let Some(types) = kernel::types() else { return };
     let mut count = 0;
     for &prog_type in ProgType::ALL {
         let Some(name) = context_struct(prog_type) else { continue };
-        let Some(id) = types.find(Kind::Struct, name) else { continue };
-        let mut theirs = HashMap::new();
-        members(&types, id, 0, &mut theirs);
+        let theirs = kernel::members(&types, name);
+        if theirs.is_empty() {
+            continue;
+        }
         for row in context_rows(prog_type).filter(|row| !PARTS.contains(&row.name)) {
             let (at, size) = theirs[row.name];
             assert_eq!(u32::from(row.offset), at, "{name}.{}", row.name);

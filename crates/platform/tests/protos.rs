@@ -1,6 +1,8 @@
 //! The prototypes of helpers: complete, and as the kernel's types have them.
 
-use bombus_btf::{Btf, Kind};
+mod kernel;
+
+use bombus_btf::Kind;
 use bombus_platform::proto::{
     ArgKind, Caller, Capabilities, Capability, ProtoFlags, RetKind, needs, proto, proto_for, protos,
 };
@@ -121,12 +123,7 @@ fn references() {
 /// The structures that prototypes name exist.
 #[test]
 fn the_kernel_has_the_structures() {
-    const PATH: &str = "/sys/kernel/btf/vmlinux";
-    let Ok(blob) = std::fs::read(PATH) else {
-        println!("skipped: {PATH} cannot be read");
-        return;
-    };
-    let types = Btf::parse(blob).unwrap();
+    let Some(types) = kernel::types() else { return };
     for proto in protos() {
         let args = proto.args.iter().filter_map(|arg| match arg.kind {
             ArgKind::BtfId(name) => Some(name),

@@ -1,6 +1,8 @@
 //! What programs have to return.
 
-use bombus_btf::{Btf, Kind};
+mod kernel;
+
+use bombus_btf::Kind;
 use bombus_platform::attach::lsm;
 use bombus_platform::proto::Caller;
 use bombus_platform::{AttachType, FunctionReturn, ProgType, ReturnRule, return_rule};
@@ -63,12 +65,7 @@ fn hooks() {
 /// The hooks are functions of the kernel. Some are newer than some kernels.
 #[test]
 fn the_kernel_has_the_hooks() {
-    const PATH: &str = "/sys/kernel/btf/vmlinux";
-    let Ok(blob) = std::fs::read(PATH) else {
-        println!("skipped: {PATH} cannot be read");
-        return;
-    };
-    let types = Btf::parse(blob).unwrap();
+    let Some(types) = kernel::types() else { return };
     let is_missing = |hook: &&&str| types.find(Kind::Func, &format!("bpf_lsm_{hook}")).is_none();
     if is_missing(&&"file_open") {
         println!("skipped: the kernel has no security hooks for programs");
