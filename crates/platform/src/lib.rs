@@ -18,11 +18,12 @@ mod syscall;
 mod syscall_table;
 mod text;
 mod trusted;
+mod value_field;
 
 pub use context::{
     Access, ContextAccess, ContextField, ContextUse, ContextValue, FieldSize, SK_BUFF_SIZE,
-    SocketKind, XDP_MD_SIZE, context_access, context_fields, context_is_rewritten, context_rows,
-    context_struct, socket_access,
+    SocketKind, XDP_MD_SIZE, context_access, context_fields, context_is_rewritten,
+    context_kernel_struct, context_rows, context_struct, socket_access,
 };
 pub use helper::{HELPERS, Helper, HelperInfo, HelperNames, may_call};
 pub use helper_names::HELPER_NAMES;
@@ -37,6 +38,7 @@ pub use syscall::{
     SYSCALLS, Syscall, SyscallArg, syscall_by_event, syscall_by_name, syscall_by_number,
 };
 pub use trusted::{RCU_PROTECTED, TRUSTED_FIELDS, Trust, trusted_field};
+pub use value_field::{DESTRUCTORS, MAX_VALUE_FIELDS, ValueField};
 
 /// Bytes of stack in one frame (`MAX_BPF_STACK`, `include/linux/filter.h`).
 pub const MAX_STACK: usize = 512;

@@ -2,6 +2,7 @@
 
 mod kernel;
 
+use bombus_btf::Kind;
 use bombus_platform::attach::{
     AttachRefusal, CALLBACKS, DENIED, ITERATORS, IteratorArgument, TracepointArgument,
     arguments_are_trusted, attach_refusal, can_be_sleepable, helper_is_allowed, iterator,
@@ -9,8 +10,8 @@ use bombus_platform::attach::{
 };
 use bombus_platform::proto::{Caller, proto_for};
 use bombus_platform::{
-    AttachType, HELPER_NAMES, MapRefusal, MapType, ProgType, TRUSTED_FIELDS, Trust,
-    helper_takes_map, sleepable_takes_map, trusted_field,
+    AttachType, HELPER_NAMES, MapRefusal, MapType, ProgType, TRUSTED_FIELDS, Trust, ValueField,
+    context_kernel_struct, helper_takes_map, sleepable_takes_map, trusted_field,
 };
 
 fn id(name: &str) -> u32 {
@@ -150,4 +151,24 @@ fn the_kernel_has_them() {
         }
     }
     assert!(missing.len() * 5 < count, "{missing:?}");
+}
+
+/// Structures that values hold are as large as the kernel has them.
+#[test]
+fn parts_of_values() {
+    for field in ValueField::ALL {
+        assert_eq!(ValueField::from_name(field.name()), Some(*field));
+        assert!(field.size().is_multiple_of(field.align()));
+    }
+    let Some(types) = kernel::types() else { return };
+    for field in ValueField::ALL {
+        if let Some(id) = types.find(Kind::Struct, field.name()) {
+            assert_eq!(types.size_of(id), Some(field.size()), "{}", field.name());
+        }
+    }
+    for &prog_type in ProgType::ALL {
+        if let Some(name) = context_kernel_struct(prog_type) {
+            assert!(types.find(Kind::Struct, name).is_some(), "{name}");
+        }
+    }
 }

@@ -52,6 +52,37 @@ pub const fn context_struct(prog_type: ProgType) -> Option<&'static str> {
     })
 }
 
+/// The structure that the kernel itself has where the program has its context
+/// (`include/linux/bpf_types.h`): what `bpf_cast_to_kern_ctx` gives. `None` where it is no structure.
+pub const fn context_kernel_struct(prog_type: ProgType) -> Option<&'static str> {
+    Some(match prog_type {
+        ProgType::SocketFilter
+        | ProgType::SchedCls
+        | ProgType::SchedAct
+        | ProgType::CgroupSkb
+        | ProgType::LwtIn
+        | ProgType::LwtOut
+        | ProgType::LwtXmit
+        | ProgType::LwtSeg6local
+        | ProgType::SkSkb => "sk_buff",
+        ProgType::Xdp => "xdp_buff",
+        ProgType::CgroupSock => "sock",
+        ProgType::CgroupSockAddr => "bpf_sock_addr_kern",
+        ProgType::SockOps => "bpf_sock_ops_kern",
+        ProgType::SkMsg => "sk_msg",
+        ProgType::FlowDissector => "bpf_flow_dissector",
+        ProgType::Kprobe => "pt_regs",
+        ProgType::PerfEvent => "bpf_perf_event_data_kern",
+        ProgType::CgroupDevice => "bpf_cgroup_dev_ctx",
+        ProgType::CgroupSysctl => "bpf_sysctl_kern",
+        ProgType::CgroupSockopt => "bpf_sockopt_kern",
+        ProgType::SkReuseport => "sk_reuseport_kern",
+        ProgType::SkLookup => "bpf_sk_lookup_kern",
+        ProgType::Netfilter => "bpf_nf_ctx",
+        _ => return None,
+    })
+}
+
 /// The fields of the context of a type of program over packets, without those that are pointers to
 /// objects of the kernel or tell of the packet's socket; none for other types.
 pub const fn context_fields(prog_type: ProgType) -> &'static [ContextField] {
