@@ -21,6 +21,7 @@ mod registers;
 mod resolve;
 mod stack;
 mod statistics;
+mod tables;
 
 use std::fmt::Write;
 
@@ -35,9 +36,10 @@ pub use functions::Function;
 use graph::{Blocks, Graph};
 pub use instruction::Instruction;
 use listing::Listing;
-pub use stack::{Caller, StackSlots};
+pub use stack::{Caller, LiveStack, StackSlots};
 use stack::{Given, StackLiveness};
 pub use statistics::{FunctionStats, extra_stack, statistics};
+pub use tables::Tables;
 
 use crate::{Options, Program, Rejection, Target};
 
@@ -261,11 +263,14 @@ impl Code {
         self.live_registers[slot]
     }
 
-    /// The slots of a frame's stack that may be read once control is at `slot`, in the last function
-    /// of `chain` or in what it returns to (`bpf_stack_slot_alive`). `chain` starts with the first
-    /// frame; `frame` is a place in it.
-    pub fn live_stack(&self, chain: &[Caller], frame: usize, slot: usize) -> StackSlots {
-        self.stack.live(&self.functions, &self.marks, chain, frame, slot)
+    /// What of the stacks of a chain of calls may be read once control is at `slot`, in the last
+    /// function of the chain. The first frame comes first.
+    pub fn live_stack(
+        &self,
+        chain: impl IntoIterator<Item = Caller>,
+        slot: usize,
+    ) -> LiveStack<'_> {
+        self.stack.at(&self.functions, &self.marks, chain, slot)
     }
 
     /// Patterns of stores and loads around calls that can be done without.

@@ -4,7 +4,7 @@
 use bombus_btf::Kind;
 use bombus_isa::opcode::{class, mode, size};
 use bombus_isa::{Imm64, Insn, Op};
-use bombus_platform::MapType;
+use bombus_platform::{MapType, sleepable_takes_map};
 
 use super::{Facts, Instruction, instruction, refuse};
 use crate::{F_SLEEPABLE, Map, Options, Program, Rejection, Target};
@@ -103,7 +103,7 @@ impl Resolver<'_> {
         };
         let refused = match map.map_type {
             MapType::StructOps => (22, "bpf_struct_ops map cannot be used in prog"),
-            other if self.program.flags & F_SLEEPABLE != 0 && !is_for_sleepers(other) => {
+            other if self.program.flags & F_SLEEPABLE != 0 && !sleepable_takes_map(other) => {
                 (22, "Sleepable programs can only use array, hash, ringbuf and local storage maps")
             }
             storage @ (MapType::CgroupStorage | MapType::PercpuCgroupStorage)
@@ -143,34 +143,6 @@ impl Resolver<'_> {
             }
         }
     }
-}
-
-/// The maps that may be used where a program can sleep.
-const fn is_for_sleepers(map_type: MapType) -> bool {
-    matches!(
-        map_type,
-        MapType::Hash
-            | MapType::Rhash
-            | MapType::LruHash
-            | MapType::Array
-            | MapType::PercpuHash
-            | MapType::PercpuArray
-            | MapType::LruPercpuHash
-            | MapType::LpmTrie
-            | MapType::ArrayOfMaps
-            | MapType::HashOfMaps
-            | MapType::Ringbuf
-            | MapType::UserRingbuf
-            | MapType::InodeStorage
-            | MapType::SkStorage
-            | MapType::TaskStorage
-            | MapType::CgrpStorage
-            | MapType::Queue
-            | MapType::Stack
-            | MapType::Arena
-            | MapType::InsnArray
-            | MapType::ProgArray
-    )
 }
 
 /// Whether there is such a place in the map's value (the maps' `map_direct_value_addr`).

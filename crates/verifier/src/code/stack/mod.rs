@@ -93,51 +93,76 @@ impl StackLiveness {
         self.places.get(&(depth, callsite)).map(|&place| &self.instances[place as usize])
     }
 
-    /// The instance for a frame of a chain of calls; its depth is less than the frame's when the
-    /// chain goes through calls that pass no pointers to stacks.
-    fn of_frame(
-        &self,
-        functions: &[Function],
-        chain: &[Caller],
-        frame: usize,
-    ) -> Option<&Instance> {
-        let Caller { function, callsite } = *chain.get(frame)?;
-        let called = (1..=frame).rev().find_map(|depth| self.find(depth as u8, callsite as u32));
-        called.or_else(|| self.find(0, functions.get(function)?.start))
+    /// The instance for a function that was called from `callsite` as that frame; its depth is less
+    /// than the frame's when the chain goes through calls that pass no pointers to stacks.
+    fn of_frame(&self, frame: usize, callsite: u32, start: u32) -> Option<&Instance> {
+        let called = (1..=frame).rev().find_map(|depth| self.find(depth as u8, callsite));
+        called.or_else(|| self.find(0, start))
     }
 
-    /// The slots of one frame's stack that may be read after control is at `slot` of the last
-    /// function of the chain.
-    pub(super) fn live(
-        &self,
+    /// Asks what is live once control is at `slot` of the last function of a chain of calls.
+    pub(super) fn at<'a>(
+        &'a self,
         functions: &[Function],
         marks: &[Marks],
-        chain: &[Caller],
-        frame: usize,
+        chain: impl IntoIterator<Item = Caller>,
         slot: usize,
-    ) -> StackSlots {
-        let Some(last) = chain.len().checked_sub(1) else { return StackSlots::ALL };
-        let Some(current) = self.of_frame(functions, chain, last) else { return StackSlots::ALL };
-        // The instance's number of the frame.
-        let number = |instance: &Instance, at: usize| {
-            let number = (frame + usize::from(instance.depth)).checked_sub(at)?;
-            (number <= usize::from(instance.depth)).then_some(number)
-        };
-        let mut live = number(current, last)
-            .and_then(|number| current.live(number, slot))
-            .unwrap_or(StackSlots::NONE);
-        // What the callers read after they are returned to.
-        for at in frame..last {
-            let instance = self.of_frame(functions, chain, at);
-            let Some((instance, number)) =
-                instance.and_then(|instance| Some((instance, number(instance, at)?)))
-            else {
-                return StackSlots::ALL;
-            };
-            let callsite = chain[at + 1].callsite;
-            let calls_back = marks.get(callsite).is_some_and(|marks| marks.has(Marks::CALLS_BACK));
-            let back = if calls_back { callsite } else { callsite + 1 };
-            live |= instance.live(number, back).unwrap_or(StackSlots::NONE);
+    ) -> LiveStack<'a> {
+        let mut live = LiveStack { frames: Vec::new() };
+        for (frame, caller) in chain.into_iter().enumerate() {
+            let callsite = caller.callsite;
+            if let Some(before) = live.frames.last_mut() {
+                // It goes on after the call; what calls back may do so again.
+                let calls_back =
+                    marks.get(callsite).is_some_and(|marks| marks.has(Marks::CALLS_BACK));
+                before.slot = if calls_back { callsite } else { callsite + 1 };
+            }
+            let instance = functions
+                .get(caller.function)
+                .and_then(|function| self.of_frame(frame, callsite as u32, function.start));
+            live.frames.push(LiveFrame { instance, slot });
+        }
+        live
+    }
+}
+
+/// What of the stacks of a chain of calls may still be read.
+#[derive(Debug)]
+pub struct LiveStack<'a> {
+    frames: Vec<LiveFrame<'a>>,
+}
+
+/// Where the function of a frame goes on.
+#[derive(Debug)]
+struct LiveFrame<'a> {
+    instance: Option<&'a Instance>,
+    slot: usize,
+}
+
+impl LiveStack<'_> {
+    /// The slots of one frame's stack that may be read, by its own function, by those that it called,
+    /// or after these have returned (`bpf_stack_slot_alive`).
+    pub fn of(&self, frame: usize) -> StackSlots {
+        let Some(last) = self.frames.len().checked_sub(1) else { return StackSlots::ALL };
+        if self.frames[last].instance.is_none() {
+            return StackSlots::ALL;
+        }
+        let mut live = StackSlots::NONE;
+        for (at, LiveFrame { instance, slot }) in self.frames.iter().enumerate().skip(frame) {
+            // The instance's own number of the frame: there may be fewer before it.
+            let number = instance.and_then(|instance| {
+                let depth = usize::from(instance.depth);
+                let number = (frame + depth).checked_sub(at).filter(|&number| number <= depth)?;
+                Some((instance, number))
+            });
+            match number {
+                Some((instance, number)) => {
+                    live |= instance.live(number, *slot).unwrap_or(StackSlots::NONE);
+                }
+                // The last function has no pointer to that frame.
+                None if at == last => {}
+                None => return StackSlots::ALL,
+            }
         }
         live
     }

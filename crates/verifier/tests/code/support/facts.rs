@@ -1,27 +1,27 @@
 //! The helpers and kernel functions that cases call.
 
-use bombus_platform::proto::proto;
+use bombus_platform::proto::Caller;
 use bombus_platform::{AttachType, ProgType};
-use bombus_verifier::code::{Callback, Callee, Facts, KernelFunction};
+use bombus_verifier::code::{Callee, Facts, KernelFunction, Tables};
 
-pub(crate) struct Table(pub(crate) ProgType);
+/// Those that there are, and a kernel function `bpf_sleeps`.
+pub(crate) struct Known(Tables<'static>);
 
-impl Facts for Table {
+impl Known {
+    pub(crate) fn new(prog_type: ProgType) -> Known {
+        Known(Tables(Caller::new(prog_type, AttachType::CgroupInetIngress)))
+    }
+}
+
+impl Facts for Known {
     fn helper(&self, id: i32) -> Option<Callee> {
-        proto(self.0, AttachType::CgroupInetIngress, id).map(Callee::from)
+        self.0.helper(id)
     }
 
     fn kfunc(&self, name: &str) -> Option<KernelFunction> {
-        let plain = KernelFunction::default();
-        Some(match name {
-            "bpf_throw" => KernelFunction { throws: true, ..plain },
-            "bpf_iter_num_new" => KernelFunction { is_iterator_new: true, ..plain },
-            "bpf_iter_num_next" => KernelFunction { is_iterator_next: true, ..plain },
-            "bpf_iter_num_destroy" | "bpf_dynptr_slice" => plain,
-            "bpf_rbtree_add" => KernelFunction { callback: Callback::Now, ..plain },
-            "bpf_wq_set_callback" => KernelFunction { callback: Callback::Later, ..plain },
-            "bpf_sleeps" => KernelFunction { might_sleep: true, ..plain },
-            _ => return None,
-        })
+        match name {
+            "bpf_sleeps" => Some(KernelFunction { might_sleep: true, ..KernelFunction::default() }),
+            _ => self.0.kfunc(name),
+        }
     }
 }

@@ -5,6 +5,7 @@ mod given;
 
 use std::fmt::Write;
 
+use bombus_isa::Op;
 use bombus_verifier::code::{Caller, Code, FunctionStats, Instruction, check_depth, statistics};
 use bombus_verifier::{Rejection, Stats};
 
@@ -14,7 +15,7 @@ use given::Given;
 pub(crate) fn run(text: &str) -> Result<String, String> {
     let given = Given::parse(text)?;
     match given.with_program(|program, target, options| {
-        Code::new(program, target, options, &facts::Table(given.prog_type))
+        Code::new(program, target, options, &facts::Known::new(given.prog_type))
     }) {
         Err(rejection) => Ok(refusal(&rejection)),
         Ok(code) if given.shown.is_empty() => Ok(format!("{} slots", code.len())),
@@ -128,10 +129,19 @@ fn show(what: &str, code: &Code, text: &mut String) -> Result<(), String> {
             *text += &log[start..log.find("stack use/def").unwrap_or(log.len())];
         }
         "stack" => {
-            let chain = [Caller { function: 0, callsite: 0 }];
+            let entry = Caller { function: 0, callsite: 0 };
             for slot in code.functions()[0].slots() {
-                let live = code.live_stack(&chain, 0, slot);
-                let _ = writeln!(text, "{slot}: {:#x}", live.0);
+                let _ = writeln!(text, "{slot}: {:#x}", code.live_stack([entry], slot).of(0).0);
+                // What is live while the called function runs.
+                if let Instruction::Op(Op::CallLocal { off }) = code.instruction(slot) {
+                    let function = code.function_of((slot as i32 + 1 + off) as usize);
+                    let chain = [entry, Caller { function, callsite: slot }];
+                    for slot in code.functions()[function].slots() {
+                        let live = code.live_stack(chain, slot);
+                        let frames = [live.of(0).0, live.of(1).0];
+                        let _ = writeln!(text, "  {slot}: {:#x} {:#x}", frames[0], frames[1]);
+                    }
+                }
             }
         }
         "fastcalls" => {
