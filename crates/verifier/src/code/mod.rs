@@ -265,12 +265,13 @@ impl Code {
 
     /// What of the stacks of a chain of calls may be read once control is at `slot`, in the last
     /// function of the chain. The first frame comes first.
-    pub fn live_stack(
-        &self,
-        chain: impl IntoIterator<Item = Caller>,
-        slot: usize,
-    ) -> LiveStack<'_> {
+    pub fn stack_at(&self, chain: impl IntoIterator<Item = Caller>, slot: usize) -> LiveStack<'_> {
         self.stack.at(&self.functions, &self.marks, chain, slot)
+    }
+
+    /// The slots of one frame's stack that may be read: [`LiveStack::of`] of [`Code::stack_at`].
+    pub fn live_stack(&self, chain: &[Caller], frame: usize, slot: usize) -> StackSlots {
+        self.stack_at(chain.iter().copied(), slot).of(frame)
     }
 
     /// Patterns of stores and loads around calls that can be done without.

@@ -131,13 +131,13 @@ fn show(what: &str, code: &Code, text: &mut String) -> Result<(), String> {
         "stack" => {
             let entry = Caller { function: 0, callsite: 0 };
             for slot in code.functions()[0].slots() {
-                let _ = writeln!(text, "{slot}: {:#x}", code.live_stack([entry], slot).of(0).0);
+                let _ = writeln!(text, "{slot}: {:#x}", code.stack_at([entry], slot).of(0).0);
                 // What is live while the called function runs.
                 if let Instruction::Op(Op::CallLocal { off }) = code.instruction(slot) {
                     let function = code.function_of((slot as i32 + 1 + off) as usize);
                     let chain = [entry, Caller { function, callsite: slot }];
                     for slot in code.functions()[function].slots() {
-                        let live = code.live_stack(chain, slot);
+                        let live = code.stack_at(chain, slot);
                         let frames = [live.of(0).0, live.of(1).0];
                         let _ = writeln!(text, "  {slot}: {:#x} {:#x}", frames[0], frames[1]);
                     }
