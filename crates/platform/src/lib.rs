@@ -14,6 +14,7 @@ pub mod proto;
 pub mod pt_regs;
 mod returns;
 mod sections;
+mod since;
 mod syscall;
 mod syscall_table;
 mod text;
@@ -28,12 +29,13 @@ pub use context::{
 pub use helper::{HELPERS, Helper, HelperInfo, HelperNames, may_call};
 pub use helper_names::HELPER_NAMES;
 pub use map_type::MapType;
-pub use map_use::{MapRefusal, helper_takes_map, sleepable_takes_map};
+pub use map_use::{MapElement, MapRefusal, helper_takes_map, sleepable_takes_map};
 pub use prog_type::{AttachType, LinkType, ProgType};
 pub use returns::{
     FunctionReturn, ReturnRange, ReturnRule, callback_range, lsm_range, return_rule,
 };
 pub use sections::{AutoAttach, SECTIONS, Section, find_section};
+pub use since::{Version, helper_since};
 pub use syscall::{
     SYSCALLS, Syscall, SyscallArg, syscall_by_event, syscall_by_name, syscall_by_number,
 };

@@ -144,6 +144,37 @@ pub fn sleepable_takes_map(map: MapType) -> bool {
     SLEEPABLE.contains(&map)
 }
 
+/// What a helper gets or takes as a value of a map.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MapElement {
+    /// Memory.
+    Value,
+    /// A map.
+    Map,
+    /// A `struct bpf_xdp_sock`.
+    XdpSocket,
+    /// A `struct bpf_sock`; given to the map, any socket (`ARG_PTR_TO_BTF_ID_SOCK_COMMON`).
+    Socket,
+}
+
+impl MapType {
+    /// What a look-up gives that finds something (`refine_map_lookup_value`).
+    pub const fn element(self) -> MapElement {
+        match self {
+            MapType::ArrayOfMaps | MapType::HashOfMaps => MapElement::Map,
+            MapType::Xskmap => MapElement::XdpSocket,
+            MapType::Sockmap | MapType::Sockhash => MapElement::Socket,
+            _ => MapElement::Value,
+        }
+    }
+
+    /// Whether a look-up finds something whenever its key is a constant below the map's size
+    /// (`can_elide_value_nullness`); not in a map that was made to be in another.
+    pub const fn has_every_key(self) -> bool {
+        matches!(self, MapType::Array | MapType::PercpuArray)
+    }
+}
+
 impl ProgType {
     /// Whether it may run wherever the kernel is (`is_tracing_prog_type`): such programs cannot have
     /// maps with spin locks, lists or trees in their values.

@@ -10,8 +10,8 @@ use bombus_platform::attach::{
 };
 use bombus_platform::proto::{Caller, proto_for};
 use bombus_platform::{
-    AttachType, HELPER_NAMES, MapRefusal, MapType, ProgType, TRUSTED_FIELDS, Trust, ValueField,
-    context_kernel_struct, helper_takes_map, sleepable_takes_map, trusted_field,
+    AttachType, HELPER_NAMES, MapElement, MapRefusal, MapType, ProgType, TRUSTED_FIELDS, Trust,
+    ValueField, context_kernel_struct, helper_takes_map, sleepable_takes_map, trusted_field,
 };
 
 fn id(name: &str) -> u32 {
@@ -37,6 +37,9 @@ fn maps_and_helpers() {
     let refused = Err(MapRefusal::SocketsInThisContext);
     assert_eq!(update(ProgType::Xdp, AttachType::NONE), refused);
     assert_eq!(update(ProgType::SockOps, AttachType::CgroupSockOps), refused);
+    assert_eq!(MapType::Sockhash.element(), MapElement::Socket);
+    assert_eq!(MapType::Array.element(), MapElement::Value);
+    assert!(MapType::Array.has_every_key() && !MapType::Hash.has_every_key());
     assert!(sleepable_takes_map(MapType::Hash) && !sleepable_takes_map(MapType::StackTrace));
     assert!(!ProgType::Kprobe.may_spin_lock() && ProgType::Xdp.may_spin_lock());
 }

@@ -6,10 +6,11 @@ use std::collections::HashSet;
 
 use bombus_btf::{Kind, Type};
 use bombus_platform::kfunc::{
-    ArgumentSuffix, KfuncFlags, SpecialKfunc, argument_suffix, kfunc, kfunc_for, kfuncs,
+    ArgumentSuffix, KfuncFlags, SpecialKfunc, argument_suffix, kfunc, kfunc_for, kfunc_since,
+    kfuncs,
 };
 use bombus_platform::proto::Caller;
-use bombus_platform::{AttachType, ProgType};
+use bombus_platform::{AttachType, ProgType, Version};
 
 fn may(prog_type: ProgType, name: &str) -> bool {
     kfunc_for(&Caller::new(prog_type, AttachType::NONE), name).is_some()
@@ -64,6 +65,8 @@ fn filters() {
 fn flags_do_not_contradict() {
     for each in kfuncs() {
         assert_eq!(kfunc(each.name), Some(each));
+        assert!(kfunc_since(each.name) <= Some(Version::REFERENCE), "{}", each.name);
+        assert!(kfunc_since(each.name).is_some(), "{}", each.name);
         let is_iterator = |flag| each.flags.has(flag);
         if is_iterator(KfuncFlags::ITER_NEXT) {
             assert!(each.flags.has(KfuncFlags::RET_NULL), "{}", each.name);

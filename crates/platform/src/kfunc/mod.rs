@@ -8,10 +8,12 @@ mod basic;
 mod filter;
 mod network;
 mod scheduler;
+mod since;
 mod special;
 mod subsystems;
 
 use filter::{Filter, Group};
+pub use since::kfunc_since;
 pub use special::{ARGUMENT_SUFFIXES, ArgumentSuffix, SpecialKfunc, argument_suffix};
 
 use crate::ProgType;
