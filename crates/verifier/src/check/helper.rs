@@ -1,0 +1,565 @@
+//! Calls of helpers (`check_helper_call`, `kernel/bpf/verifier.c`).
+
+use std::num::Wrapping;
+
+use bombus_isa::Reg;
+use bombus_platform::attach::helper_is_allowed;
+use bombus_platform::proto::{Proto, ProtoFlags, RetKind, TypeFlags};
+use bombus_platform::{AttachType, HELPER_NAMES, Helper, MapType, ProgType};
+
+use super::args::Call;
+use crate::domain::{Range, Scalar};
+use crate::fields::FieldKind;
+use crate::state::{Base, DynptrKind, Flags, Kind, MapRef, Object, Register, ReturnRange};
+use crate::walk::{Check, Next, Walk, refuse};
+
+/// The greatest error number (`MAX_ERRNO`).
+const MAX_ERRNO: i64 = 4095;
+/// CPUs that the kernel may have at most, for what helpers say of them (`nr_cpu_ids`).
+const CPUS: u64 = 8192;
+
+/// The name of a helper as the log has it (`func_id_name`).
+pub(crate) fn helper_name(id: i32) -> String {
+    let name = usize::try_from(id).ok().and_then(|id| HELPER_NAMES.get(id));
+    name.map_or_else(|| format!("unknown#{id}"), |name| format!("bpf_{name}"))
+}
+
+impl Walk<'_> {
+    /// A call of a helper.
+    pub(crate) fn call_helper(&mut self, id: i32) -> Check<Next> {
+        let name = helper_name(id);
+        if usize::try_from(id).map_or(true, |id| id >= HELPER_NAMES.len()) {
+            refuse!(self, EINVAL, "invalid func unknown#{id}");
+        }
+        let Some(proto) = self.helper_proto(id) else {
+            refuse!(self, EINVAL, "program of this type cannot use helper {name}#{id}");
+        };
+        if !self.program.gpl_compatible && proto.has(ProtoFlags::GPL_ONLY) {
+            refuse!(
+                self,
+                EINVAL,
+                "cannot call GPL-restricted function from non-GPL compatible program"
+            );
+        }
+        if !self.helper_is_allowed_here(proto) {
+            refuse!(self, EINVAL, "helper call is not allowed in probe");
+        }
+        if proto.has(ProtoFlags::MIGHT_SLEEP) && !self.may_sleep_here() {
+            let place = self.why_no_sleep();
+            refuse!(self, EINVAL, "sleepable helper {name}#{id} in {place}");
+        }
+        let mut call = Call::new(id, proto);
+        for index in 0..proto.args.len().min(5) {
+            self.check_argument(&mut call, index)?;
+        }
+        self.check_map_write(&call)?;
+        self.check_tail_call_key(&call)?;
+        if let Some(raw) = call.raw.take() {
+            let register = self.state.frame().regs[usize::from(raw.register)];
+            self.write_bytes(&register, raw.register, raw.size)?;
+        }
+        if let Some(index) = proto.releases() {
+            self.release_argument(&call, index as u8 + 1)?;
+        }
+        self.do_special(&mut call)?;
+        self.finish_call(call)
+    }
+
+    /// What the call takes over is gone.
+    fn release_argument(&mut self, call: &Call, n: u8) -> Check {
+        let register = self.state.frame().regs[usize::from(n)];
+        if register.is_null() {
+            return Ok(());
+        }
+        if let Some(dynptr) = call.dynptr {
+            let id = match super::resources::is_referenced(dynptr.object) {
+                true => dynptr.parent_id,
+                false => dynptr.id,
+            };
+            return self.release(id);
+        }
+        let flags = register.kind.flags;
+        let keeps = call.proto.name() == "kptr_xchg"
+            && !self.may_sleep_here()
+            && flags.has(Flags::ALLOC)
+            && flags.has(Flags::PERCPU);
+        if keeps {
+            return self.convert_to_rcu(register.id);
+        }
+        if !self.state.has_reference(register.id) {
+            refuse!(self, EINVAL, "");
+        }
+        self.release(register.id)
+    }
+
+    /// What the program allocated for each CPU is kept by a map now, and lives as long as the RCU
+    /// section (`ref_convert_alloc_rcu_protected`).
+    fn convert_to_rcu(&mut self, id: u32) -> Check {
+        if !self.drop_reference(id) {
+            refuse!(self, EINVAL, "");
+        }
+        self.state.each_register(|register| {
+            let flags = register.kind.flags;
+            if register.id == id && flags.has(Flags::ALLOC) && flags.has(Flags::PERCPU) {
+                register.id = 0;
+                register.kind.flags = flags.without(Flags::ALLOC) | Flags::RCU;
+            }
+        });
+        Ok(())
+    }
+
+    /// Read-only maps are not written to (`record_func_map`).
+    fn check_map_write(&self, call: &Call) -> Check {
+        let writes = ["map_delete_elem", "map_update_elem", "map_push_elem", "map_pop_elem"];
+        if let Some((map, _)) = call.map
+            && !self.maps.get(map).may_write()
+            && writes.contains(&call.proto.name())
+        {
+            refuse!(self, EACCES, "write into map forbidden");
+        }
+        Ok(())
+    }
+
+    /// A tail call whose place is known (`record_func_key`).
+    fn check_tail_call_key(&mut self, call: &Call) -> Check {
+        if call.id != Helper::TailCall.id() {
+            return Ok(());
+        }
+        let Some((map, _)) =
+            call.map.filter(|(map, _)| self.maps.get(*map).map_type == MapType::ProgArray)
+        else {
+            refuse!(self, EINVAL, "expected prog array map for tail call");
+        };
+        let entries = u64::from(self.maps.get(map).max_entries);
+        if self.state.frame().regs[3].number().is_some_and(|key| key < entries) {
+            self.mark_precise(3)?;
+        }
+        Ok(())
+    }
+
+    /// What some helpers do beside what their prototypes say.
+    fn do_special(&mut self, call: &mut Call) -> Check {
+        let regs = self.state.frame().regs;
+        let range = ReturnRange::new(0, 1);
+        let function = call.function.map_or(0, |function| function as usize);
+        let value = |map: (MapRef, u32), base: Base| Register {
+            map_uid: map.1,
+            ..Register::pointer(base, Object::Map(map.0))
+        };
+        match call.proto.name() {
+            "tail_call" => self.check_leaks(false, true, "tail_call")?,
+            "get_local_storage" => {
+                if !regs[2].is_null() {
+                    refuse!(self, EINVAL, "get_local_storage() doesn't support non-zero flags");
+                }
+                self.mark_precise(2)?;
+            }
+            "for_each_map_elem" => {
+                let Some(map) = call.map else { return Ok(()) };
+                if !iterates(self.maps.get(map.0).map_type) {
+                    refuse!(self, ENOTSUPP, "callback function not allowed for map");
+                }
+                let id = self.new_id();
+                let registers = [
+                    Some(regs[1]),
+                    Some(value(map, Base::MapKey)),
+                    Some(Register { id, ..value(map, Base::MapValue) }),
+                    Some(regs[3]),
+                    None,
+                ];
+                self.call_back(function, None, range, registers)?;
+            }
+            "timer_set_callback" => {
+                let Some(map) = regs[1].map() else { return Ok(()) };
+                let registers = self.element_registers((map, regs[1].map_uid));
+                self.call_back(function, Some(false), ReturnRange::new(0, 0), registers)?;
+            }
+            "find_vma" => {
+                let Some(vma) = self.types.kernel_struct("vm_area_struct") else { return Ok(()) };
+                let vma = Register::pointer(Base::BtfId, Object::Type(vma));
+                let registers = [Some(regs[1]), Some(vma), Some(regs[4]), None, None];
+                self.call_back(function, None, range, registers)?;
+            }
+            "user_ringbuf_drain" => {
+                let object = Object::Dynptr(DynptrKind::Local, true);
+                let id = self.new_id();
+                let dynptr = Register { id, ..Register::pointer(Base::Dynptr, object) };
+                let registers = [Some(dynptr), Some(regs[3]), None, None, None];
+                self.call_back(function, None, range, registers)?;
+            }
+            "loop" => self.call_loop(function)?,
+            "snprintf" => self.check_format(3, 5)?,
+            "dynptr_from_mem" if !regs[1].kind.is(Base::MapValue) => {
+                let kind = regs[1].kind;
+                refuse!(self, EACCES, "Unsupported reg type {kind} for bpf_dynptr_from_mem data");
+            }
+            "set_retval" => self.check_set_retval(&regs[1])?,
+            "dynptr_write" => {
+                if let Some(Object::Dynptr(kind, _)) = call.dynptr.map(|dynptr| dynptr.object) {
+                    call.changes_packet |= matches!(kind, DynptrKind::Skb | DynptrKind::SkbMeta);
+                }
+            }
+            "per_cpu_ptr" | "this_cpu_ptr" => {
+                call.returns_allocated = regs[1].kind.flags.has(Flags::RCU);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The registers of a callback for an element of a map.
+    pub(crate) fn element_registers(&mut self, map: (MapRef, u32)) -> [Option<Register>; 5] {
+        let id = self.new_id();
+        let pointer =
+            |base: Base| Register { map_uid: map.1, ..Register::pointer(base, Object::Map(map.0)) };
+        let value = Register { id, ..pointer(Base::MapValue) };
+        [Some(pointer(Base::MapPtr)), Some(pointer(Base::MapKey)), Some(value), None, None]
+    }
+
+    fn call_loop(&mut self, function: usize) -> Check {
+        let regs = self.state.frame().regs;
+        if regs[4].is_null() {
+            self.mark_precise(4)?;
+        }
+        self.mark_precise(1)?;
+        if u64::from(self.state.frame().callback_depth) < regs[1].umax() {
+            let registers = [Some(self.unknown_imprecise()), Some(regs[3]), None, None, None];
+            return self.call_back(function, None, ReturnRange::new(0, 1), registers);
+        }
+        self.state.frame_mut().callback_depth = 0;
+        if self.log.tells_all() {
+            let frame = self.state.top();
+            self.log.say(format_args!("frame{frame} bpf_loop iteration limit reached\n"));
+        }
+        Ok(())
+    }
+
+    fn unknown_imprecise(&self) -> Register {
+        self.unknown()
+    }
+
+    /// A format and the number of its arguments (`check_bpf_snprintf_call`).
+    fn check_format(&mut self, format: usize, size: usize) -> Check {
+        let regs = self.state.frame().regs;
+        let bytes = regs[size].value.bits.value.0;
+        if !bytes.is_multiple_of(8) {
+            refuse!(self, EINVAL, "");
+        }
+        let text = regs[format].map().and_then(|map| {
+            let start = regs[format].known()? as usize;
+            self.maps.get(map).constant()?.get(start..)
+        });
+        let Some(text) = text else { return Ok(()) };
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+        if !crate::facts::format_is_valid(text, (bytes / 8) as usize) {
+            refuse!(self, EINVAL, "Invalid format string");
+        }
+        Ok(())
+    }
+
+    fn check_set_retval(&mut self, value: &Register) -> Check {
+        if !value.is_scalar() {
+            refuse!(self, EINVAL, "R1 is not a scalar");
+        }
+        let (prog_type, attach_type) = (self.prog_type(), self.program.attach_type);
+        if prog_type == ProgType::CgroupSockopt && attach_type == AttachType::CgroupGetsockopt {
+            return Ok(());
+        }
+        let mut range = ReturnRange { low_half: true, ..ReturnRange::new(-(MAX_ERRNO as i32), 0) };
+        if prog_type == ProgType::Lsm && attach_type == AttachType::LsmCgroup {
+            if self.attach_result().is_void {
+                refuse!(
+                    self,
+                    EINVAL,
+                    "BPF_LSM_CGROUP that attach to void LSM hooks can't modify return value!"
+                );
+            }
+            if let Some(hook) = self.hook_range() {
+                range = ReturnRange { low_half: true, ..hook };
+            }
+        }
+        self.mark_precise(1)?;
+        if !range.holds(value) {
+            return Err(self.out_of_range(value, range, "At bpf_set_retval", "R1"));
+        }
+        Ok(())
+    }
+
+    /// What the call leaves in the registers.
+    fn finish_call(&mut self, call: Call) -> Check<Next> {
+        let proto = call.proto;
+        self.clear_arguments();
+        let mut result = self.call_result(&call)?;
+        if result.kind.may_be_null() && result.id == 0 {
+            result.id = self.new_id();
+        }
+        if proto.has(ProtoFlags::CASTS) && self.state.has_reference(call.held) {
+            // Null, and still held; or the same thing by another name.
+            let path = self.push_path(self.slot + 1, false)?;
+            path.regs()[0] = Register::constant(0);
+            result.set_not_null();
+            result.id = call.held;
+        } else if proto.acquires(call.map.map(|(map, _)| self.maps.get(map).map_type)) {
+            result.id = self.acquire(0);
+        }
+        if proto.name() == "dynptr_data" {
+            result.parent_id = call.dynptr.map_or(0, |dynptr| dynptr.id);
+        }
+        self.refine(&call, &mut result);
+        self.state.regs()[0] = result;
+        self.check_map_compatibility(&call)?;
+        self.check_callers(&call)?;
+        if call.id == Helper::TailCall.id() {
+            return self.finish_tail_call(&call);
+        }
+        if call.changes_packet {
+            self.forget_packets();
+        }
+        Ok(Next::After)
+    }
+
+    /// A tail call that is not made falls through; one in a function that is made returns to its
+    /// caller.
+    fn finish_tail_call(&mut self, _: &Call) -> Check<Next> {
+        if self.state.top() == 0 {
+            return Ok(Next::After);
+        }
+        if self.state.frame().in_callback {
+            refuse!(self, EINVAL, "cannot tail call within callback");
+        }
+        self.push_path(self.slot + 1, false)?;
+        self.forget_packets();
+        self.state.regs()[0] = self.unknown();
+        let to = self.leave_function()?;
+        self.forget_packets();
+        Ok(Next::At(to))
+    }
+
+    /// What a helper returns.
+    fn call_result(&mut self, call: &Call) -> Check<Register> {
+        let proto = call.proto;
+        let flags = flags_of(proto.ret.flags);
+        let pointer =
+            |base: Base, object: Object| Register::pointer(Kind::new(base, flags), object);
+        Ok(match proto.ret.kind {
+            RetKind::Integer => self.unknown(),
+            RetKind::Void => Register::not_init(),
+            RetKind::MapValue => return self.looked_up(call, flags),
+            RetKind::Socket => pointer(Base::Socket, Object::None),
+            RetKind::TcpSock => pointer(Base::TcpSock, Object::None),
+            RetKind::SockCommon => pointer(Base::SockCommon, Object::None),
+            RetKind::Mem => pointer(Base::Mem, Object::Size(call.memory.unwrap_or(0))),
+            RetKind::MemOrBtfId => return self.percpu_result(call, flags),
+            RetKind::BtfId(name) => {
+                let Some(of) = self.types.kernel_struct(name) else {
+                    let (id, name) = (call.id, helper_name(call.id));
+                    refuse!(self, EINVAL, "invalid return type 8 of func {name}#{id}");
+                };
+                pointer(Base::BtfId, Object::Type(of))
+            }
+            RetKind::Kptr => {
+                let Some(field) = call.field else { return Ok(self.unknown()) };
+                let Some(of) = field.kind.pointee() else { return Ok(self.unknown()) };
+                let mut register = pointer(Base::BtfId, Object::Type(of));
+                if !self.types.is_kernel(of.btf) {
+                    register.kind.flags |= Flags::ALLOC;
+                    if matches!(field.kind, FieldKind::KptrPercpu(_)) {
+                        register.kind.flags |= Flags::PERCPU;
+                    }
+                }
+                register
+            }
+        })
+    }
+
+    /// An element of a map.
+    fn looked_up(&mut self, call: &Call, flags: Flags) -> Check<Register> {
+        let Some((map, uid)) = call.map else { return Ok(self.unknown()) };
+        let mut flags = flags;
+        let entry = self.maps.get(map);
+        let (map_type, inner, has_lock) = (entry.map_type, entry.inner, entry.record.has_lock());
+        let in_range = call.key.is_some_and(|key| key < u64::from(entry.max_entries));
+        if call.id == Helper::MapLookupElem.id() && entry.has_every_key() && in_range {
+            flags = flags.without(Flags::MAYBE_NULL);
+        }
+        let kind = Kind::new(Base::MapValue, flags);
+        let mut register = Register { map_uid: uid, ..Register::pointer(kind, Object::Map(map)) };
+        if flags.has(Flags::MAYBE_NULL) || has_lock {
+            register.id = self.new_id();
+        }
+        let become_kind = |base: Base| Kind::new(base, flags & Flags::MAYBE_NULL);
+        match (inner, map_type) {
+            (Some(inner), _) => {
+                register.kind = become_kind(Base::MapPtr);
+                register.object = Object::Map(inner);
+                register.map_uid = register.id;
+            }
+            (None, MapType::Xskmap) => {
+                register.kind = become_kind(Base::XdpSock);
+                (register.object, register.map_uid) = (Object::None, 0);
+            }
+            (None, MapType::Sockmap | MapType::Sockhash) => {
+                register.kind = become_kind(Base::Socket);
+                (register.object, register.map_uid) = (Object::None, 0);
+            }
+            _ => {}
+        }
+        Ok(register)
+    }
+
+    /// What a variable is that each CPU has.
+    fn percpu_result(&mut self, call: &Call, flags: Flags) -> Check<Register> {
+        let Some(of) = call.percpu else { return Ok(self.unknown()) };
+        let Some((of, ty)) = self.types.resolved(of) else { return Ok(self.unknown()) };
+        if let bombus_btf::Type::Struct(_) | bombus_btf::Type::Union(_) = ty {
+            let flags = match call.returns_allocated {
+                true => Flags::ALLOC | Flags::RCU,
+                false => flags.without(Flags::RDONLY),
+            };
+            return Ok(Register::pointer(Kind::new(Base::BtfId, flags), Object::Type(of)));
+        }
+        let Some(size) = self.types.size(of) else {
+            let name = self.types.name(of);
+            refuse!(self, EINVAL, "unable to resolve the size of type '{name}': -22");
+        };
+        Ok(Register::pointer(Kind::new(Base::Mem, flags), Object::Size(size)))
+    }
+
+    /// What is known of numbers that helpers return (`do_refine_retval_range`).
+    fn refine(&self, call: &Call, result: &mut Register) {
+        let whole = |min: i64, max: i64| {
+            let range = Range::between(Wrapping(min as u64), Wrapping(max as u64));
+            let low = Range::between(Wrapping(min as u32), Wrapping(max as u32));
+            Scalar { range, low, ..Scalar::unknown() }.reduced().0
+        };
+        match call.proto.name() {
+            "get_stack"
+            | "get_task_stack"
+            | "probe_read_str"
+            | "probe_read_kernel_str"
+            | "probe_read_user_str" => {
+                result.value = whole(-MAX_ERRNO, call.most as i64);
+            }
+            "get_smp_processor_id" => result.value = whole(0, CPUS as i64 - 1),
+            "get_retval" => {
+                let (prog_type, attach_type) = (self.prog_type(), self.program.attach_type);
+                if prog_type == ProgType::CgroupSockopt
+                    && attach_type == AttachType::CgroupGetsockopt
+                {
+                    return;
+                }
+                let range = match prog_type == ProgType::Lsm && attach_type == AttachType::LsmCgroup
+                {
+                    true if self.attach_result().is_void => return,
+                    true => self.hook_range(),
+                    false => None,
+                };
+                let (min, max) =
+                    range.map_or((-MAX_ERRNO, 0), |range| (range.min.into(), range.max.into()));
+                result.value = whole(min, max);
+            }
+            _ => {}
+        }
+    }
+
+    /// Helpers that only some programs may call.
+    fn check_callers(&self, call: &Call) -> Check {
+        if call.proto.name() != "get_func_ip" {
+            return Ok(());
+        }
+        let (id, prog_type) = (call.id, self.prog_type());
+        match prog_type {
+            ProgType::Kprobe => Ok(()),
+            ProgType::Tracing if self.has_trampoline() => Ok(()),
+            ProgType::Tracing => refuse!(
+                self,
+                ENOTSUPP,
+                "func bpf_get_func_ip#{id} supported only for fentry/fexit/fsession/fmod_ret programs"
+            ),
+            _ => {
+                let number = prog_type as u32;
+                refuse!(
+                    self,
+                    ENOTSUPP,
+                    "func bpf_get_func_ip#{id} not supported for program type {number}"
+                )
+            }
+        }
+    }
+
+    /// Legacy access to a packet (`check_ld_abs`).
+    pub(crate) fn load_packet(&mut self, index: Option<Reg>) -> Check<Next> {
+        if !matches!(
+            self.prog_type(),
+            ProgType::SocketFilter | ProgType::SchedCls | ProgType::SchedAct
+        ) {
+            refuse!(
+                self,
+                EINVAL,
+                "BPF_LD_[ABS|IND] instructions not allowed for this program type"
+            );
+        }
+        if self.state.frames[1..].iter().any(|frame| frame.in_callback) {
+            refuse!(self, EINVAL, "cannot use BPF_LD_[ABS|IND] within callback");
+        }
+        let context = self.read(Reg(6))?;
+        self.check_leaks(false, true, "BPF_LD_[ABS|IND]")?;
+        if !context.kind.is(Base::Ctx) {
+            refuse!(self, EINVAL, "at the time of BPF_LD_ABS|IND R6 != pointer to skb");
+        }
+        if let Some(index) = index {
+            self.read(index)?;
+        }
+        self.check_fixed(&context, 6, false)?;
+        self.clear_arguments();
+        self.state.regs()[0] = self.unknown();
+        if self.state.top() == 0 {
+            return Ok(Next::After);
+        }
+        // Where the packet ends, so does the function.
+        self.push_path(self.slot + 1, false)?;
+        self.state.regs()[0] = Register::constant(0);
+        self.leave_function().map(Next::At)
+    }
+
+    /// Whether a helper that is not for all places may be called here (`allowed` of its prototype).
+    fn helper_is_allowed_here(&self, proto: &Proto) -> bool {
+        helper_is_allowed(&crate::facts::caller(self.program, self.options), proto)
+    }
+
+    /// A helper's prototype, as this program has it.
+    fn helper_proto(&self, id: i32) -> Option<&'static Proto> {
+        crate::facts::proto(self.program, self.options, id)
+    }
+}
+
+/// Whether a map's elements can be gone through (`map_for_each_callback`).
+fn iterates(map_type: MapType) -> bool {
+    use MapType as M;
+    matches!(
+        map_type,
+        M::Hash
+            | M::PercpuHash
+            | M::LruHash
+            | M::LruPercpuHash
+            | M::Array
+            | M::PercpuArray
+            | M::Rhash
+    )
+}
+
+/// What prototypes say of results, as registers have it.
+pub(crate) fn flags_of(said: TypeFlags) -> Flags {
+    let mut flags = Flags::NONE;
+    for (is, then) in [
+        (TypeFlags::MAYBE_NULL, Flags::MAYBE_NULL),
+        (TypeFlags::RDONLY, Flags::RDONLY),
+        (TypeFlags::RINGBUF, Flags::RINGBUF),
+        (TypeFlags::TRUSTED, Flags::TRUSTED),
+    ] {
+        if said.has(is) {
+            flags |= then;
+        }
+    }
+    flags
+}

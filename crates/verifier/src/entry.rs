@@ -1,0 +1,155 @@
+//! The program and its global functions, each from its start (`do_check_common`,
+//! `kernel/bpf/verifier.c`).
+
+use bombus_platform::ProgType;
+
+use crate::check::Argument;
+use crate::code::{Code, FrameUse, check_depth};
+use crate::facts::{Tables, check_attach};
+use crate::log::Log;
+use crate::program::{F_SLEEPABLE, Options, Program, Target};
+use crate::state::{Base, Object, Register, State};
+use crate::verdict::{Rejection, Stats, Verdict};
+use crate::walk::{Check, Walk, refuse};
+
+/// Whether a program is safe.
+pub fn verify(program: &Program<'_>, target: &Target<'_>, options: &Options) -> Verdict {
+    let mut log = Log::new(options.log_level, options.max_log);
+    let tables = Tables { program, target, options };
+    let code = Code::new(program, target, options, &tables)
+        .and_then(|code| check_attach(program, options).map(|()| code));
+    let code = match code {
+        Ok(code) => code,
+        Err(rejection) => return refused(rejection, log, Stats::default()),
+    };
+    log.say(format_args!("{}", code.log()));
+    let mut walk = Walk::new(program, target, options, &code, log);
+    let result = walk.prove().and_then(|()| walk.check_depth());
+    let Walk { log, stats, .. } = walk;
+    match result {
+        Ok(()) => Verdict { result: Ok(()), log: finished(log, &stats), stats },
+        Err(rejection) => refused(rejection, log, stats),
+    }
+}
+
+fn refused(rejection: Rejection, mut log: Log, stats: Stats) -> Verdict {
+    if !rejection.message.is_empty() {
+        log.say(format_args!("{}\n", rejection.message));
+    }
+    Verdict { result: Err(rejection), log: finished(log, &stats), stats }
+}
+
+/// The log with its last line (`print_verification_stats`).
+fn finished(mut log: Log, stats: &Stats) -> String {
+    let Stats { processed, max_states_per_insn, total_states, peak_states, .. } = stats;
+    if log.tells_stats() {
+        log.say(format_args!("stack depth max {}\n", stats.stack_depth));
+    }
+    log.say(format_args!(
+        "processed {processed} insns (limit 1000000) max_states_per_insn {max_states_per_insn} total_states {total_states} peak_states {peak_states} mark_read 0\n"
+    ));
+    log.finish()
+}
+
+impl Walk<'_> {
+    /// The whole program.
+    fn prove(&mut self) -> Check {
+        let sleepable = self.program.flags & F_SLEEPABLE != 0;
+        self.prove_function(0, sleepable)?;
+        if self.program.functions.is_empty() {
+            return Ok(());
+        }
+        for (function, note) in self.code.functions().iter().zip(&mut self.functions) {
+            note.called[usize::from(sleepable)] |= function.is_exception_callback;
+        }
+        // Global functions that are called, and those that they call.
+        loop {
+            let mut found = false;
+            for function in 1..self.code.functions().len() {
+                if !self.code.functions()[function].is_global() {
+                    continue;
+                }
+                for sleepable in [false, true] {
+                    let note = &mut self.functions[function];
+                    let context = usize::from(sleepable);
+                    if !note.called[context] || note.proved[context] {
+                        continue;
+                    }
+                    note.proved[context] = true;
+                    found = true;
+                    self.prove_function(function, sleepable)?;
+                    if self.log.tells() {
+                        let name = &self.code.functions()[function].name;
+                        self.log.say(format_args!(
+                            "Func#{function} ('{name}') is safe for any args that match its prototype\n"
+                        ));
+                    }
+                }
+            }
+            if !found {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the frames of all chains of calls fit the stack.
+    fn check_depth(&mut self) -> Check {
+        let uses: Vec<FrameUse> = self
+            .functions
+            .iter()
+            .map(|note| FrameUse {
+                depth: note.stack.min(u16::MAX.into()) as u16,
+                is_callback: note.is_callback,
+                is_later_callback: note.is_async_callback,
+                has_stack_arguments: false,
+            })
+            .collect();
+        self.stats.stack_depth = check_depth(self.code, self.program, &uses, false)?;
+        Ok(())
+    }
+
+    /// One function, whatever it is called with.
+    fn prove_function(&mut self, function: usize, sleepable: bool) -> Check {
+        let start = self.code.functions()[function].start as usize;
+        let mut state = State::new(function as u32, start, sleepable);
+        let precise = !self.allowed.bpf;
+        for register in &mut state.regs()[..crate::state::FP] {
+            register.precise = precise;
+        }
+        if function != 0 || self.program.prog_type == ProgType::Ext {
+            if self.log.tells() {
+                let name = &self.code.functions()[function].name;
+                self.log.say(format_args!("Validating {name}() func#{function}...\n"));
+            }
+            self.slot = start;
+            let arguments = self.arguments(function)?;
+            if self.code.functions()[function].is_exception_callback {
+                if self.returns_void(function) {
+                    refuse!(self, EINVAL, "exception cb cannot return void");
+                }
+                if arguments != [Argument::Number] {
+                    refuse!(self, EINVAL, "exception cb only supports single integer argument");
+                }
+            }
+            for (index, argument) in arguments.into_iter().enumerate().take(5) {
+                let register = self.argument_register(argument);
+                state.regs()[index + 1] = register;
+            }
+            state.frame_mut().in_exception_callback =
+                self.code.functions()[function].is_exception_callback;
+        } else {
+            if !self.program.functions.is_empty() {
+                let arguments = self.arguments(0);
+                if !matches!(arguments.as_deref(), Ok([Argument::Context])) {
+                    self.functions[0].is_unreliable = true;
+                }
+            }
+            state.regs()[1] = Register::pointer(Base::Ctx, Object::None);
+        }
+        self.run(state)?;
+        if !self.log.tells_all() {
+            self.log.reset(0);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! Numbers that change from round to round of a loop, and do not matter, become any number, so that
+//! rounds become alike (`widen_imprecise_scalars`, `kernel/bpf/verifier.c`).
+
+use super::Walk;
+use crate::state::{Base, Register, State, StateRef};
+
+impl Walk<'_> {
+    /// The newest state on the path to `current` that was kept at a slot, in the same calls
+    /// (`find_prev_entry`).
+    pub(crate) fn previous_round(&self, current: &State, slot: usize) -> Option<StateRef> {
+        let bucket = self.keep.bucket(&self.state, slot);
+        self.keep.listed(bucket).into_iter().find(|at| {
+            self.keep.get(*at).is_some_and(|kept| {
+                let state = &kept.state;
+                state.slot == slot
+                    && state.branches != 0
+                    && same_calls(state, current)
+                    && state.depth < current.depth
+            })
+        })
+    }
+
+    /// The same for the state that the current one came from.
+    pub(crate) fn previous_round_of_parent(&self, slot: usize) -> Option<StateRef> {
+        let parent = self.keep.get(self.state.parent?)?;
+        self.previous_round(&parent.state, slot)
+    }
+
+    /// Whether the state that the current one came from was kept at this very instruction.
+    pub(crate) fn parent_is_here(&self) -> bool {
+        let parent = self.state.parent.and_then(|parent| self.keep.get(parent));
+        parent.is_some_and(|parent| {
+            parent.state.slot == self.slot && same_calls(&parent.state, &self.state)
+        })
+    }
+
+    /// Numbers of `state` that are not as they were in an earlier round, and do not matter, become
+    /// any number.
+    pub(crate) fn widened(&self, old: Option<StateRef>, mut state: State) -> State {
+        let Some(old) = old.and_then(|old| self.keep.get(old)) else { return state };
+        let unknown = self.unknown();
+        let widen = |was: &Register, is: &mut Register| {
+            let same = was.kind == is.kind
+                && was.object == is.object
+                && was.value == is.value
+                && was.delta == is.delta;
+            if was.kind.is(Base::Scalar)
+                && is.kind.is(Base::Scalar)
+                && !was.precise
+                && !is.precise
+                && !same
+            {
+                *is = unknown;
+            }
+        };
+        for (was, is) in old.state.frames.iter().zip(&mut state.frames) {
+            was.regs.iter().zip(&mut is.regs).for_each(|(was, is)| widen(was, is));
+            for (was, is) in was.stack.iter().zip(&mut is.stack) {
+                if was.is_spill() && is.is_spill() {
+                    widen(&was.register, &mut is.register);
+                }
+            }
+        }
+        state
+    }
+}
+
+/// Whether both are in the same calls (`same_callsites`).
+fn same_calls(a: &State, b: &State) -> bool {
+    a.frames.len() == b.frames.len()
+        && a.frames.iter().zip(&b.frames).all(|(a, b)| a.callsite == b.callsite)
+}
