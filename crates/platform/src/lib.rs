@@ -1,4 +1,6 @@
 //! The tables of eBPF as data: one row a thing. Everything that asks "is X allowed in Y" asks here.
+//!
+//! What depends on the kernel's version is as in Linux 7.3 ([`Version::REFERENCE`]).
 #![forbid(unsafe_code)]
 
 pub mod attach;

@@ -1,8 +1,8 @@
 //! The prototypes of helpers, and which program has which (Linux 7.3: the kernel's
 //! `struct bpf_func_proto` and its `*_func_proto` functions).
 //!
-//! One row a prototype ([`basic`], [`tracing`], [`packets`], [`sockets`]); a helper has more than
-//! one where programs of different types give it different things. [`sets`] says who has which.
+//! One row a prototype (`basic`, `tracing`, `packets`, `sockets`); a helper has more than
+//! one where programs of different types give it different things. `sets` says who has which.
 //! What depends on how the kernel was built is taken as built in.
 
 mod basic;
