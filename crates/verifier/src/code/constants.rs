@@ -42,15 +42,28 @@ type State = [Constant; REGISTERS];
 /// The constants in `r1` to `r5` at each call.
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
-    /// In the order of slots.
-    at: Vec<(u32, [Constant; 5])>,
+    /// For each slot the place in `held`, from 1; 0: there is no call.
+    places: Vec<u32>,
+    held: Vec<[Constant; 5]>,
 }
 
 impl Arguments {
     /// What the argument at this place, from 0, is at the call in this slot.
     pub(super) fn at(&self, slot: usize, argument: usize) -> Constant {
-        let place = self.at.binary_search_by_key(&(slot as u32), |(slot, _)| *slot);
-        place.ok().and_then(|place| self.at[place].1.get(argument)).copied().unwrap_or_default()
+        let place = self.places.get(slot).and_then(|place| (*place as usize).checked_sub(1));
+        place.and_then(|place| self.held[place].get(argument)).copied().unwrap_or_default()
+    }
+
+    fn set(&mut self, slot: usize, state: &State) {
+        let [_, r1, r2, r3, r4, r5, ..] = *state;
+        let held = [r1, r2, r3, r4, r5];
+        match self.places[slot] {
+            0 => {
+                self.held.push(held);
+                self.places[slot] = self.held.len() as u32;
+            }
+            place => self.held[place as usize - 1] = held,
+        }
     }
 }
 
@@ -70,6 +83,10 @@ pub(super) fn fold(
         entry[blocks.of(function.start as usize)] = Some(State::default());
     }
     let folder = Folder { program, function_of };
+    let mut arguments = Arguments { places: vec![0; instructions.len()], held: Vec::new() };
+    // For each block whether the branch at its end is taken. What the last look at a block said
+    // holds: it is looked at again when less is known at its start.
+    let mut taken = vec![None; blocks.len()];
     let mut dirty = vec![true; blocks.len()];
     let mut again = true;
     while again {
@@ -81,7 +98,17 @@ pub(super) fn fold(
             }
             let mut state = entry[block].unwrap_or_default();
             for slot in blocks.slots(block) {
-                folder.step(&mut state, instructions[slot], slot, insns);
+                let instruction = instructions[slot];
+                match instruction {
+                    Instruction::Op(Op::JumpIf { .. }) => {
+                        taken[block] = decide(&state, instruction);
+                    }
+                    Instruction::Op(Op::CallHelper { .. } | Op::CallKfunc { .. }) => {
+                        arguments.set(slot, &state);
+                        folder.step(&mut state, instruction, slot, insns);
+                    }
+                    _ => folder.step(&mut state, instruction, slot, insns),
+                }
             }
             for next in blocks.successors(graph, block) {
                 if join(&mut entry[next], &state) {
@@ -91,28 +118,15 @@ pub(super) fn fold(
             }
         }
     }
-    let mut arguments = Arguments::default();
     let mut folded = false;
-    for (block, state) in entry.iter().enumerate() {
-        let mut state = state.unwrap_or_default();
-        for slot in blocks.slots(block) {
-            let instruction = instructions[slot];
-            match instruction {
-                Instruction::Op(Op::JumpIf { off, .. }) => {
-                    if let Some(taken) = decide(&state, instruction) {
-                        let off = if taken { off } else { 0 };
-                        instructions[slot] = Instruction::Op(Op::Goto { off });
-                        insns[slot] = Insn::ja(off);
-                        folded = true;
-                    }
-                }
-                Instruction::Op(Op::CallHelper { .. } | Op::CallKfunc { .. }) => {
-                    let [_, r1, r2, r3, r4, r5, ..] = state;
-                    arguments.at.push((slot as u32, [r1, r2, r3, r4, r5]));
-                }
-                _ => {}
-            }
-            folder.step(&mut state, instruction, slot, insns);
+    for (block, taken) in taken.into_iter().enumerate() {
+        let slot = blocks.last(block);
+        if let (Some(taken), Instruction::Op(Op::JumpIf { off, .. })) = (taken, instructions[slot])
+        {
+            let off = if taken { off } else { 0 };
+            instructions[slot] = Instruction::Op(Op::Goto { off });
+            insns[slot] = Insn::ja(off);
+            folded = true;
         }
     }
     (arguments, folded)

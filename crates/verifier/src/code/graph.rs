@@ -123,6 +123,11 @@ impl Blocks {
         self.starts[block] as usize
     }
 
+    /// The slot of the last instruction.
+    pub(super) fn last(&self, block: usize) -> usize {
+        self.last[block] as usize
+    }
+
     /// The slots.
     pub(super) fn slots(&self, block: usize) -> std::ops::Range<usize> {
         self.starts[block] as usize..self.starts[block + 1] as usize

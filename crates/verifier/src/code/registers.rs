@@ -33,14 +33,17 @@ pub(super) fn live(
     graph: &Graph,
     blocks: &Blocks,
 ) -> Vec<u16> {
-    let effect = |slot: usize| effect(instructions[slot], insns[slot], calls, slot);
+    let effects: Vec<Effect> = (0..instructions.len())
+        .map(|slot| effect(instructions[slot], insns[slot], calls, slot))
+        .collect();
     let of_block = |block: usize| {
-        blocks.slots(block).rev().map(effect).fold(Effect::default(), |after, this| Effect {
+        let slots = effects[blocks.slots(block)].iter().rev();
+        slots.fold(Effect::default(), |after, this| Effect {
             reads: after.reads & !this.sets | this.reads,
             sets: after.sets | this.sets,
         })
     };
-    let effects: Vec<Effect> = (0..blocks.len()).map(of_block).collect();
+    let of_blocks: Vec<Effect> = (0..blocks.len()).map(of_block).collect();
     let mut at_start = vec![0_u16; blocks.len()];
     let at_end = |at_start: &[u16], block: usize| {
         blocks.successors(graph, block).fold(0, |live, next| live | at_start[next])
@@ -50,7 +53,7 @@ pub(super) fn live(
         changed = false;
         for &block in blocks.postorder() {
             let block = block as usize;
-            let Effect { reads, sets } = effects[block];
+            let Effect { reads, sets } = of_blocks[block];
             let live = at_end(&at_start, block) & !sets | reads;
             changed |= live != at_start[block];
             at_start[block] = live;
@@ -61,7 +64,7 @@ pub(super) fn live(
         let block = block as usize;
         let mut now = at_end(&at_start, block);
         for slot in blocks.slots(block).rev() {
-            let Effect { reads, sets } = effect(slot);
+            let Effect { reads, sets } = effects[slot];
             now = now & !sets | reads;
             live[slot] = now;
         }

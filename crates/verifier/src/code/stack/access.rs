@@ -11,7 +11,7 @@ use super::super::constants::Constant;
 use super::super::{Access, Extent, Instruction};
 use super::Analysis;
 use super::instance::Instance;
-use super::origin::{Origin, add};
+use super::origin::Origin;
 use super::slots::StackSlots;
 use super::track::Origins;
 
@@ -139,23 +139,23 @@ fn note(instance: &mut Instance, slot: usize, origin: Origin, off: i16, bytes: B
         Origin::Frame(frame, offsets) if frame <= instance.depth => (frame, offsets),
         Origin::Frame(..) => return,
     };
-    let offsets: Option<Vec<i64>> =
-        offsets.get().iter().map(|&offset| add(offset, off.into()).map(i64::from)).collect();
-    match (offsets.as_deref(), bytes) {
-        (None | Some([]), Bytes::Writes(_)) => {}
-        (None | Some([]), _) => instance.read(frame, slot, StackSlots::ALL),
-        (Some(&[offset]), Bytes::Writes(bytes)) => {
-            instance.write(frame, slot, StackSlots::covered(offset, bytes));
+    let offsets = offsets.plus(off.into());
+    match (offsets.get(), bytes) {
+        ([], Bytes::Writes(_)) => {}
+        ([], _) => instance.read(frame, slot, StackSlots::ALL),
+        (&[offset], Bytes::Writes(bytes)) => {
+            instance.write(frame, slot, StackSlots::covered(offset.into(), bytes));
         }
         // Only one of them is written: that is not for sure.
-        (Some(_), Bytes::Writes(_)) => {}
-        (Some(offsets), Bytes::Reads(bytes)) => {
+        (_, Bytes::Writes(_)) => {}
+        (offsets, Bytes::Reads(bytes)) => {
             for &offset in offsets {
-                instance.read(frame, slot, StackSlots::touched(offset, bytes));
+                instance.read(frame, slot, StackSlots::touched(offset.into(), bytes));
             }
         }
-        (Some(offsets), Bytes::Unknown) => {
+        (offsets, Bytes::Unknown) => {
             for &offset in offsets {
+                let offset = i64::from(offset);
                 instance.read(frame, slot, StackSlots::touched(offset, -offset));
             }
         }

@@ -144,19 +144,15 @@ impl Instance {
 
 impl Frame {
     fn update(&mut self, start: usize, end: usize, order: &[u32], graph: &Graph, blocks: &Blocks) {
-        let back = |mut live: StackSlots, slots: std::ops::Range<usize>| {
-            for slot in slots.rev() {
-                live = live & !self.writes[slot - start] | self.reads[slot - start];
-            }
-            live
-        };
-        // What a block does to what is live after it.
+        // What each block reads, and what passes through it.
         let effects: Vec<(StackSlots, StackSlots)> = order
             .iter()
             .map(|&block| {
-                let slots = blocks.slots(block as usize);
-                let reads = back(StackSlots::NONE, slots.clone());
-                (reads, back(StackSlots::ALL, slots))
+                let slots = blocks.slots(block as usize).rev().map(|slot| slot - start);
+                slots.fold((StackSlots::NONE, StackSlots::ALL), |(reads, passes), at| {
+                    let kept = !self.writes[at];
+                    (reads & kept | self.reads[at], passes & kept)
+                })
             })
             .collect();
         // Only the entries of blocks' starts are used until nothing changes any more.

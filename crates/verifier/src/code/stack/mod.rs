@@ -352,7 +352,11 @@ impl Analysis<'_> {
     }
 
     fn step(&mut self, tracker: &Tracker<'_>, origins: &mut Origins, slot: usize) {
-        let (instruction, insn) = (self.instructions[slot], self.insns[slot]);
+        let insn = self.insns[slot];
+        if !origins.matter_to(insn) {
+            return;
+        }
+        let instruction = self.instructions[slot];
         if self.log.is_none() {
             return tracker.step(origins, instruction, insn);
         }
@@ -384,8 +388,11 @@ impl Analysis<'_> {
             let Some(Some(entry)) = entries.get(block - start) else { continue };
             origins.load(entry);
             for slot in self.blocks.slots(block) {
+                let matters = origins.matter_to(self.insns[slot]);
                 let instruction = self.instructions[slot];
-                self.record(instance, &origins, slot);
+                if matters {
+                    self.record(instance, &origins, slot);
+                }
                 let is_call = matches!(instruction, Instruction::Op(Op::CallLocal { .. }));
                 if is_call || self.marks[slot].has(Marks::CALLS_BACK) {
                     callsites.push(CallSite {
@@ -400,7 +407,9 @@ impl Analysis<'_> {
                 if self.log.is_some() && is_listed(instruction) {
                     lists.insert(slot, origins.listed(true));
                 }
-                tracker.step(&mut origins, instruction, self.insns[slot]);
+                if matters {
+                    tracker.step(&mut origins, instruction, self.insns[slot]);
+                }
             }
         }
         let listing = Listing(self.given);

@@ -1,7 +1,7 @@
 //! Where each register and each spilled value comes from, instruction by instruction
 //! (`arg_track_xfer` and what it uses, `kernel/bpf/liveness.c`).
 
-use bombus_isa::opcode::atomic;
+use bombus_isa::opcode::{atomic, class, jmp, mode};
 use bombus_isa::{AluOp, AtomicOp, Insn, Op, Operand, Reg, Size, Width};
 
 use super::super::Instruction;
@@ -58,6 +58,22 @@ impl Origins {
             origins.set(register, origin);
         }
         origins
+    }
+
+    /// Whether the instruction has to do with anything that comes from a frame pointer. One that has
+    /// not changes no origins and accesses no stack.
+    pub(super) fn matter_to(&self, insn: Insn) -> bool {
+        const CALL: u8 = class::JMP | jmp::CALL;
+        const ATOMIC: u8 = class::STX | mode::ATOMIC;
+        const NO_FRAME: u128 = !(1 << Reg::FP.0);
+        let known = self.known;
+        match insn.code {
+            // Calls take and forget arguments, those in memory among them.
+            CALL => known & NO_FRAME & ((1 << STACK) - 1) != 0,
+            code if code & 0xe7 == ATOMIC => true,
+            _ if insn.dst > Reg::FP || insn.src > Reg::FP => true,
+            _ => known & (1 << insn.dst.0 | 1 << insn.src.0) != 0,
+        }
     }
 
     fn set(&mut self, place: usize, origin: Origin) {
@@ -122,20 +138,26 @@ impl Origins {
             *entry = Some(self.to_sparse());
             return true;
         };
-        let mut old = entry.at.iter();
-        let mut joined = Vec::new();
-        let mut changed = false;
-        for place in places(entry.known | self.known) {
+        let known = entry.known | self.known;
+        let joined = |entry: &Sparse, old: &mut usize, place: usize| {
             let before = match entry.known >> place & 1 {
                 0 => Origin::None,
-                _ => old.next().copied().unwrap_or_default(),
+                _ => {
+                    *old += 1;
+                    entry.at[*old - 1]
+                }
             };
-            let after = before.join(self.at[place]);
-            changed |= after != before;
-            joined.push(after);
-        }
+            (before, before.join(self.at[place]))
+        };
+        let mut old = 0;
+        let changed = places(known).any(|place| {
+            let (before, after) = joined(entry, &mut old, place);
+            before != after
+        });
         if changed {
-            *entry = Sparse { known: entry.known | self.known, at: joined };
+            let mut old = 0;
+            let at = places(known).map(|place| joined(entry, &mut old, place).1).collect();
+            *entry = Sparse { known, at };
         }
         changed
     }
@@ -322,18 +344,16 @@ impl Tracker<'_> {
             Reg::FP => Offsets::one(0),
             _ => origins.register(base).offsets(),
         };
-        let known: Option<Vec<i16>> =
-            offsets.get().iter().map(|&offset| add(offset, off.into())).collect();
-        match known.as_deref() {
-            Some([offset]) => clear_slots(origins, *offset, bytes, true),
-            Some(all @ [_, ..]) => {
-                for &offset in all {
-                    clear_slots(origins, offset, bytes, false);
-                }
-            }
-            _ => {
+        match offsets.plus(off.into()).get() {
+            [] => {
                 for slot in places(origins.known >> STACK) {
                     origins.join_spill(slot, Origin::None);
+                }
+            }
+            &[offset] => clear_slots(origins, offset, bytes, true),
+            all => {
+                for &offset in all {
+                    clear_slots(origins, offset, bytes, false);
                 }
             }
         }
