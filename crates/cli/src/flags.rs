@@ -10,7 +10,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::failure::Failure;
-use crate::{filter, run, tool, top, vm};
+use crate::{filter, run, tool, top, verify, vm};
 
 /// Stages that `-d` shows.
 pub(crate) const STAGES: [&str; 6] = ["ast", "ir", "bytecode", "plan", "verifier", "all"];
@@ -92,10 +92,11 @@ pub(crate) struct Trace {
 type Subcommand = (fn() -> Command, fn(&ArgMatches) -> Result<ExitCode, Failure>);
 
 /// The subcommands.
-const SUBCOMMANDS: [Subcommand; 4] = [
+const SUBCOMMANDS: [Subcommand; 5] = [
     (run::command, run::run),
     (top::command, top::run),
     (filter::command, filter::run),
+    (verify::command, verify::run),
     (vm::command, vm::run),
 ];
 

@@ -18,6 +18,7 @@ mod target;
 mod tool;
 mod top;
 mod trace;
+mod verify;
 mod vm;
 mod wires;
 mod words;

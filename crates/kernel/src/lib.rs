@@ -23,7 +23,7 @@ pub use loader::{
     Loaded, LoadedProgram, Loader, Module, PIN_ROOT, Places, Target, Usdt, load, resolve_offline,
 };
 pub use nearest::nearest;
-pub use proving::{Described, Proved, Prover};
+pub use proving::{Described, Proved, Prover, prove_each};
 pub use tracer::{Command, PacketVerdicts, Scope, Tracer, Wake};
 pub use traits::{
     AttachTo, BtfFd, Kernel, LinkFd, MapFd, MapMemory, MapTypes, ModuleBtf, Object, PerfRecord,

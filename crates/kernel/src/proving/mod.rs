@@ -5,6 +5,7 @@
 //! kernel that it stands for need not be there: its types, version and configuration are given.
 
 mod attach;
+mod each;
 mod maps;
 
 use std::cell::{Ref, RefCell};
@@ -22,6 +23,8 @@ use crate::{
     AttachPoint, BtfFd, Error, Features, Kernel, KernelVersion, LinkFd, MapFd, MapMemory, MapTypes,
     ModuleBtf, Object, ProgFd, ProgLoad, Result, UpdateFlag,
 };
+
+pub use self::each::prove_each;
 
 use self::maps::{Memory, Recorded};
 
@@ -47,6 +50,21 @@ pub struct Described {
 }
 
 impl Described {
+    /// A kernel as it describes itself; without modules where it may not be asked for them.
+    pub fn of(kernel: &dyn Kernel) -> Result<Described> {
+        let types = kernel.kernel_types()?;
+        let mut modules = Vec::new();
+        if let Some(types) = &types {
+            for module in kernel.module_btfs().unwrap_or_default() {
+                if let Ok(own) = Btf::parse_split(module.btf, types.clone()) {
+                    modules.push((module.name, Arc::new(own)));
+                }
+            }
+        }
+        let config = kernel.kernel_config()?;
+        Ok(Described { version: kernel.features().version, types, modules, config })
+    }
+
     /// A configuration file as [`Described::config`] has it.
     pub fn parse_config(text: &str) -> HashMap<String, String> {
         crate::loader::parse_config(text)

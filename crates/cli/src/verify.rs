@@ -1,0 +1,217 @@
+//! `bombus verify`: whether the programs of an object are safe, without loading them anywhere.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bombus_btf::Btf;
+use bombus_kernel::{Described, Error, KernelVersion, Proved, nearest, prove_each};
+use bombus_linux::Linux;
+use bombus_spec::{ObjectSpec, ProgramSpec};
+use bombus_verifier::Options;
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::print;
+
+/// `BPF_LOG_STATS`.
+const STATISTICS: u32 = 4;
+
+/// The kernel whose verifier this one is like: what types stand for that come without a version.
+const NEWEST: KernelVersion = KernelVersion { major: 7, minor: 3, patch: 0 };
+
+/// The table.
+pub(crate) fn command() -> Command {
+    let flag = |name: &'static str| Arg::new(name).long(name);
+    Command::new("verify")
+        .about("Tells whether the programs of an object are safe, and loads nothing")
+        .after_help(
+            "Needs no privileges. Ends with 0 when every program is accepted, else with 1.\n\n\
+             Examples:\n  \
+             bombus verify filter.bpf.o\n  \
+             bombus verify filter.bpf.o --prog xdp_drop --log-level 2\n  \
+             bombus verify filter.bpf.o --kernel vmlinux.btf --kernel 6.12 -f json",
+        )
+        .arg(
+            Arg::new("file")
+                .value_name("FILE")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("Object file"),
+        )
+        .arg(flag("prog").value_name("NAME").help("Only this program"))
+        .arg(flag("kernel").value_name("VERSION|FILE").action(ArgAction::Append).help(
+            "The kernel to prove for: its version, a file with its types (BTF), or both \
+                 [default: the running one]",
+        ))
+        .arg(
+            flag("log-level")
+                .value_name("N")
+                .value_parser(value_parser!(u32).range(0..=7))
+                .default_value("1")
+                .help("1: the path that is refused, 2: every instruction, 4 added: figures"),
+        )
+        .arg(flag("stats").action(ArgAction::SetTrue).help("Show what the proof took"))
+        .arg(
+            flag("format")
+                .short('f')
+                .value_name("FORMAT")
+                .value_parser(PossibleValuesParser::new(["text", "json"]))
+                .default_value("text")
+                .help("Form of the output; json is one object a program and line"),
+        )
+}
+
+/// Carries it out.
+pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let Some(path) = matches.get_one::<PathBuf>("file") else { return Ok(ExitCode::FAILURE) };
+    let object = open(path)?;
+    let wanted = matches.get_one::<String>("prog");
+    if let Some(wanted) = wanted {
+        check_program(path, &object, wanted)?;
+    }
+    let machine = machine(matches)?;
+    let statistics = matches.get_flag("stats");
+    let log_level = matches.get_one("log-level").copied().unwrap_or(1);
+    let log_level = if statistics { log_level | STATISTICS } else { log_level };
+    let options = Options { log_level, ..Options::default() };
+    let json = matches.get_one::<String>("format").is_some_and(|format| format == "json");
+    let mut refused = false;
+    let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted == name);
+    prove_each(&object, &machine, options, &is_wanted, &mut |index, outcome| {
+        let Some(program) = object.programs.get(index) else { return };
+        refused |= !matches!(&outcome, Ok(proved) if proved.verdict.result.is_ok());
+        match json {
+            true => print(&format!("{}\n", as_json(program, &outcome))),
+            false => print(&as_text(program, &outcome)),
+        }
+    });
+    Ok(ExitCode::from(u8::from(refused)))
+}
+
+fn open(path: &Path) -> Result<ObjectSpec, Failure> {
+    let bytes = std::fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    bombus_object::open_named(&bytes, &name)
+        .map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+}
+
+fn check_program(path: &Path, object: &ObjectSpec, wanted: &str) -> Result<(), Failure> {
+    let names = || object.programs.iter().map(|program| program.name.as_str());
+    if names().any(|name| name == wanted) {
+        return Ok(());
+    }
+    let failure = Failure::new(format!("{} has no program {wanted}", path.display()));
+    Err(match nearest(wanted, names()) {
+        Some(meant) => failure.help(format!("did you mean {meant}?")),
+        None => failure.help(format!("it has {}", names().collect::<Vec<_>>().join(", "))),
+    })
+}
+
+/// The kernel that was asked for.
+fn machine(matches: &ArgMatches) -> Result<Described, Failure> {
+    let (mut version, mut types) = (None, None);
+    for word in matches.get_many::<String>("kernel").into_iter().flatten() {
+        match parse_version(word) {
+            Some(asked) => version = Some(asked),
+            None => types = Some(read_types(Path::new(word))?),
+        }
+    }
+    let mut machine = match types {
+        Some(types) => Described {
+            version: NEWEST,
+            types: Some(Arc::new(types)),
+            modules: Vec::new(),
+            config: Arc::default(),
+        },
+        None => {
+            let running = Linux::new().and_then(|linux| Described::of(&linux));
+            running.map_err(|error| Failure::kernel(&error, false))?
+        }
+    };
+    machine.version = version.unwrap_or(machine.version);
+    Ok(machine)
+}
+
+/// `6.12`, `7.3.4`.
+fn parse_version(text: &str) -> Option<KernelVersion> {
+    let mut numbers = text.split('.').map(|number| number.parse::<u32>().ok());
+    let (major, minor) = (numbers.next()??, numbers.next()??);
+    let patch = match numbers.next() {
+        Some(patch) => patch?,
+        None => 0,
+    };
+    numbers.next().is_none().then_some(KernelVersion { major, minor, patch })
+}
+
+fn read_types(path: &Path) -> Result<Btf, Failure> {
+    let bytes = std::fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
+    Btf::parse(bytes).map_err(|error| {
+        Failure::new(format!("{}: {error}", path.display()))
+            .help("a kernel shows its types in /sys/kernel/btf/vmlinux")
+    })
+}
+
+fn as_text(program: &ProgramSpec, outcome: &Result<Proved, Error>) -> String {
+    let (name, section) = (&program.name, &program.section);
+    match outcome {
+        Ok(proved) => {
+            let log = &proved.verdict.log;
+            let end = if log.is_empty() || log.ends_with('\n') { "" } else { "\n" };
+            let verdict = match &proved.verdict.result {
+                Ok(()) => "accepted".to_owned(),
+                Err(rejection) => format!(
+                    "refused: {}",
+                    rejection.message.lines().next().unwrap_or("without a word")
+                ),
+            };
+            let walked = proved.verdict.stats.processed;
+            format!(
+                "{log}{end}{name} ({section}): {verdict} ({} instructions, {walked} walked)\n",
+                proved.insns
+            )
+        }
+        Err(error) => format!("{name} ({section}): refused: {error}\n"),
+    }
+}
+
+fn as_json(program: &ProgramSpec, outcome: &Result<Proved, Error>) -> Value {
+    let verdict = |accepted: bool| if accepted { "accept" } else { "reject" };
+    match outcome {
+        Ok(proved) => json!({
+            "program": program.name,
+            "section": program.section,
+            "verdict": verdict(proved.verdict.result.is_ok()),
+            "errno": proved.verdict.result.as_ref().map_or_else(|why| why.errno, |()| 0),
+            "insns": proved.insns,
+            "processed": proved.verdict.stats.processed,
+            "log": proved.verdict.log,
+        }),
+        Err(error) => json!({
+            "program": program.name,
+            "section": program.section,
+            "verdict": verdict(false),
+            "errno": error.errno().unwrap_or(libc::EINVAL),
+            "insns": program.insns.len(),
+            "processed": 0,
+            "log": format!("{error}\n"),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        let version = |major, minor, patch| Some(KernelVersion { major, minor, patch });
+        assert_eq!(parse_version("6.12"), version(6, 12, 0));
+        assert_eq!(parse_version("7.3.4"), version(7, 3, 4));
+        for no in ["6", "6.x", "6.12.1.1", "vmlinux.btf", "6.12.", ""] {
+            assert_eq!(parse_version(no), None, "{no}");
+        }
+    }
+}
