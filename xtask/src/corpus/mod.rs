@@ -2,14 +2,19 @@
 //!
 //! The tests are the BPF selftests of Linux 7.3, compiled and never committed; what each program is
 //! expected to do stands in its object. What is counted: verdicts, log messages, return values,
-//! each apart. With `--expect` the word of the kernel itself is what counts.
+//! each apart. With `--expect` the word of the kernel itself is what counts. `--old` takes the tests
+//! of `test_verifier`, `--real` objects that are used.
 
 mod case;
+mod old;
 mod oracle;
 mod pattern;
+mod ratchet;
+mod real;
 mod runner;
 mod running;
 mod score;
+mod source;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -24,17 +29,30 @@ use case::Case;
 use oracle::Oracle;
 use runner::{Job, Outcome};
 use score::Score;
+use source::Corpus;
 
-const USAGE: &str = "usage: cargo xtask corpus [--objects DIRECTORY --btf FILE --config FILE] \
-                     [--expect FILE] [--only TEXT] [--log] [--table] [--shown COUNT]";
+use crate::vm;
+
+const USAGE: &str = "usage: cargo xtask corpus [--objects DIRECTORY] [--btf FILE] [--config FILE] \
+                     [--expect FILE] [--only TEXT] [--log] [--table] [--shown COUNT] [--check | --update]
+       cargo xtask corpus --old [--rows FILE] [--btf FILE] [--only TEXT] [--log] [--shown COUNT]
+       cargo xtask corpus --real DIRECTORY --oracle FILE [--settings FILE] [--vm KERNEL]";
 
 /// The kernel that the corpus is of.
 const VERSION: KernelVersion = KernelVersion { major: 7, minor: 3, patch: 4 };
 
 struct Options {
-    objects: PathBuf,
-    btf: PathBuf,
+    /// The compiled selftests; they are made when it is not said where they are.
+    objects: Option<PathBuf>,
+    btf: Option<PathBuf>,
     config: Option<PathBuf>,
+    /// The tests of `test_verifier` instead.
+    old: bool,
+    rows: Option<PathBuf>,
+    /// Fails when the score has fallen.
+    check: bool,
+    /// Writes down the score.
+    update: bool,
     expect: Option<PathBuf>,
     /// Only cases whose name holds this.
     only: Option<String>,
@@ -43,25 +61,44 @@ struct Options {
     table: bool,
     /// How many cases of each kind of mistake are named.
     shown: usize,
+    /// Objects that are used.
+    real: Option<PathBuf>,
+    /// What a kernel said of these.
+    oracle: Option<PathBuf>,
+    /// What they leave to their tools.
+    settings: Option<PathBuf>,
+    /// The virtual machine to ask.
+    vm: Option<String>,
+    /// Objects to load into the running kernel, which is that machine's.
+    load: Option<PathBuf>,
 }
 
 /// Scores the verifier.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let options = parse(args)?;
+    let settings = options.settings.as_deref();
+    if let Some(directory) = &options.load {
+        return real::load(directory, settings);
+    }
+    if let Some(directory) = &options.real {
+        let oracle = options.oracle.as_deref().ok_or(USAGE)?;
+        return match &options.vm {
+            Some(kernel) => real::record(kernel, directory, settings, oracle),
+            None => real::score(directory, settings, oracle, &Arc::new(machine(&options)?)),
+        };
+    }
     let machine = Arc::new(machine(&options)?);
     let oracle = options.expect.as_deref().map(Oracle::read).transpose()?.unwrap_or_default();
-    let mut jobs = jobs(&options)?;
-    if !oracle.is_empty() {
-        compare(&jobs, &oracle, options.only.is_some());
-    }
-    if let Some(only) = &options.only {
-        for job in &mut jobs {
-            job.cases.retain(|case| case.name().contains(only));
+    runner::note_panics();
+    let mut outcomes = match options.old {
+        true => {
+            let rows = options.rows.clone().map_or_else(|| Corpus::new().old_tests(), Ok)?;
+            old::run(&rows, &machine, options.only.as_deref())?
         }
-    }
-    let mut score = Score::default();
-    let mut outcomes = runner::run(jobs, &machine);
+        false => selftests(&options, &oracle, &machine)?,
+    };
     outcomes.sort_by_key(|(case, _)| case.name());
+    let mut score = Score::default();
     for (case, outcome) in &outcomes {
         let word = oracle.of(&case.name());
         if options.log {
@@ -73,32 +110,80 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         print!("{}", score.table());
     }
     print!("{}{}", score.wrong(options.shown), score.totals());
-    Ok(())
+    conclude(&options, &score)
+}
+
+/// Runs the annotated programs.
+fn selftests(
+    options: &Options,
+    oracle: &Oracle,
+    machine: &Arc<Described>,
+) -> Result<Vec<(Case, Outcome)>, String> {
+    let mut jobs = jobs(options)?;
+    if !oracle.is_empty() {
+        compare(&jobs, oracle, options.only.is_some());
+    }
+    if let Some(only) = &options.only {
+        for job in &mut jobs {
+            job.cases.retain(|case| case.name().contains(only));
+        }
+        jobs.retain(|job| !job.cases.is_empty());
+    }
+    Ok(runner::run(jobs, machine))
+}
+
+/// Holds the score against the one on record, or puts it there.
+fn conclude(options: &Options, score: &Score) -> Result<(), String> {
+    if options.update {
+        let record = vm::root().join("xtask/src/corpus/score.txt");
+        std::fs::write(&record, ratchet::text(score.files()))
+            .map_err(|error| format!("{record:?}: {error}"))?;
+    }
+    let fallen = if options.check { ratchet::fallen(score.files()) } else { Vec::new() };
+    if fallen.is_empty() { Ok(()) } else { Err(fallen.join("\n")) }
 }
 
 fn parse(args: &[String]) -> Result<Options, String> {
     let mut options = Options {
-        objects: PathBuf::new(),
-        btf: PathBuf::new(),
+        objects: None,
+        btf: None,
         config: None,
+        old: false,
+        rows: None,
+        check: false,
+        update: false,
         expect: None,
         only: None,
         log: false,
         table: false,
         shown: 5,
+        real: None,
+        oracle: None,
+        settings: None,
+        vm: None,
+        load: None,
     };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(USAGE);
         match arg.as_str() {
-            "--objects" => options.objects = value()?.into(),
-            "--btf" => options.btf = value()?.into(),
+            "--objects" => options.objects = Some(value()?.into()),
+            "--btf" => options.btf = Some(value()?.into()),
+            "--old" => options.old = true,
+            "--rows" => options.rows = Some(value()?.into()),
+            "--check" => options.check = true,
+            "--update" => options.update = true,
             "--config" => options.config = Some(value()?.into()),
             "--expect" => options.expect = Some(value()?.into()),
             "--only" => options.only = Some(value()?.clone()),
             "--log" => options.log = true,
             "--table" => options.table = true,
             "--shown" => options.shown = value()?.parse().map_err(|_| USAGE)?,
+            "--real" => options.real = Some(value()?.into()),
+            "--oracle" => options.oracle = Some(value()?.into()),
+            "--settings" => options.settings = Some(value()?.into()),
+            "--vm" => options.vm = Some(value()?.clone()),
+            "--load" => options.load = Some(value()?.into()),
             _ => return Err(USAGE.into()),
         }
     }
@@ -108,8 +193,10 @@ fn parse(args: &[String]) -> Result<Options, String> {
 /// The kernel that programs are proved for.
 fn machine(options: &Options) -> Result<Described, String> {
     let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{path:?}: {error}"));
-    let types = Btf::parse(read(&options.btf)?).map_err(|error| error.to_string())?;
-    let config = options.config.as_deref().map(read).transpose()?.unwrap_or_default();
+    let corpus = Corpus::new();
+    let btf = options.btf.clone().map_or_else(|| corpus.btf(), Ok)?;
+    let types = Btf::parse(read(&btf)?).map_err(|error| error.to_string())?;
+    let config = read(&options.config.clone().map_or_else(|| corpus.config(), Ok)?)?;
     let config = Described::parse_config(&String::from_utf8_lossy(&config));
     Ok(Described {
         version: VERSION,
@@ -124,7 +211,8 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
     let mut jobs = Vec::new();
     // Most have none, and opening takes longer than looking.
     let annotation = Regex::new("test_(expect|retval|auxiliary)").map_err(|e| e.to_string())?;
-    for path in objects(&options.objects)? {
+    let directory = options.objects.clone().map_or_else(|| Corpus::new().objects(), Ok)?;
+    for path in objects(&directory)? {
         let bytes = std::fs::read(&path).map_err(|error| format!("{path:?}: {error}"))?;
         if !annotation.is_match(&bytes) {
             continue;
@@ -162,7 +250,7 @@ fn objects(directory: &Path) -> Result<Vec<PathBuf>, String> {
     let entries =
         std::fs::read_dir(directory).map_err(|error| format!("{directory:?}: {error}"))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|end| end == "o"));
+    paths.retain(|path| path.extension().is_some_and(|end| end == "o" || end == "elf"));
     paths.sort();
     Ok(paths)
 }

@@ -20,6 +20,12 @@ impl Pattern {
         Ok(Pattern { text: text.to_owned(), negative, expression })
     }
 
+    /// Text that holds no expressions.
+    pub(super) fn verbatim(text: &str) -> Result<Pattern, String> {
+        let expression = Regex::new(&regex::escape(text)).map_err(|error| error.to_string())?;
+        Ok(Pattern { text: text.to_owned(), negative: false, expression })
+    }
+
     fn find(&self, log: &[u8], from: usize) -> Option<(usize, usize)> {
         let found = self.expression.find_at(log, from)?;
         Some((found.start(), found.end()))

@@ -69,14 +69,16 @@ pub(super) fn open(path: &Path) -> Result<ObjectSpec, String> {
 
 /// Runs all of them.
 pub(super) fn run(jobs: Vec<Job>, machine: &Arc<Described>) -> Vec<(Case, Outcome)> {
+    let (sender, receiver) = channel();
+    let crew = Crew { queue: Arc::new(Mutex::new(jobs.into())), machine: machine.clone(), sender };
+    supervise(crew, receiver)
+}
+
+/// Has panics be noted, not shown.
+pub(super) fn note_panics() {
     std::panic::set_hook(Box::new(|panic| {
         LAST_WORDS.with(|words| *words.borrow_mut() = panic.to_string());
     }));
-    let (sender, receiver) = channel();
-    let crew = Crew { queue: Arc::new(Mutex::new(jobs.into())), machine: machine.clone(), sender };
-    let outcomes = supervise(crew, receiver);
-    let _ = std::panic::take_hook();
-    outcomes
 }
 
 thread_local! {
@@ -183,12 +185,7 @@ fn work(crew: &Crew, number: usize, given_up: &AtomicBool) {
             tell(News::Begins);
             let outcome = match &mut object {
                 Err(error) => Outcome::NotReached(error.clone()),
-                Ok(object) => {
-                    let load = || load(object, case, &crew.machine, *without_admin);
-                    catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|_| {
-                        Outcome::Panicked(LAST_WORDS.with(|words| words.borrow().clone()))
-                    })
-                }
+                Ok(object) => guarded(|| load(object, case, &crew.machine, *without_admin)),
             };
             if given_up.load(Ordering::Relaxed) || !tell(News::Ends(outcome)) {
                 return;
@@ -196,6 +193,12 @@ fn work(crew: &Crew, number: usize, given_up: &AtomicBool) {
         }
     }
     tell(News::Leaves);
+}
+
+/// What becomes of a case, also when it panics.
+pub(super) fn guarded(run: impl FnOnce() -> Outcome) -> Outcome {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Outcome::Panicked(LAST_WORDS.with(|words| words.borrow().clone())))
 }
 
 /// Loads one program, as `run_subtest` does.

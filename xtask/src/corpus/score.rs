@@ -152,6 +152,11 @@ impl Score {
         }
     }
 
+    /// The counts by file.
+    pub(super) fn files(&self) -> &BTreeMap<String, Counts> {
+        &self.files
+    }
+
     fn total(&self) -> Counts {
         let mut total = Counts::default();
         self.files.values().for_each(|counts| total.plus(counts));

@@ -13,7 +13,7 @@ mod machine;
 mod oracle;
 mod recorder;
 mod sent;
-mod settings;
+pub(crate) mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;

@@ -9,18 +9,18 @@ use std::path::Path;
 use bombus_spec::ObjectSpec;
 
 /// Settings of all objects.
-pub(super) struct Settings(String);
+pub(crate) struct Settings(String);
 
 impl Settings {
     /// Those of a file, or none.
-    pub(super) fn read(path: Option<&Path>) -> Result<Settings, String> {
+    pub(crate) fn read(path: Option<&Path>) -> Result<Settings, String> {
         let Some(path) = path else { return Ok(Settings(String::new())) };
         let text = std::fs::read_to_string(path);
         text.map(Settings).map_err(|error| format!("{path:?}: {error}"))
     }
 
     /// Changes an object as its tool would.
-    pub(super) fn apply(&self, name: &str, object: &mut ObjectSpec) -> Result<(), String> {
+    pub(crate) fn apply(&self, name: &str, object: &mut ObjectSpec) -> Result<(), String> {
         for line in self.0.lines() {
             let words: Vec<&str> = line.split_ascii_whitespace().collect();
             let [of, kind, part, field, value] = words[..] else { continue };

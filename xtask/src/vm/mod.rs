@@ -25,7 +25,7 @@ struct Options {
     timeout: Duration,
 }
 
-const USAGE: &str = "usage: cargo xtask vm [6.1 | 6.12 | 7.2]... [--test PACKAGE]... [--timeout SECONDS] \
+const USAGE: &str = "usage: cargo xtask vm [6.1 | 6.12 | 7.2 | 7.3]... [--test PACKAGE]... [--timeout SECONDS] \
                      [-- COMMAND [ARGUMENT...]]";
 
 /// Boots every kernel in turn; fails when one of the commands does.
@@ -60,8 +60,7 @@ pub(crate) fn watch(
     silence: Duration,
     heard: &mut dyn FnMut(&str),
 ) -> Result<String, String> {
-    let kernel = packages::KERNELS.iter().find(|kernel| kernel.version == version);
-    let kernel = kernel.ok_or_else(|| format!("there is no kernel {version}"))?;
+    let kernel = kernel(version)?;
     let cache = target_directory().join("vm");
     files.file("bin/busybox", &packages::busybox(&cache)?, 0o755)?;
     files.bytes("command", script.as_bytes(), 0o755);
@@ -75,6 +74,30 @@ pub(crate) fn watch(
     let console = qemu::watch(&image, &initramfs, silence, heard);
     let _ = std::fs::remove_file(&initramfs);
     console
+}
+
+/// The image of a kernel, as its package has it.
+pub(crate) fn image(version: &str) -> Result<PathBuf, String> {
+    packages::kernel(&target_directory().join("vm"), kernel(version)?)
+}
+
+/// The configuration of a kernel.
+pub(crate) fn config(version: &str) -> Result<PathBuf, String> {
+    image(version)?;
+    let files = packages::companions(&target_directory().join("vm"), kernel(version)?);
+    let config = files.into_iter().find(|(name, _)| name.starts_with("boot/config"));
+    config.map(|(_, path)| path).ok_or_else(|| format!("Linux {version} has no configuration"))
+}
+
+/// A package of Debian's archive, by name and, after `=`, release.
+pub(crate) fn download(package: &str) -> Result<PathBuf, String> {
+    packages::download(&target_directory().join("vm"), package)
+}
+
+fn kernel(version: &str) -> Result<&'static packages::Kernel, String> {
+    let mut kernels = packages::KERNELS.iter();
+    let found = kernels.find(|kernel| kernel.version == version);
+    found.ok_or_else(|| format!("there is no kernel {version}"))
 }
 
 fn boot_all(options: &Options, cache: &Path, base: &[u8], initramfs: &Path) -> Result<(), String> {
@@ -186,13 +209,13 @@ fn parse(args: &[String]) -> Result<Options, String> {
 }
 
 /// The root of the work tree.
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.parent().unwrap_or(own).to_path_buf()
 }
 
 /// Where cargo builds to.
-fn target_directory() -> PathBuf {
+pub(crate) fn target_directory() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 

@@ -22,6 +22,7 @@ pub(super) const KERNELS: &[Kernel] = &[
     Kernel { version: "6.1", suite: "bookworm" },
     Kernel { version: "6.12", suite: "bookworm-backports" },
     Kernel { version: "7.2", suite: "forky" },
+    Kernel { version: "7.3", suite: "trixie-backports" },
 ];
 
 /// The package that depends on a release's newest kernel for virtual machines.
@@ -110,6 +111,11 @@ pub(super) fn busybox(cache: &Path) -> Result<PathBuf, String> {
     Ok(program)
 }
 
+/// A package's file, by name and, after `=`, release.
+pub(super) fn download(cache: &Path, package: &str) -> Result<PathBuf, String> {
+    Apt::new(cache)?.download(package)
+}
+
 /// Unpacks beside the directory first: what has the final name is whole.
 fn unpack(packages: &[PathBuf], directory: &Path) -> Result<(), String> {
     let partial = directory.with_extension("partial");
@@ -157,7 +163,7 @@ impl Apt {
     fn download(&self, package: &str) -> Result<PathBuf, String> {
         eprintln!("fetching {package}");
         let directory = self.directory.join("packages");
-        let name = package.split('/').next().unwrap_or_default();
+        let name = package.split(['/', '=']).next().unwrap_or_default();
         let before = format!("{name}_");
         let find = || {
             let entries = std::fs::read_dir(&directory).ok()?;
