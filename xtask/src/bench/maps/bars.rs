@@ -1,7 +1,7 @@
 //! What is to be reached, and whether it is.
 
 use super::machine::Machine;
-use super::{Case, HOT, Operation, timing::Figures};
+use super::{ARRAY, Case, HOT, Operation, timing::Figures};
 
 /// Nanoseconds that an operation of one thread on a small hash table with keys of four bytes may
 /// take.
@@ -63,11 +63,14 @@ impl Summary {
         println!(
             "the machine: the loop around the operations takes {} ns, and two threads do {} times \
              as many; a locked addition to one of {HOT} words takes {} ns, and two threads do {} \
+             times as many; a plain store to one of {ARRAY} words takes {} ns, and two threads do {} \
              times as many; {:.1} % of the time went to others on the host",
             show(machine.alone.one()),
             show(machine.alone.speedup()),
             show(machine.shared.one()),
             show(machine.shared.speedup()),
+            show(machine.stores.one()),
+            show(machine.stores.speedup()),
             steal * 100.0
         );
         if self.disturbed > 0 {

@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{HOT, Keys, Operation, Subject, timing::Figures};
+use super::{ARRAY, HOT, Keys, Operation, Subject, timing::Figures};
 
 /// The loop around all operations, and nothing in it: two threads have nothing in common.
 struct Loop;
@@ -13,11 +13,11 @@ impl Subject for Loop {
     fn work(&self, _: Operation, keys: &mut Keys, _: u32, times: u32) {
         let mut key = [0u64; 8];
         let mut sum = 0;
-        for _ in 0..times {
-            key[0] = keys.next();
+        keys.each(times, |number| {
+            key[0] = number;
             // SAFETY: it is a live local.
             sum += unsafe { key.as_ptr().read_volatile() };
-        }
+        });
         black_box(sum);
     }
 }
@@ -31,9 +31,20 @@ struct Line(AtomicU64);
 
 impl Subject for Additions {
     fn work(&self, _: Operation, keys: &mut Keys, _: u32, times: u32) {
-        for _ in 0..times {
-            self.0[keys.next() as usize % self.0.len()].0.fetch_add(1, Ordering::Relaxed);
-        }
+        keys.each(times, |number| {
+            self.0[number as usize % self.0.len()].0.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+}
+
+/// A plain store to one of as many words in a row as the arrays that are measured have.
+struct Stores(Vec<AtomicU64>);
+
+impl Subject for Stores {
+    fn work(&self, _: Operation, keys: &mut Keys, _: u32, times: u32) {
+        keys.each(times, |number| {
+            self.0[number as usize % self.0.len()].store(number, Ordering::Relaxed);
+        });
     }
 }
 
@@ -44,6 +55,8 @@ pub(super) struct Machine {
     pub(super) alone: Figures,
     /// Locked additions to words that two threads share.
     pub(super) shared: Figures,
+    /// Plain stores to words that two threads share.
+    pub(super) stores: Figures,
 }
 
 impl Machine {
@@ -51,5 +64,7 @@ impl Machine {
         self.alone.turn(&Loop, Operation::Lookup, HOT);
         let lines = (0..HOT).map(|_| Line::default()).collect();
         self.shared.turn(&Additions(lines), Operation::Update, HOT);
+        let words = (0..ARRAY).map(|_| AtomicU64::new(0)).collect();
+        self.stores.turn(&Stores(words), Operation::Update, ARRAY);
     }
 }

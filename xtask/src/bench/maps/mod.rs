@@ -24,6 +24,8 @@ use timing::Figures;
 const TURNS: usize = 12;
 /// Entries of a map that is small and hot.
 const HOT: u32 = 64;
+/// Entries of an array.
+const ARRAY: u32 = 4096;
 
 /// What is done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +88,16 @@ impl Keys {
         self.state = self.state.wrapping_mul(MULTIPLIER).wrapping_add(INCREMENT);
         ((self.state >> 32) * self.entries) >> 32
     }
+
+    /// Calls it with so many of them. The state is in a register meanwhile.
+    #[inline(always)]
+    fn each(&mut self, times: u32, mut call: impl FnMut(u64)) {
+        let mut keys = *self;
+        for _ in 0..times {
+            call(keys.next());
+        }
+        *self = keys;
+    }
 }
 
 /// A map that threads of this process can use.
@@ -118,7 +130,7 @@ fn cases() -> Vec<Case> {
     let others = [MapType::PercpuHash, MapType::LruHash, MapType::LruPercpuHash];
     cases.extend(others.map(|map_type| case(map_type, 8, HOT, ALL)));
     let arrays = [MapType::Array, MapType::PercpuArray];
-    cases.extend(arrays.map(|map_type| case(map_type, 4, 4096, &[Lookup, Update])));
+    cases.extend(arrays.map(|map_type| case(map_type, 4, ARRAY, &[Lookup, Update])));
     cases
 }
 

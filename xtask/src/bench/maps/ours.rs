@@ -50,10 +50,10 @@ impl Ours {
         mut call: impl FnMut(*const Map, *const u8, *const u8),
     ) {
         let (mut key, value) = ([0u64; 8], 1u64);
-        for _ in 0..times {
-            key[0] = keys.next();
+        keys.each(times, |number| {
+            key[0] = number;
             call(&raw const *self.map, key.as_ptr().cast(), (&raw const value).cast());
-        }
+        });
     }
 }
 
@@ -105,14 +105,14 @@ impl Subject for Inlined {
         }
         let ArrayLayout { base, stride, max_entries, cpu_stride } = self.layout;
         let mut sum = 0;
-        for _ in 0..times {
-            let index = keys.next() as u32;
+        keys.each(times, |number| {
+            let index = number as u32;
             if index < max_entries {
                 let offset = index as usize * stride + cpu as usize * cpu_stride;
                 // SAFETY: the array has that many values of 8 bytes, for two CPUs.
                 sum += unsafe { base.add(offset).cast::<u64>().read_volatile() };
             }
-        }
+        });
         black_box(sum);
     }
 }

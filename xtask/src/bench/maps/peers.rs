@@ -67,9 +67,7 @@ fn value() -> Value {
 /// Calls it with each key in turn.
 #[inline(always)]
 fn each<K: FromNumber>(keys: &mut Keys, times: u32, mut call: impl FnMut(K)) {
-    for _ in 0..times {
-        call(K::from_number(keys.next()));
-    }
+    keys.each(times, |number| call(K::from_number(number)));
 }
 
 impl<K: FromNumber> Subject for Papaya<K> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Keys, Operation, Subject};
 
 /// Operations between two looks at the clock.
-const BATCH: u32 = 256;
+const BATCH: u32 = 1024;
 /// How long a round is.
 const ROUND: Duration = Duration::from_millis(3);
 
@@ -105,14 +105,14 @@ struct Round {
     done: f64,
     /// Nanoseconds.
     time: f64,
-    /// Nanoseconds of them in which the thread had a CPU.
-    used: f64,
+    /// Nanoseconds of them in which the thread wanted a CPU and had none.
+    waited: f64,
     least: f64,
 }
 
 impl Round {
     fn is_undisturbed(&self) -> bool {
-        self.used > 0.97 * self.time
+        self.waited < 0.03 * self.time
     }
 
     /// Whether another began at the same time.
@@ -120,9 +120,10 @@ impl Round {
         self.start.max(other.start) - self.start.min(other.start) < ROUND / 20
     }
 
-    /// A thread that did not have its CPU all the time is told by the time in which it had.
+    /// When a thread had to wait for its CPU, that time is not counted. When it rests, because
+    /// another is at work on the map, it is.
     fn ns(&self) -> f64 {
-        self.used.min(self.time) / self.done
+        (self.time - self.waited).max(1.0) / self.done
     }
 }
 
@@ -136,7 +137,7 @@ fn round(
     let mut keys = Keys::new(entries, thread.into());
     let (mut done, mut least) = (0, f64::INFINITY);
     barrier.wait();
-    let (start, used) = (Instant::now(), thread_time());
+    let (start, waited) = (Instant::now(), time_waited());
     let mut last = start;
     while last - start < ROUND {
         subject.work(operation, &mut keys, thread, BATCH);
@@ -145,17 +146,15 @@ fn round(
         last = now;
         done += BATCH;
     }
-    let used = (thread_time() - used).as_nanos() as f64;
+    let waited = time_waited() - waited;
     let time = (last - start).as_nanos() as f64;
-    Round { start, done: f64::from(done), time, used, least }
+    Round { start, done: f64::from(done), time, waited, least }
 }
 
-/// Processor time of this thread.
-fn thread_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: it writes to a live local.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+/// Nanoseconds in which this thread could run and had no CPU (`schedstat`, proc(5)).
+fn time_waited() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_whitespace().nth(1).and_then(|waited| waited.parse().ok()).unwrap_or(0.0)
 }
 
 /// Keeps this thread on a CPU, if there is that one.
