@@ -1,8 +1,16 @@
 //! Arrays (`kernel/bpf/arraymap.c`): all elements are always there.
+//!
+//! Updates of values that all CPUs share take a lock, though nothing needs it: two threads whose
+//! stores take the same cache lines from each other again and again are slower together than one of
+//! them alone, and by the lock they take turns.
+
+use std::sync::atomic::Ordering;
 
 use crate::Errno;
+use crate::bias::{BiasedLock, PATIENCE};
 use crate::hash::elements::Layout;
 use crate::region::Region;
+use crate::threads::OfProcess;
 use crate::update::{Change, Update, Whose};
 use crate::words::Place;
 
@@ -14,7 +22,15 @@ pub(crate) struct Array {
     stride: usize,
     cpus: u32,
     cpu_stride: usize,
+    turns: Turns,
 }
+
+/// The lock of updates, in a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Turns(BiasedLock);
+
+const THREADS: OfProcess = OfProcess { biased: true };
 
 /// Where an array's values are, for code that finds them by itself: the value of `index` on `cpu`
 /// is at `base + index * stride + cpu * cpu_stride` for an index less than `max_entries`.
@@ -48,7 +64,8 @@ impl Array {
         };
         let region = Region::new(len)?;
         let cpus = cpus.unwrap_or(1);
-        Ok(Array { region, max_entries, value_size, stride, cpus, cpu_stride })
+        let turns = Turns::default();
+        Ok(Array { region, max_entries, value_size, stride, cpus, cpu_stride, turns })
     }
 
     pub(crate) fn layout(&self) -> ArrayLayout {
@@ -89,7 +106,12 @@ impl Array {
             return Err(libc::EEXIST);
         }
         match update.whose {
-            Whose::One(cpu) => update.write_in_place(self.value(index, cpu).unwrap_or(first)),
+            Whose::One(cpu) if self.cpu_stride != 0 => {
+                update.write_in_place(self.value(index, cpu).unwrap_or(first));
+            }
+            Whose::One(_) => {
+                self.turns.0.with(&THREADS, PATIENCE, || update.write_in_place(first));
+            }
             Whose::All => {
                 let rounded = self.value_size.next_multiple_of(8);
                 for cpu in 0..self.cpus {
@@ -100,5 +122,20 @@ impl Array {
             }
         }
         Ok(())
+    }
+
+    /// Stores a value of eight bytes that all CPUs share, if it is this thread's turn. `false`: it is
+    /// not as simple as that, and nothing was done.
+    #[inline(always)]
+    pub(crate) fn try_update(&self, index: u32, value: u64) -> bool {
+        let Some(held) = THREADS.known().and_then(|this| self.turns.0.enter(this)) else {
+            return false;
+        };
+        let place = self.value(index, 0);
+        if let Some(place) = place {
+            place.first().store(value, Ordering::Relaxed);
+        }
+        self.turns.0.unlock(held);
+        place.is_some()
     }
 }

@@ -9,18 +9,22 @@
 //! From there on it is a lock as any other, until one thread again takes it many times in a row, by
 //! which what it cost to take the bias away is paid for.
 //!
+//! As with any lock, a thread that is inside must not take it again, not in a signal handler either.
+//!
 //! All that two threads that change the same things write moves from one CPU to the other each time,
 //! so together they are slower than one alone. So who finds another at work keeps away for a while:
 //! as long as the other one is busy, and not longer than what moving everything takes twenty times.
 
-use crate::sync::{AtomicU32, Ordering, heavy_fence, light_fence, spin_loop, yield_now};
+use crate::sync::{AtomicU32, Ordering, heavy_fence, light_fence, rest, spin_loop, yield_now};
 
-/// Turns of the waiting loop, some tens of microseconds, that a thread keeps away at most.
+/// Turns of the waiting loop, a few hundred microseconds, that a thread keeps away at most.
 pub(crate) const PATIENCE: u32 = 4096;
 /// Turns after which it looks for the first time whether the other one is busy.
 const FIRST_LOOK: u32 = 8;
 /// Turns in which who has just begun cannot do much: everything is still at another CPU.
 const SLOW_START: u32 = 128;
+/// Turns between two looks that are better spent by leaving the CPU.
+const REST: u32 = 256;
 /// Turns of waiting for the lock itself after which others may run: who is inside may have lost its
 /// CPU.
 const SPINS: u32 = 64;
@@ -123,6 +127,14 @@ impl BiasedLock {
         Some(Held::Bias(this.presence))
     }
 
+    /// Does something while it is held.
+    #[inline(always)]
+    pub(crate) fn with<'a>(&self, threads: &impl Threads<'a>, patience: u32, act: impl FnOnce()) {
+        let held = self.lock(threads, patience);
+        act();
+        self.unlock(held);
+    }
+
     /// Gives it back.
     #[inline(always)]
     pub(crate) fn unlock(&self, held: Held<'_>) {
@@ -131,6 +143,12 @@ impl BiasedLock {
             Held::Word => &self.word,
         };
         count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+    }
+
+    /// Takes a lock that never has a bias, unless somebody has it.
+    #[inline(always)]
+    pub(crate) fn try_lock_unbiased(&self) -> Option<Held<'static>> {
+        self.take().then_some(Held::Word)
     }
 
     /// Takes the word, unless somebody has it.
@@ -144,21 +162,21 @@ impl BiasedLock {
     /// What there is to be done once the word is taken.
     #[inline(always)]
     fn taken<'a, T: Threads<'a>>(&self, this: Option<Thread<'a>>, threads: &T) -> Held<'a> {
-        let number = this.map_or(0, |this| this.number);
         let bias = self.bias.load(Ordering::Relaxed);
-        if bias != 0 && bias != number {
+        if bias != 0 && this.is_none_or(|this| this.number != bias) {
             self.take_away(bias, threads);
         }
-        if number == 0 || self.last.load(Ordering::Relaxed) != number {
-            self.last.store(number, Ordering::Relaxed);
-            self.row.store(0, Ordering::Relaxed);
-        } else {
+        let Some(Thread { number, .. }) = this else { return Held::Word };
+        if self.last.load(Ordering::Relaxed) == number {
             let row = self.row.load(Ordering::Relaxed);
             self.row.store(row + 1, Ordering::Relaxed);
             if row >= T::ROW {
                 self.row.store(0, Ordering::Relaxed);
                 self.bias.store(number, Ordering::Relaxed);
             }
+        } else {
+            self.last.store(number, Ordering::Relaxed);
+            self.row.store(0, Ordering::Relaxed);
         }
         Held::Word
     }
@@ -189,23 +207,24 @@ impl BiasedLock {
 
     /// Says that this thread has seen that it has the bias no more: it is outside, and will not come
     /// in by it.
-    fn notice(&self, number: u32) {
+    fn notice(&self, this: Option<Thread<'_>>) {
+        let Some(Thread { number, .. }) = this else { return };
         let gone = self.bias.load(Ordering::Acquire) != number;
         if gone && self.losing.load(Ordering::Relaxed) == number {
-            let (done, else_) = (Ordering::Release, Ordering::Relaxed);
-            let _ = self.losing.compare_exchange(number, 0, done, else_);
+            // Somebody else may be losing it by now, if the other one did not wait for this.
+            let (success, failure) = (Ordering::Release, Ordering::Relaxed);
+            let _ = self.losing.compare_exchange(number, 0, success, failure);
         }
     }
 
     #[cold]
     fn wait<'a, T: Threads<'a>>(&self, threads: &T, patience: u32) -> Held<'a> {
         let this = threads.this();
-        if let Some(this) = this {
-            self.notice(this.number);
-        }
+        self.notice(this);
         let crowded = self.keep_away(threads, patience);
         let mut turns = 0;
         while !self.take() {
+            self.notice(this);
             pause(&mut turns);
         }
         let held = self.taken(this, threads);
@@ -221,8 +240,10 @@ impl BiasedLock {
         let (mut look, mut left) = (FIRST_LOOK, patience);
         while left > 0 {
             let before = self.activity(threads);
-            for _ in 0..look {
-                spin_loop();
+            if look < REST {
+                (0..look).for_each(|_| spin_loop());
+            } else {
+                rest(look);
             }
             let now = self.activity(threads);
             // Each time that somebody is inside counts two. Less than one time in two turns is not

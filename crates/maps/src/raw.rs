@@ -11,7 +11,8 @@ use std::slice;
 use bombus_platform::MapType;
 
 use crate::Errno;
-use crate::hash::key::{Pair, Word};
+use crate::hash::HashTable;
+use crate::hash::key::{Half, Pair, Word};
 use crate::map::{Kind, Map};
 use crate::ringbuf::Ringbuf;
 use crate::update::{Update, Whose};
@@ -41,11 +42,16 @@ pub fn update_function(map: &Map) -> UpdateFunction {
     let words = map.value_size() == 8 && map.def().spin_lock.is_none();
     let words = words && !map.def().map_type.is_per_cpu();
     match (&map.kind, map.key_size()) {
+        (Kind::Array(_), _) if words => array_update_8,
         (Kind::Array(_), _) if map.def().spin_lock.is_none() => array_update,
-        (Kind::Hash(_), 4) if words => hash_update_4,
-        (Kind::Hash(_), 8) if words => hash_update_8,
-        (Kind::Hash(_), 16) if words => hash_update_16,
-        (Kind::Hash(_), 64) if words => hash_update_64,
+        (Kind::Hash(table), 4) if words && table.is_biased() => hash_update_4,
+        (Kind::Hash(table), 8) if words && table.is_biased() => hash_update_8,
+        (Kind::Hash(table), 16) if words && table.is_biased() => hash_update_16,
+        (Kind::Hash(table), 64) if words && table.is_biased() => hash_update_64,
+        (Kind::Hash(_), 4) if words => large_hash_update_4,
+        (Kind::Hash(_), 8) if words => large_hash_update_8,
+        (Kind::Hash(_), 16) if words => large_hash_update_16,
+        (Kind::Hash(_), 64) if words => large_hash_update_64,
         _ => update,
     }
 }
@@ -60,6 +66,20 @@ pub unsafe extern "C" fn lookup(map: *const Map, key: *const u8, cpu: u64) -> *m
     map.lookup(key, cpu as u32).map_or(ptr::null_mut(), |value| value.as_ptr())
 }
 
+/// The hash table that a map is.
+///
+/// # Safety
+/// `map` is alive, and a hash table.
+#[inline(always)]
+unsafe fn table_of<'a>(map: *const Map) -> &'a HashTable {
+    // SAFETY: as the caller says.
+    match unsafe { &(*map).kind } {
+        Kind::Hash(table) => table,
+        // SAFETY: as the caller says.
+        _ => unsafe { std::hint::unreachable_unchecked() },
+    }
+}
+
 /// The functions for hash tables whose keys have one size.
 macro_rules! for_key_size {
     (
@@ -67,20 +87,20 @@ macro_rules! for_key_size {
         $lookup:ident,
         $any_lookup:ident,
         $update:ident,
+        $large_update:ident,
         $delete:ident,
         |$bytes:ident| $key:expr
     ) => {
         /// [`lookup`] in a map of type [`MapType::Hash`] whose keys have the size in the name.
         ///
         /// # Safety
-        /// As for [`lookup`]; the keys have that size.
+        /// As for [`lookup`]; it has that type, and the keys that size.
         pub unsafe extern "C" fn $lookup(map: *const Map, key: *const u8, _cpu: u64) -> *mut u8 {
             // SAFETY: as the caller says.
-            let (map, $bytes) = unsafe { (&*map, Bytes::from_raw(key, $size)) };
-            if let Kind::Hash(table) = &map.kind
-                && let Ok(found) = table.try_get($key)
-            {
-                return found.map_or(ptr::null_mut(), |element| element.shared_value().start());
+            let (table, $bytes) = unsafe { (table_of(map), Bytes::from_raw(key, $size)) };
+            const WORDS: usize = usize::div_ceil($size, 8);
+            if let Ok(found) = table.try_get($key) {
+                return found.map_or(ptr::null_mut(), |element| element.after_key(WORDS));
             }
             // SAFETY: as the caller says.
             unsafe { lookup(map, key, 0) }
@@ -89,13 +109,11 @@ macro_rules! for_key_size {
         /// [`lookup`] in a hash table of any type whose keys have the size in the name.
         ///
         /// # Safety
-        /// As for [`lookup`]; the keys have that size.
+        /// As for [`lookup`]; it is a hash table, and the keys have that size.
         pub unsafe extern "C" fn $any_lookup(map: *const Map, key: *const u8, cpu: u64) -> *mut u8 {
             // SAFETY: as the caller says.
-            let (map, $bytes) = unsafe { (&*map, Bytes::from_raw(key, $size)) };
-            if let Kind::Hash(table) = &map.kind
-                && let Ok(found) = table.try_get_for_program($key)
-            {
+            let (table, $bytes) = unsafe { (table_of(map), Bytes::from_raw(key, $size)) };
+            if let Ok(found) = table.try_get_for_program($key) {
                 return found.map_or(ptr::null_mut(), |found| found.value(cpu as u32).start());
             }
             // SAFETY: as the caller says.
@@ -106,7 +124,7 @@ macro_rules! for_key_size {
         /// eight bytes, no lock in them, and are the same for all CPUs.
         ///
         /// # Safety
-        /// As for [`update`]; keys and values have these sizes.
+        /// As for [`update`]; it is such a hash table, and keys and values have these sizes.
         pub unsafe extern "C" fn $update(
             map: *const Map,
             key: *const u8,
@@ -115,13 +133,33 @@ macro_rules! for_key_size {
             cpu: u64,
         ) -> i64 {
             // SAFETY: as the caller says.
-            let (map, $bytes) = unsafe { (&*map, Bytes::from_raw(key, $size)) };
+            let (table, $bytes) = unsafe { (table_of(map), Bytes::from_raw(key, $size)) };
             // SAFETY: as the caller says.
             let new = unsafe { Bytes::from_raw(value, 8) };
-            if let Kind::Hash(table) = &map.kind
-                && flags == crate::ANY
-                && table.try_replace($key, new.word(0))
-            {
+            if flags == crate::ANY && table.try_replace($key, new.word(0)) {
+                return 0;
+            }
+            // SAFETY: as the caller says.
+            unsafe { update(map, key, value, flags, cpu) }
+        }
+
+        /// [`update`] in a hash table whose keys have the size in the name and whose values have
+        /// eight bytes, no lock in them, and are the same for all CPUs, if it is large.
+        ///
+        /// # Safety
+        /// As for [`update`]; it is such a hash table, and keys and values have these sizes.
+        pub unsafe extern "C" fn $large_update(
+            map: *const Map,
+            key: *const u8,
+            value: *const u8,
+            flags: u64,
+            cpu: u64,
+        ) -> i64 {
+            // SAFETY: as the caller says.
+            let (table, $bytes) = unsafe { (table_of(map), Bytes::from_raw(key, $size)) };
+            // SAFETY: as the caller says.
+            let new = unsafe { Bytes::from_raw(value, 8) };
+            if flags == crate::ANY && table.try_replace_unbiased($key, new.word(0)) {
                 return 0;
             }
             // SAFETY: as the caller says.
@@ -131,28 +169,51 @@ macro_rules! for_key_size {
         /// [`delete`] in a hash table whose keys have the size in the name.
         ///
         /// # Safety
-        /// As for [`delete`]; the keys have that size.
+        /// As for [`delete`]; it is a hash table, and the keys have that size.
         pub unsafe extern "C" fn $delete(map: *const Map, key: *const u8) -> i64 {
             // SAFETY: as the caller says.
-            let (map, $bytes) = unsafe { (&*map, Bytes::from_raw(key, $size)) };
-            let Kind::Hash(table) = &map.kind else { return -i64::from(libc::EINVAL) };
+            let (table, $bytes) = unsafe { (table_of(map), Bytes::from_raw(key, $size)) };
             status(table.delete($key, |_| ()))
         }
     };
 }
 
-for_key_size!(4, hash_lookup_4, any_hash_lookup_4, hash_update_4, hash_delete_4, |bytes| {
-    Word(bytes.first_u32().into())
-});
-for_key_size!(8, hash_lookup_8, any_hash_lookup_8, hash_update_8, hash_delete_8, |bytes| {
-    Word(bytes.word(0))
-});
-for_key_size!(16, hash_lookup_16, any_hash_lookup_16, hash_update_16, hash_delete_16, |bytes| {
-    Pair([bytes.word(0), bytes.word(1)])
-});
-for_key_size!(64, hash_lookup_64, any_hash_lookup_64, hash_update_64, hash_delete_64, |bytes| {
-    bytes
-});
+for_key_size!(
+    4,
+    hash_lookup_4,
+    any_hash_lookup_4,
+    hash_update_4,
+    large_hash_update_4,
+    hash_delete_4,
+    |bytes| Half(bytes.first_u32())
+);
+for_key_size!(
+    8,
+    hash_lookup_8,
+    any_hash_lookup_8,
+    hash_update_8,
+    large_hash_update_8,
+    hash_delete_8,
+    |bytes| Word(bytes.word(0))
+);
+for_key_size!(
+    16,
+    hash_lookup_16,
+    any_hash_lookup_16,
+    hash_update_16,
+    large_hash_update_16,
+    hash_delete_16,
+    |bytes| Pair([bytes.word(0), bytes.word(1)])
+);
+for_key_size!(
+    64,
+    hash_lookup_64,
+    any_hash_lookup_64,
+    hash_update_64,
+    large_hash_update_64,
+    hash_delete_64,
+    |bytes| bytes
+);
 
 /// [`lookup`] in an array, where machine code does not do it by itself.
 ///
@@ -184,6 +245,32 @@ pub unsafe extern "C" fn array_update(
     let value = unsafe { Bytes::from_raw(value, size) };
     let whose = Whose::One(cpu as u32);
     status(array.update(key.first_u32(), &Update { value, whose, flags, size, spin_lock: None }))
+}
+
+/// [`update`] of an array whose values have eight bytes, no lock in them, and are the same for all
+/// CPUs.
+///
+/// # Safety
+/// As for [`update`].
+pub unsafe extern "C" fn array_update_8(
+    map: *const Map,
+    key: *const u8,
+    value: *const u8,
+    flags: u64,
+    cpu: u64,
+) -> i64 {
+    // SAFETY: as the caller says.
+    let (kind, index, new) = unsafe {
+        (&(*map).kind, Bytes::from_raw(key, 4).first_u32(), Bytes::from_raw(value, 8).word(0))
+    };
+    if let Kind::Array(array) = kind
+        && flags == crate::ANY
+        && array.try_update(index, new)
+    {
+        return 0;
+    }
+    // SAFETY: as the caller says.
+    unsafe { array_update(map, key, value, flags, cpu) }
 }
 
 /// A function that stores a value: the map, the key, the value, flags, the CPU; 0 or a negative

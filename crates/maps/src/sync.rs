@@ -7,6 +7,11 @@ pub(crate) use std::thread::yield_now;
 
 use std::sync::atomic::compiler_fence;
 
+/// Leaves the CPU to others for about as long as so many turns of a waiting loop take.
+pub(crate) fn rest(turns: u32) {
+    std::thread::sleep(std::time::Duration::from_nanos(50) * turns);
+}
+
 /// A barrier that costs nothing, and only is one against [`heavy_fence`] of other threads.
 #[inline(always)]
 pub(crate) fn light_fence() {

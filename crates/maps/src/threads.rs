@@ -66,7 +66,7 @@ impl OfProcess {
 impl Threads<'static> for OfProcess {
     /// As many locked instructions as a barrier of all threads takes.
     const ROW: u32 = 64;
-    const NOTICE: u32 = 16;
+    const NOTICE: u32 = 64;
 
     #[inline(always)]
     fn this(&self) -> Option<Thread<'static>> {

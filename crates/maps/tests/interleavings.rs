@@ -28,6 +28,10 @@ mod sync {
         pub(crate) static BARRIERS: Cell<[bool; 2]> = const { Cell::new([true, true]) };
     }
 
+    pub(crate) fn rest(_: u32) {
+        yield_now();
+    }
+
     pub(crate) fn light_fence() {
         if BARRIERS.get()[0] {
             fence(Ordering::SeqCst);

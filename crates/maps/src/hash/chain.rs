@@ -69,6 +69,24 @@ impl Bucket {
         }
     }
 
+    /// The same for who only wants the element.
+    #[inline(always)]
+    pub(crate) fn get<'a, N: Node<'a>>(
+        &self,
+        node: impl Fn(u32) -> N,
+        is_it: impl Fn(N) -> bool,
+    ) -> Option<N> {
+        let mut link = self.head.load(Ordering::Acquire);
+        while link != 0 {
+            let node = node(link);
+            if is_it(node) {
+                return Some(node);
+            }
+            link = node.next().load(Ordering::Acquire);
+        }
+        None
+    }
+
     /// Changes what readers see other than by the chain. The lock is held.
     #[inline(always)]
     pub(crate) fn change<R>(&self, act: impl FnOnce() -> R) -> R {

@@ -248,6 +248,12 @@ impl<'a> Element<'a> {
         }
     }
 
+    /// Where the shared value starts, if the key has so many words.
+    #[inline(always)]
+    pub(crate) fn after_key(self, words: usize) -> *mut u8 {
+        self.start.as_ptr().wrapping_add(HEADER + words * 8)
+    }
+
     /// The value, of one CPU where each has one. A CPU that there is not gets the first one's.
     #[inline]
     pub(crate) fn value(self, cpu: u32) -> Place<'a> {

@@ -49,7 +49,31 @@ fn fold(word: u64, other: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// A key of up to eight bytes.
+/// A key of up to four bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Half(pub(crate) u32);
+
+impl Key for Half {
+    const ONE_WORD: bool = true;
+
+    #[inline]
+    fn hash(self, seed: u64) -> u32 {
+        // All its bits have a say in the upper half of the lower half of the product.
+        ((u64::from(self.0) ^ seed).wrapping_mul(MULTIPLIER) >> 32) as u32
+    }
+
+    #[inline]
+    fn is_at(self, place: Place<'_>) -> bool {
+        place.first().load(Ordering::Acquire) == u64::from(self.0)
+    }
+
+    #[inline]
+    fn write_to(self, place: Place<'_>) {
+        place.first().store(self.0.into(), Ordering::Release);
+    }
+}
+
+/// A key of five to eight bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Word(pub(crate) u64);
 
@@ -156,7 +180,11 @@ macro_rules! with_key {
     ($bytes:expr, |$key:ident| $do:expr) => {{
         let bytes: $crate::words::Bytes<'_> = $bytes;
         match bytes.len() {
-            0..=8 => {
+            0..=4 => {
+                let $key = $crate::hash::key::Half(bytes.first_u32());
+                $do
+            }
+            5..=8 => {
                 let $key = $crate::hash::key::Word(bytes.word(0));
                 $do
             }
@@ -196,7 +224,9 @@ mod tests {
         for seed in seeds.iter().copied().map(whiten) {
             let shifts = if cfg!(miri) { &[3][..] } else { &[0, 3, 12, 32, 52] };
             for &shift in shifts {
+                let half = |n: u64| (n << shift.min(20)) as u32;
                 let fullest = [
+                    spread(&|n| Half(half(n)).hash(seed)),
                     spread(&|n| Word(n << shift).hash(seed)),
                     spread(&|n| Pair([n << shift, 5]).hash(seed)),
                     spread(&|n| Pair([5, n << shift]).hash(seed)),

@@ -75,11 +75,11 @@ pub(crate) struct Shape {
 }
 
 /// How many buckets a table has. The fewer keys there are on a chain before the one that is looked
-/// for, the fewer branches are mispredicted: one in sixteen in a small table, in a large one half of
+/// for, the fewer branches are mispredicted: one in 32 in a small table, in a large one half of
 /// what there are with the kernel's number.
 fn buckets(max_entries: u32) -> Option<u32> {
     let least = max_entries.checked_next_power_of_two()?;
-    let factor = if least <= SMALL { 8 } else { 2 };
+    let factor = if least <= SMALL { 16 } else { 2 };
     Some(least.checked_mul(factor).unwrap_or(least))
 }
 
@@ -142,7 +142,9 @@ impl HashTable {
         let hash = key.hash(self.seed);
         let bucket = self.bucket(hash);
         let before = bucket.begin();
-        let (_, found) = self.find(bucket, key, hash);
+        let is_it =
+            |element: Element<'_>| key.may_be(hash, element.hash()) && key.is_at(element.key());
+        let found = bucket.get(|link| self.elements.get(link), is_it);
         // A key that was seen whole was there at that time, whatever else went on.
         if found.is_some() && K::ONE_WORD || bucket.unchanged(before) {
             Ok(found)
@@ -289,6 +291,31 @@ impl HashTable {
         self.replace(bucket, place, old, spare, key, hash);
         held.keep(old);
         true
+    }
+
+    /// The same where locks have no bias: the fewer instructions there are to it, the more updates
+    /// wait for their elements to come from memory at the same time.
+    #[inline(always)]
+    pub(crate) fn try_replace_unbiased<K: Key>(&self, key: K, value: u64) -> bool {
+        let hash = key.hash(self.seed);
+        let bucket = self.bucket(hash);
+        let before = bucket.begin();
+        let (place, Some(old)) = self.find(bucket, key, hash) else { return false };
+        let held = self.stripes.try_lock_unbiased(hash, &self.elements);
+        let Some(held) = held else { return false };
+        let Some(spare) = held.known_spare() else { return false };
+        if !bucket.unchanged(before) {
+            return false;
+        }
+        spare.shared_value().first().store(value, Ordering::Relaxed);
+        self.replace(bucket, place, old, spare, key, hash);
+        held.keep(old);
+        true
+    }
+
+    /// Whether its locks can have a bias.
+    pub(crate) fn is_biased(&self) -> bool {
+        self.stripes.are_biased()
     }
 
     /// A free element, wherever there is one.

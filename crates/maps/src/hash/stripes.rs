@@ -95,6 +95,23 @@ impl Stripes {
         Some(Locked { stripe, held, stripes: self, elements })
     }
 
+    /// Takes a stripe's lock, which never has a bias, unless somebody has it.
+    #[inline(always)]
+    pub(super) fn try_lock_unbiased<'a>(
+        &'a self,
+        hash: u32,
+        elements: &'a Elements,
+    ) -> Option<Locked<'a>> {
+        let stripe = self.of(hash);
+        let held = stripe.lock.try_lock_unbiased()?;
+        Some(Locked { stripe, held, stripes: self, elements })
+    }
+
+    /// Whether the locks can have a bias.
+    pub(super) fn are_biased(&self) -> bool {
+        self.threads.biased
+    }
+
     /// A free element of another stripe, and some more for this one. No lock is held.
     #[cold]
     pub(super) fn gather(&self, hash: u32, elements: &Elements) -> Option<u32> {
