@@ -185,9 +185,22 @@ fn random_programs() {
         if let Ok(code) = Code::new(&program, &target, &options, &tables) {
             accepted += 1;
             check(&code, &program);
+            // With a log nothing is left out for being of no account.
+            let options = Options { log_level: 2 - number % 3, ..options };
+            let again = Code::new(&program, &target, &options, &tables).expect("the same");
+            agree(&code, &again);
         }
     }
     assert!(accepted > count / 20, "only {accepted} of {count} have the right form");
+}
+
+fn agree(code: &Code, other: &Code) {
+    for slot in 0..code.len() {
+        let chain = [Caller { function: code.function_of(slot), callsite: 0 }];
+        let live = |code: &Code| code.stack_at(chain, slot).of(0);
+        assert_eq!(live(code), live(other), "slot {slot} of {}{}", code.log(), other.log());
+        assert_eq!(code.live_registers(slot), other.live_registers(slot));
+    }
 }
 
 fn check(code: &Code, program: &Program<'_>) {

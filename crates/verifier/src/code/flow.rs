@@ -80,6 +80,24 @@ pub(super) fn explore(
     Ok(explorer.flow)
 }
 
+/// Whether control goes from here to the next instruction, and into no function of the program.
+const fn goes_on(instruction: Instruction) -> bool {
+    match instruction {
+        Instruction::GotoRegister { .. } => false,
+        Instruction::Op(op) => !matches!(
+            op,
+            Op::Exit
+                | Op::Goto { .. }
+                | Op::GotoLong { .. }
+                | Op::MayGoto { .. }
+                | Op::JumpIf { .. }
+                | Op::CallLocal { .. }
+                | Op::LoadImm64 { imm: Imm64::Func(_), .. }
+        ),
+        _ => true,
+    }
+}
+
 struct Explorer<'a> {
     program: &'a Program<'a>,
     /// Whether loops are allowed.
@@ -151,13 +169,23 @@ impl Explorer<'_> {
     }
 
     fn enter(&mut self, slot: usize) -> Result<(), Rejection> {
-        self.state[slot] = OPEN;
-        self.stack.push((slot as u32, 0));
-        if matches!(self.instructions[slot], Instruction::GotoRegister { .. }) {
-            self.make_table(slot)?;
+        let mut slot = slot;
+        loop {
+            self.state[slot] = OPEN;
+            if matches!(self.instructions[slot], Instruction::GotoRegister { .. }) {
+                self.make_table(slot)?;
+            }
+            self.mark(slot);
+            // Only who may not have loops needs to know the way back through what has one edge.
+            if !self.loops || !goes_on(self.instructions[slot]) {
+                self.stack.push((slot as u32, 0));
+                return Ok(());
+            }
+            slot += self.instructions[slot].slots();
+            if self.state.get(slot) != Some(&NEW) {
+                return Ok(());
+            }
         }
-        self.mark(slot);
-        Ok(())
     }
 
     /// All that it calls has been looked at: what that may do, the caller may.

@@ -58,15 +58,11 @@ impl Instruction {
     }
 }
 
-/// Tells what the slot says, or the kernel's words against it. `ld_imm64` is only refused for its
-/// form; what it names is not looked at.
+/// Tells what a slot says that RFC 9669 does not have, or the kernel's words against it. `ld_imm64`
+/// is only refused for its form; what it names is not looked at.
 pub(super) fn decode(insns: &[Insn], slot: usize) -> Result<Instruction, Rejection> {
-    let insn = insns[slot];
     let next = insns.get(slot + 1).copied();
-    match insn.decode(next) {
-        Ok(op) => Ok(Instruction::Op(op)),
-        Err(_) => decode_special(insn, next).map_err(|message| Rejection::invalid(slot, message)),
-    }
+    decode_special(insns[slot], next).map_err(|message| Rejection::invalid(slot, message))
 }
 
 /// What RFC 9669 does not have, or the kernel is less strict about.

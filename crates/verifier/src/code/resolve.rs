@@ -30,7 +30,11 @@ pub(super) fn instructions(
     let mut instructions = Vec::with_capacity(program.insns.len());
     while instructions.len() < program.insns.len() {
         let slot = instructions.len();
-        let instruction = instruction::decode(program.insns, slot)?;
+        let next = program.insns.get(slot + 1).copied();
+        let instruction = match program.insns[slot].decode(next) {
+            Ok(op) => Instruction::Op(op),
+            Err(_) => instruction::decode(program.insns, slot)?,
+        };
         instructions.push(instruction);
         if let Instruction::Op(Op::LoadImm64 { imm, .. }) = instruction {
             resolver.check(slot, imm)?;

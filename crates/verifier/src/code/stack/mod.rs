@@ -28,7 +28,7 @@ use crate::{Program, Rejection};
 use instance::{Instance, MAX_FRAMES};
 use origin::Origin;
 pub use slots::StackSlots;
-use track::{MEMORY_ARGUMENTS, Origins, Sparse, Spills, Tracker};
+use track::{MEMORY_ARGUMENTS, Mentions, Origins, Sparse, Spills, Tracker};
 
 /// How often functions are looked at, at most.
 const MAX_LOOKS: u32 = 10_000;
@@ -72,6 +72,7 @@ impl StackLiveness {
             given,
             looks: 0,
             seen: vec![false; given.functions.len()],
+            mentions: (0..given.blocks.len()).map(|block| mentions(given, block)).collect(),
             found: StackLiveness::default(),
             log,
         };
@@ -193,6 +194,8 @@ struct Analysis<'a> {
     looks: u32,
     /// Functions that have been looked at.
     seen: Vec<bool>,
+    /// What the instructions of each block mention.
+    mentions: Vec<Mentions>,
     found: StackLiveness,
     log: Option<&'a mut String>,
 }
@@ -333,8 +336,10 @@ impl Analysis<'_> {
                     continue;
                 }
                 origins.load(entry);
-                for slot in self.blocks.slots(block) {
-                    self.step(&tracker, &mut origins, slot);
+                if origins.matter_to(self.mentions[block]) {
+                    for slot in self.blocks.slots(block) {
+                        self.step(&tracker, &mut origins, slot);
+                    }
                 }
                 for next in self.blocks.successors(self.graph, block) {
                     let Some(next) = next.checked_sub(start).filter(|&next| next < entries.len())
@@ -353,7 +358,7 @@ impl Analysis<'_> {
 
     fn step(&mut self, tracker: &Tracker<'_>, origins: &mut Origins, slot: usize) {
         let insn = self.insns[slot];
-        if !origins.matter_to(insn) {
+        if !origins.matter_to(Mentions::of(insn)) {
             return;
         }
         let instruction = self.instructions[slot];
@@ -387,8 +392,11 @@ impl Analysis<'_> {
             let block = block as usize;
             let Some(Some(entry)) = entries.get(block - start) else { continue };
             origins.load(entry);
+            if self.log.is_none() && !origins.matter_to(self.mentions[block]) {
+                continue;
+            }
             for slot in self.blocks.slots(block) {
-                let matters = origins.matter_to(self.insns[slot]);
+                let matters = origins.matter_to(Mentions::of(self.insns[slot]));
                 let instruction = self.instructions[slot];
                 if matters {
                     self.record(instance, &origins, slot);
@@ -454,6 +462,11 @@ impl Analysis<'_> {
             instance.settle();
         }
     }
+}
+
+fn mentions(given: &Given<'_>, block: usize) -> Mentions {
+    let insns = given.insns[given.blocks.slots(block)].iter();
+    insns.fold(Mentions::default(), |all, insn| all.and(Mentions::of(*insn)))
 }
 
 /// Whether the log lists what registers and the stack hold before it.

@@ -26,6 +26,33 @@ pub(super) struct Origins {
     at: [Origin; PLACES],
 }
 
+const REGISTERS_MASK: u32 = (1 << REGISTERS) - 1;
+
+/// What instructions mention: bit `n` is `rn`, and there are bits for calls and for what uses
+/// registers that its fields do not name.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mentions(u32);
+
+impl Mentions {
+    const CALL: u32 = 1 << 30;
+    const OTHER: u32 = 1 << 31;
+
+    pub(super) const fn of(insn: Insn) -> Mentions {
+        const IS_CALL: u8 = class::JMP | jmp::CALL;
+        const IS_ATOMIC: u8 = class::STX | mode::ATOMIC;
+        Mentions(match insn.code {
+            IS_CALL => Mentions::CALL,
+            code if code & 0xe7 == IS_ATOMIC => Mentions::OTHER,
+            _ if insn.dst.0 > Reg::FP.0 || insn.src.0 > Reg::FP.0 => Mentions::OTHER,
+            _ => 1 << insn.dst.0 | 1 << insn.src.0,
+        })
+    }
+
+    pub(super) const fn and(self, other: Mentions) -> Mentions {
+        Mentions(self.0 | other.0)
+    }
+}
+
 /// [`Origins`] without what is none.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Sparse {
@@ -60,20 +87,14 @@ impl Origins {
         origins
     }
 
-    /// Whether the instruction has to do with anything that comes from a frame pointer. One that has
-    /// not changes no origins and accesses no stack.
-    pub(super) fn matter_to(&self, insn: Insn) -> bool {
-        const CALL: u8 = class::JMP | jmp::CALL;
-        const ATOMIC: u8 = class::STX | mode::ATOMIC;
-        const NO_FRAME: u128 = !(1 << Reg::FP.0);
-        let known = self.known;
-        match insn.code {
-            // Calls take and forget arguments, those in memory among them.
-            CALL => known & NO_FRAME & ((1 << STACK) - 1) != 0,
-            code if code & 0xe7 == ATOMIC => true,
-            _ if insn.dst > Reg::FP || insn.src > Reg::FP => true,
-            _ => known & (1 << insn.dst.0 | 1 << insn.src.0) != 0,
-        }
+    /// Whether instructions with these mentions have to do with anything that comes from a frame
+    /// pointer. Those that have not change no origins and access no stack.
+    pub(super) fn matter_to(&self, mentions: Mentions) -> bool {
+        let known = self.known as u32;
+        // Calls take and forget arguments, those in memory among them.
+        const PASSED: u32 = ((1 << STACK) - 1) & !(1 << Reg::FP.0);
+        let calls = mentions.0 & Mentions::CALL != 0 && known & PASSED != 0;
+        mentions.0 & Mentions::OTHER != 0 || calls || mentions.0 & known & REGISTERS_MASK != 0
     }
 
     fn set(&mut self, place: usize, origin: Origin) {
