@@ -9,6 +9,7 @@ use bombus_isa::{AluOp, AtomicOp, Op, Operand, Reg, Width};
 
 use super::NotTaken;
 use crate::Program;
+use crate::program::target;
 
 /// What a register holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,7 +141,7 @@ impl Facts {
             let op = ops[pc];
             self.check(op, &registers, function, may_tail_call)?;
             if let Op::CallLocal { off } = op {
-                let callee = (pc as i64 + 1 + i64::from(off)) as usize;
+                let callee = target(pc, off);
                 if callee == 0 {
                     // It would return to the program.
                     return Err(NotTaken);
@@ -265,7 +266,7 @@ impl Facts {
             }
             Op::CallLocal { off } => {
                 registers[1..=5].fill(Value::Unset);
-                let callee = self.function((pc as i64 + 1 + i64::from(off)) as usize);
+                let callee = self.function(target(pc, off));
                 match self.returned[callee] {
                     Some(value) => registers[0] = value,
                     None => return Step::Stop,
@@ -293,7 +294,7 @@ pub(crate) fn jump(op: Op, pc: usize) -> Option<usize> {
         Op::GotoLong { off } => off.into(),
         _ => return None,
     };
-    Some((pc as i64 + 1 + distance) as usize)
+    Some(target(pc, distance))
 }
 
 /// Registers that an instruction reads, in the order in which the checked interpreter does.

@@ -19,6 +19,7 @@ use crate::jit::guarded::{
     Value, jump,
 };
 use crate::native::Unlinked;
+use crate::program::target;
 use crate::{MAX_FRAMES, MAX_LOOPS, Program};
 
 /// Registers that the code may change and must give back.
@@ -295,7 +296,7 @@ impl Guarded<'_> {
             Op::CallHelper { .. } => self.call_helper(pc),
             Op::CallLocal { off } => {
                 let at = self.emitter.asm.branch(Branch::Call);
-                self.branches.push((at, (pc as i64 + 1 + i64::from(off)) as usize));
+                self.branches.push((at, target(pc, off)));
                 self.clear_arguments();
             }
             Op::Exit => self.exit(pc, registers),
