@@ -1,8 +1,12 @@
 //! No program, whatever its bytes, may make the interpreter panic, hang, or write what it must not.
 
+mod support;
+
 use bombus_isa::{Insn, Reg};
 use bombus_vm::{Call, Context, Execution, Host, Program, Return, Stack, TrapKind, address};
 use proptest::prelude::*;
+
+use support::{push, slot};
 
 /// Memory that programs may read and write, with guards on both sides.
 struct Guarded {
@@ -36,36 +40,6 @@ impl Host for Guarded {
     }
 }
 
-/// Slots whose fields are mostly such that something happens.
-fn slot() -> impl Strategy<Value = Insn> {
-    let register = || (0u8..11).prop_map(Reg);
-    let off = prop_oneof![4 => -6i16..6, 2 => -520i16..8, 1 => any::<i16>()];
-    let imm = prop_oneof![4 => -8i32..70, 1 => any::<i32>(), 1 => Just(0xf1), 1 => Just(0)];
-    (any::<u8>(), register(), register(), off, imm).prop_map(|(code, dst, src, off, imm)| Insn {
-        code,
-        dst,
-        src,
-        off,
-        imm,
-    })
-}
-
-/// Makes it likely that a slot is valid: fields that are not used are cleared.
-fn mend(insn: Insn) -> Insn {
-    let candidates = [
-        insn,
-        Insn { off: 0, ..insn },
-        Insn { imm: 0, ..insn },
-        Insn { src: Reg(0), ..insn },
-        Insn { src: Reg(0), off: 0, ..insn },
-        Insn { imm: 0, off: 0, ..insn },
-        Insn { src: Reg(0), dst: Reg(0), off: 0, ..insn },
-        Insn { src: Reg(0), dst: Reg(0), imm: 0, ..insn },
-    ];
-    let valid = candidates.into_iter().find(|insn| insn.decode(Some(Insn::default())).is_ok());
-    valid.unwrap_or(Insn::mov_imm(insn.dst, insn.imm))
-}
-
 fn start() -> Vec<Insn> {
     let mut code: Vec<Insn> =
         [0, 2, 3, 4, 5].map(|number| Insn::mov_imm(Reg(number), number.into())).into();
@@ -82,13 +56,7 @@ proptest! {
     #[test]
     fn stays_in_its_bounds(slots in prop::collection::vec(slot(), 1..40)) {
         let mut code = start();
-        for slot in slots {
-            let insn = mend(slot);
-            code.push(insn);
-            if insn.is_wide() {
-                code.push(Insn::default());
-            }
-        }
+        push(&mut code, slots);
         code.push(Insn::exit());
         if let Ok(program) = Program::new(&code, 0, &mut |_| Some(8)) {
             let mut host = Guarded { memory: [GUARD; 48] };

@@ -2,6 +2,8 @@
 //! same value or the same trap, the same memory, the same calls.
 #![cfg(target_arch = "x86_64")]
 
+mod support;
+
 use std::rc::Rc;
 
 use bombus_isa::{Insn, Reg};
@@ -9,6 +11,8 @@ use bombus_vm::{
     Call, Context, Execution, Guests, Host, Program, Return, Stack, Trap, TrapKind, View, address,
 };
 use proptest::prelude::*;
+
+use support::{push, slot};
 
 const REGION: u32 = address::FIRST_HOST_REGION;
 const OTHER: u32 = address::FIRST_HOST_REGION + 1;
@@ -98,36 +102,6 @@ fn compare(code: &[Insn]) -> Result<bool, TestCaseError> {
     Ok(compiled)
 }
 
-/// Slots whose fields are mostly such that something happens.
-fn slot() -> impl Strategy<Value = Insn> {
-    let register = || (0u8..11).prop_map(Reg);
-    let off = prop_oneof![4 => -6i16..6, 2 => -520i16..8, 1 => any::<i16>()];
-    let imm = prop_oneof![4 => -8i32..70, 1 => any::<i32>(), 1 => Just(0xf1), 1 => Just(0)];
-    (any::<u8>(), register(), register(), off, imm).prop_map(|(code, dst, src, off, imm)| Insn {
-        code,
-        dst,
-        src,
-        off,
-        imm,
-    })
-}
-
-/// Makes it likely that a slot is valid: fields that are not used are cleared.
-fn mend(insn: Insn) -> Insn {
-    let candidates = [
-        insn,
-        Insn { off: 0, ..insn },
-        Insn { imm: 0, ..insn },
-        Insn { src: Reg(0), ..insn },
-        Insn { src: Reg(0), off: 0, ..insn },
-        Insn { imm: 0, off: 0, ..insn },
-        Insn { src: Reg(0), dst: Reg(0), off: 0, ..insn },
-        Insn { src: Reg(0), dst: Reg(0), imm: 0, ..insn },
-    ];
-    let valid = candidates.into_iter().find(|insn| insn.decode(Some(Insn::default())).is_ok());
-    valid.unwrap_or(Insn::mov_imm(insn.dst, insn.imm))
-}
-
 /// Every register holds something to begin with: numbers, addresses of all kinds.
 fn start() -> Vec<Insn> {
     let mut code = vec![Insn::mov(Reg(6), Reg(1)), Insn::mov(Reg(7), Reg::FP)];
@@ -137,16 +111,6 @@ fn start() -> Vec<Insn> {
     code.push(Insn::mov(Reg(9), Reg(0)));
     code.extend([1, 2, 3, 4, 5].map(|number| Insn::mov_imm(Reg(number), number.into())));
     code
-}
-
-fn push(code: &mut Vec<Insn>, slots: Vec<Insn>) {
-    for slot in slots {
-        let insn = mend(slot);
-        code.push(insn);
-        if insn.is_wide() {
-            code.push(Insn::default());
-        }
-    }
 }
 
 proptest! {
