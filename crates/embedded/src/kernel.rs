@@ -4,7 +4,7 @@ use bombus_kernel::{
     AttachPoint, BtfFd, Error, Features, Kernel, LinkFd, MapFd, PerfRecord, ProgFd, ProgLoad,
     Result, TestRun, UpdateFlag,
 };
-use bombus_platform::ProgType;
+use bombus_platform::{ProgType, takes_packets};
 use bombus_spec::MapSpec;
 use bombus_vm::Context;
 
@@ -235,7 +235,7 @@ impl Kernel for Embedded {
         let mut core = self.core.borrow_mut();
         let index = index(program.0).filter(|&index| index < core.programs.len());
         let index = index.ok_or_else(|| Error::os("run a program", libc::EBADF))?;
-        if crate::test_run::takes_packets(core.programs[index].prog_type) {
+        if takes_packets(core.programs[index].prog_type) {
             drop(core);
             let mut run = TestRun { ctx: ctx.to_vec(), ..TestRun::default() };
             return self.prog_run(program, &mut run).map(|()| run.retval);

@@ -1,12 +1,11 @@
 //! Runs of one program over many packets, one after the other, in the same memory.
 
 use bombus_kernel::{Error, ProgFd, Result};
-use bombus_platform::ProgType;
+use bombus_platform::{ProgType, takes_packets};
 
 use crate::Embedded;
 use crate::kernel::index;
 use crate::packet::Packet;
-use crate::test_run::takes_packets;
 use crate::this_task::ThisTask;
 
 /// Where packets come from: the loopback device, as in test runs.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bombus_isa::{Imm64, Insn, Op};
 use bombus_kernel::{Error, ProgLoad, Result};
-use bombus_platform::{HELPER_NAMES, Helper, ProgType, may_call};
+use bombus_platform::{HELPER_NAMES, Helper, ProgType, may_call, takes_packets};
 use bombus_vm::{Guests, Program, Trap};
 
 use crate::context_use;
@@ -13,7 +13,6 @@ use crate::maps::Map;
 use crate::packet::reads_plainly;
 use crate::patient;
 use crate::run::{is_supported, map_address, value_address};
-use crate::test_run::takes_packets;
 
 /// Runs that are left to the interpreter.
 const RUNS_INTERPRETED: u32 = 16;

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use bombus_kernel::TestRun;
-use bombus_platform::{ProgType, SK_BUFF_SIZE, XDP_MD_SIZE};
+use bombus_platform::{ETHERNET_HEADER, ProgType, SK_BUFF_SIZE, XDP_MD_SIZE, takes_packets};
 use bombus_vm::Context;
 
 use crate::core::Core;
 use crate::links::Attached;
 use crate::maps::{ENOTSUPP, Errno};
-use crate::packet::{ETHERNET_HEADER, Packet, TAILROOM};
+use crate::packet::{Packet, TAILROOM};
 use crate::this_task::ThisTask;
 
 /// The loopback device, where packets of test runs come from.
@@ -25,18 +25,6 @@ const MAX_ARGUMENTS: usize = 12 * 8;
 
 /// `BPF_F_TEST_RUN_ON_CPU`.
 const ON_CPU: u32 = 1;
-
-/// Whether programs of a type are run over packets.
-pub(crate) fn takes_packets(prog_type: ProgType) -> bool {
-    matches!(
-        prog_type,
-        ProgType::Xdp
-            | ProgType::SchedCls
-            | ProgType::SchedAct
-            | ProgType::SocketFilter
-            | ProgType::CgroupSkb
-    )
-}
 
 /// Runs a program.
 pub(crate) fn run(core: &mut Core, program: usize, run: &mut TestRun) -> Result<(), Errno> {

@@ -26,7 +26,7 @@ mod value_field;
 pub use context::{
     Access, ContextAccess, ContextField, ContextUse, ContextValue, FieldSize, SK_BUFF_SIZE,
     SocketKind, XDP_MD_SIZE, context_access, context_fields, context_is_rewritten,
-    context_kernel_struct, context_rows, context_struct, socket_access,
+    context_kernel_struct, context_rows, context_struct, socket_access, takes_packets,
 };
 pub use helper::{HELPERS, Helper, HelperInfo, HelperNames, may_call};
 pub use helper_names::HELPER_NAMES;
@@ -50,5 +50,7 @@ pub const MAX_STACK: usize = 512;
 pub const MAX_TAIL_CALLS: u32 = 33;
 /// Bytes of `struct bpf_flow_keys` (`include/uapi/linux/bpf.h`).
 pub const FLOW_KEYS_SIZE: usize = 56;
+/// Bytes of an Ethernet header, which every packet has (`ETH_HLEN`).
+pub const ETHERNET_HEADER: usize = 14;
 /// Bytes of a task's name, with the closing zero (`TASK_COMM_LEN`).
 pub const TASK_COMM_LEN: usize = 16;

@@ -8,7 +8,7 @@ use bombus_capture::{CaptureError, LinkType, Packet};
 use bombus_embedded::{Embedded, PacketRunner, PrintedLine};
 use bombus_kernel::{Error, Kernel, ProgFd, TestRun, Tracer};
 use bombus_linux::Linux;
-use bombus_platform::ProgType;
+use bombus_platform::{ETHERNET_HEADER, ProgType, takes_packets};
 use bombus_spec::ObjectSpec;
 
 use super::flags::Options;
@@ -24,15 +24,6 @@ use crate::host::Chosen;
 
 /// Packets between two looks at the clock.
 const ROUND: u64 = 1024;
-
-/// Types of programs that are run over packets.
-const TYPES: [ProgType; 5] = [
-    ProgType::Xdp,
-    ProgType::SchedCls,
-    ProgType::SchedAct,
-    ProgType::SocketFilter,
-    ProgType::CgroupSkb,
-];
 
 /// Carries out `bombus run --pcap`.
 pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
@@ -148,7 +139,7 @@ fn work<'a>(
 /// The program to run: that of `--program`, else the only one for packets.
 fn choose(object: &ObjectSpec, options: &Options) -> Result<(String, ProgType), Failure> {
     let programs: Vec<_> =
-        object.programs.iter().filter(|each| TYPES.contains(&each.prog_type)).collect();
+        object.programs.iter().filter(|each| takes_packets(each.prog_type)).collect();
     let names = || programs.iter().map(|program| program.name.as_str());
     let chosen = match (&options.program, &programs[..]) {
         (Some(name), _) => {
@@ -318,8 +309,7 @@ fn passes(prog_type: ProgType, verdict: u32, packet: &[u8]) -> Option<&[u8]> {
         ProgType::CgroupSkb => verdict & 1 == 1,
         // The filter counts from the network layer's header on.
         ProgType::SocketFilter if verdict > 0 => {
-            const LINK: usize = 14;
-            let most = LINK.saturating_add(verdict as usize);
+            let most = ETHERNET_HEADER.saturating_add(verdict as usize);
             return Some(&packet[..packet.len().min(most)]);
         }
         _ => false,

@@ -8,7 +8,7 @@ use bombus_embedded::Embedded;
 use bombus_kernel::inspect::Inspect;
 use bombus_kernel::{Error, Kernel, Loader, TestRun};
 use bombus_linux::Linux;
-use bombus_platform::{ProgType, context_fields};
+use bombus_platform::{ETHERNET_HEADER, ProgType, takes_packets};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, value_parser};
 use serde_json::{Map, Value};
@@ -18,9 +18,6 @@ use super::words::{Words, number};
 use super::{Options, Tool, load};
 use crate::flags::KernelChoice;
 use crate::host;
-
-/// Bytes that every packet has (`ETH_HLEN`; `bpf_test_init`, `net/bpf/test_run.c`).
-const ETHERNET_HEADER: usize = 14;
 
 /// Where packet and context come from and go to.
 #[derive(Default)]
@@ -195,7 +192,8 @@ pub(super) fn run_file(options: &Options, mut words: Words) -> Result<Output, Fa
         test.repeat = 0;
     }
     let given = test.data.len();
-    let is_short = !context_fields(program.prog_type).is_empty() && given < ETHERNET_HEADER;
+    // (`bpf_test_init`, `net/bpf/test_run.c`)
+    let is_short = takes_packets(program.prog_type) && given < ETHERNET_HEADER;
     let failed = because_of("failed to run program");
     kernel.prog_run(handle, &mut test).map_err(|error| match is_short {
         true => Failed::new(format!(

@@ -17,9 +17,6 @@ use crate::os::LowMemory;
 
 pub(crate) use checksum::csum_diff;
 
-/// Bytes of an Ethernet header (`ETH_HLEN`).
-pub(crate) const ETHERNET_HEADER: usize = 14;
-
 /// What the kernel keeps behind a packet in the same memory (`struct skb_shared_info`, aligned).
 pub(crate) const TAILROOM: usize = 320;
 

@@ -1,9 +1,9 @@
 //! Packets as `struct __sk_buff` (`net/core/filter.c`, `net/bpf/test_run.c`).
 
-use bombus_platform::ProgType;
+use bombus_platform::{ETHERNET_HEADER, ProgType};
 
 use super::checksum::{after_change, after_change_16, by_change};
-use super::{Direction, ETHERNET_HEADER, Packet, Redirect, TAILROOM};
+use super::{Direction, Packet, Redirect, TAILROOM};
 use crate::maps::{ENOTSUPP, Errno};
 
 /// Offsets of the context's fields.
@@ -197,8 +197,9 @@ impl Packet {
         };
         let start = start.checked_add(usize::try_from(offset).ok()?)?;
         let end = start.checked_add(len).filter(|end| *end <= self.end)?;
-        let bytes = self.memory.get(start..end)?;
-        Some(bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)))
+        let mut word = [0; 4];
+        word.get_mut(4 - len..)?.copy_from_slice(self.memory.get(start..end)?);
+        Some(u32::from_be_bytes(word))
     }
 
     /// `bpf_skb_load_bytes_relative`.

@@ -1,8 +1,8 @@
 //! Packets as `struct xdp_md` (`net/core/filter.c`, `net/bpf/test_run.c`).
 
-use bombus_platform::ProgType;
+use bombus_platform::{ETHERNET_HEADER, ProgType};
 
-use super::{ETHERNET_HEADER, Packet};
+use super::Packet;
 use crate::maps::{ENOTSUPP, Errno};
 
 /// Offsets of the context's fields.

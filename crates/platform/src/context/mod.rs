@@ -98,3 +98,8 @@ pub const fn context_fields(prog_type: ProgType) -> &'static [ContextField] {
         _ => &[],
     }
 }
+
+/// Whether programs of a type are run over packets.
+pub const fn takes_packets(prog_type: ProgType) -> bool {
+    !context_fields(prog_type).is_empty()
+}
