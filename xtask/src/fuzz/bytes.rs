@@ -22,7 +22,6 @@ use bombus_vm::{
 
 use super::random::Random;
 
-const USAGE: &str = "usage: cargo xtask fuzz bytes [--count N] [--seed S]";
 /// Instructions of the longest program.
 const MOST: usize = 48;
 /// Instructions that a run may take.
@@ -30,16 +29,7 @@ const FUEL: u64 = 5000;
 
 /// Runs the command.
 pub(super) fn run(args: &[String]) -> Result<(), String> {
-    let (mut count, mut seed) = (1_000_000u64, 1);
-    let mut args = args.iter().map(String::as_str);
-    while let Some(arg) = args.next() {
-        let number = match arg {
-            "--count" => &mut count,
-            "--seed" => &mut seed,
-            _ => return Err(USAGE.into()),
-        };
-        *number = args.next().and_then(|value| value.parse().ok()).ok_or(USAGE)?;
-    }
+    let (count, seed) = super::count_and_seed(args, "bytes")?;
     all(count, seed)
 }
 

@@ -113,6 +113,22 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     watch.report()
 }
 
+/// Reads `--count` (a million if it is not said) and `--seed` (1).
+fn count_and_seed(args: &[String], target: &str) -> Result<(u64, u64), String> {
+    let usage = || format!("usage: cargo xtask fuzz {target} [--count N] [--seed S]");
+    let (mut count, mut seed) = (1_000_000, 1);
+    let mut args = args.iter().map(String::as_str);
+    while let Some(arg) = args.next() {
+        let number = match arg {
+            "--count" => &mut count,
+            "--seed" => &mut seed,
+            _ => return Err(usage()),
+        };
+        *number = args.next().and_then(|value| value.parse().ok()).ok_or_else(usage)?;
+    }
+    Ok((count, seed))
+}
+
 /// What the threads share.
 struct Watch {
     epoch: Instant,

@@ -17,7 +17,6 @@ use bombus_platform::{HELPERS, Helper, HelperInfo, ProgType, may_call};
 
 use super::random::Random;
 
-const USAGE: &str = "usage: cargo xtask fuzz packets [--count N] [--seed S]";
 /// Bytes of the longest packet.
 const MOST: usize = 300;
 /// The firewall.
@@ -31,16 +30,7 @@ const TYPES: &[(ProgType, usize, usize)] =
 
 /// Runs the command.
 pub(super) fn run(args: &[String]) -> Result<(), String> {
-    let (mut count, mut seed) = (1_000_000u64, 1);
-    let mut args = args.iter().map(String::as_str);
-    while let Some(arg) = args.next() {
-        let number = match arg {
-            "--count" => &mut count,
-            "--seed" => &mut seed,
-            _ => return Err(USAGE.into()),
-        };
-        *number = args.next().and_then(|value| value.parse().ok()).ok_or(USAGE)?;
-    }
+    let (count, seed) = super::count_and_seed(args, "packets")?;
     all(count, seed)
 }
 
