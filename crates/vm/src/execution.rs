@@ -195,8 +195,13 @@ impl<'a> Execution<'a> {
     #[inline]
     pub(crate) fn open_first_frame(&mut self, writes_from: usize) -> (*mut u8, *mut Environment) {
         let Stack { frames, used, environment } = &mut *self.stack;
-        if let Some(used) = frames.first_mut().and_then(|frame| frame.get_mut(*used..MAX_STACK)) {
-            used.fill(0);
+        // By blocks, which are a few instructions each.
+        const BLOCK: usize = 64;
+        if let Some(frame) = frames.first_mut() {
+            let (blocks, _) = frame.as_chunks_mut::<BLOCK>();
+            if let Some(used) = blocks.get_mut(*used / BLOCK..MAX_STACK / BLOCK) {
+                used.iter_mut().for_each(|block| *block = [0; BLOCK]);
+            }
         }
         *used = writes_from;
         self.depth = 1;

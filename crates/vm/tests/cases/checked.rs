@@ -74,8 +74,12 @@ impl Host for TestHost {
 }
 
 /// What guarded code is made for.
-const GUESTS: Guests<'_> =
-    Guests { args: 2, field: &|_, _| false, may_tail_call: &|helper| helper == 4 };
+const GUESTS: Guests<'_> = Guests {
+    args: 2,
+    field: &|_, _| false,
+    lookup: &|_, _| None,
+    may_tail_call: &|helper| helper == 4,
+};
 
 pub(crate) fn run(case: &Case) -> Result<String, Failed> {
     run_on(case, &|_| ())

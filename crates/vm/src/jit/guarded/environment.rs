@@ -76,6 +76,9 @@ pub(crate) struct Environment {
     /// [`call`] and [`access`] for the host of the run.
     pub(crate) call: u64,
     pub(crate) access: u64,
+    /// The tables that the host shows, and [`look_up`](super::tables::look_up) for them.
+    pub(crate) tables: *mut c_void,
+    pub(crate) look_up: u64,
     /// Frames that are open.
     pub(crate) depth: u64,
     /// What the program is about.
@@ -99,6 +102,8 @@ impl Default for Environment {
             fields: 0,
             call: 0,
             access: 0,
+            tables: std::ptr::null_mut(),
+            look_up: 0,
             subject: Pane::default(),
             recent: Pane::default(),
             pc: 0,
@@ -127,24 +132,39 @@ pub(crate) enum End {
     TailCall(Rc<Program>, u64),
 }
 
+/// What code uses without asking, and a host must show.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// Address of the context, and how many bytes of its fields are read.
+    pub(crate) context: u64,
+    pub(crate) fields: usize,
+    /// Whether there are look-ups in tables.
+    pub(crate) tables: bool,
+}
+
 /// A run, as the functions that machine code calls see it.
 pub(crate) struct Run<'r, 'a, H> {
     pub(crate) execution: &'r mut Execution<'a>,
     pub(crate) program: &'r Rc<Program>,
     pub(crate) host: &'r mut H,
-    /// The context, and how many bytes of its fields the code reads.
-    pub(crate) context: (u64, usize),
+    pub(crate) wanted: Wanted,
     pub(crate) end: Option<End>,
 }
 
 impl<H: Host> Run<'_, '_, H> {
     /// Brings the windows up to date, after the host may have moved things. False: what the code reads
     /// unasked is not there.
-    #[inline]
+    #[inline(always)]
     pub(super) fn look(&mut self, environment: &mut Environment, recent: u64) -> bool {
-        let mut view = View::new(environment, self.context);
+        let mut view = View::new(environment, &self.wanted);
         self.host.show(recent, &mut view);
         view.finish(self.execution)
+    }
+
+    /// The same in the middle of a run.
+    #[inline(never)]
+    fn look_again(&mut self, environment: &mut Environment, recent: u64) -> bool {
+        self.look(environment, recent)
     }
 
     /// Leaves the run: the trap is that of a callback, or happened here.
@@ -205,7 +225,7 @@ pub(super) unsafe extern "C" fn call<H: Host>(
     match run.host.call(run.execution, &call) {
         Ok(Return::Value(value)) => {
             environment.fuel = run.execution.fuel;
-            if run.look(environment, value) {
+            if run.look_again(environment, value) {
                 Pair(value, 0)
             } else {
                 run.trap(pc, TrapKind::Unsupported)
@@ -241,7 +261,7 @@ pub(super) unsafe extern "C" fn access<H: Host>(
     let op = run.program.ops()[pc as usize];
     match run.execution.access(run.host, op, address, value, expected) {
         Ok(value) => {
-            if run.look(environment, address) {
+            if run.look_again(environment, address) {
                 Pair(value, 0)
             } else {
                 run.trap(pc, TrapKind::Unsupported)

@@ -5,7 +5,7 @@
 //! agree. And whether it points into the frame or to what `r1` pointed to at the start, at a distance
 //! that is a constant.
 
-use bombus_isa::{AluOp, AtomicOp, Op, Operand, Reg, Width};
+use bombus_isa::{AluOp, AtomicOp, Imm64, Op, Operand, Reg, Width};
 
 use super::NotTaken;
 use crate::Program;
@@ -22,6 +22,8 @@ pub(crate) enum Value {
     Any,
     /// What a helper gave.
     Returned,
+    /// A number that the program names.
+    Number(u64),
     /// What `r1` was when the program started, and this many bytes on.
     Context(i32),
     /// The function's frame pointer, and this many bytes on.
@@ -254,8 +256,9 @@ impl Facts {
             | Op::End { dst, .. }
             | Op::Load { dst, .. }
             | Op::LoadAcquire { dst, .. } => set(dst, Value::Any),
-            Op::LoadImm64 { dst, .. } => {
-                set(dst, Value::Any);
+            Op::LoadImm64 { dst, imm } => {
+                let number = if let Imm64::Value(value) = imm { Some(value) } else { None };
+                set(dst, number.map_or(Value::Any, Value::Number));
                 return Step::Next(pc + 2);
             }
             Op::Atomic { op: AtomicOp::Cmpxchg, .. } => set(Reg::R0, Value::Any),

@@ -6,7 +6,9 @@
 //! through two windows, in a few instructions: memory that the host says programs look at (a packet,
 //! the context, the element of a map that was used last). What is seen through neither is left to
 //! the interpreter's own functions, as calls of helpers are; so nothing is written twice, and runs
-//! stop where and why they stop there.
+//! stop where and why they stop there. Helpers that look up a key of the frame in a table that the
+//! program names are called with less ado ([`Tables`]): they cannot stop the run, and only move the
+//! second window.
 //!
 //! Programs that nobody has proved are as safe here as there. Those with something that there is no
 //! code for (a register that holds something on one path only and is read all the same; tail calls
@@ -14,6 +16,7 @@
 
 mod environment;
 mod facts;
+mod tables;
 mod view;
 
 use std::rc::Rc;
@@ -26,9 +29,10 @@ use super::x64::X64;
 use crate::address::{self, STACK};
 use crate::{Execution, Host, Program, Trap, TrapKind};
 pub(crate) use environment::{
-    End, Environment, OUT_OF_FUEL, Pair, Pane, Run, STOPPED, TOO_MANY_FRAMES, UNSET,
+    End, Environment, OUT_OF_FUEL, Pair, Pane, Run, STOPPED, TOO_MANY_FRAMES, UNSET, Wanted,
 };
 pub(crate) use facts::{Facts, Registers, Step, Value, jump};
+pub use tables::{Lookup, Tables};
 pub use view::View;
 
 /// There is no guarded code for a program.
@@ -43,6 +47,9 @@ pub struct Guests<'a> {
     /// Whether a program may read so many bytes at an offset of the context as they are, if the host
     /// shows them ([`View::fields`]).
     pub field: &'a dyn Fn(u64, usize) -> bool,
+    /// What a helper does that is given a number of the program's in `r1`, if it is a look-up in what
+    /// the host shows ([`View::tables`]).
+    pub lookup: &'a dyn Fn(i32, u64) -> Option<Lookup>,
     /// Whether a helper may go on as another program.
     pub may_tail_call: &'a dyn Fn(i32) -> bool,
 }
@@ -61,6 +68,8 @@ pub(crate) struct GuardedCode {
 pub(crate) struct Reach {
     /// Bytes of the context that it reads.
     pub(crate) fields: usize,
+    /// Whether it makes look-ups.
+    pub(crate) tables: bool,
     /// Where in the first frame it begins to write.
     pub(crate) frame: usize,
 }
@@ -83,7 +92,7 @@ impl GuardedCode {
             return Err(NotTaken);
         }
         let facts = Facts::new(program, guests.args, guests.may_tail_call)?;
-        let (bytes, reach) = X64::of_this_machine().emit_guarded(program, &facts, guests.field);
+        let (bytes, reach) = X64::of_this_machine().emit_guarded(program, &facts, guests);
         // It has no addresses in it.
         let code = CodeMemory::place(|_| bytes.clone()).map_err(|_| NotTaken)?;
         Ok(GuardedCode { code, args: guests.args, reach })
@@ -105,8 +114,9 @@ impl GuardedCode {
         let trap = |pc: u64, kind| Trap { program: program.id(), pc: pc as usize, kind };
         let fuel = execution.fuel;
         let (stack, environment) = execution.open_first_frame(self.reach.frame);
-        let context = (args[0], self.reach.fields);
-        let mut run = Run { execution, program, host, context, end: None };
+        let Reach { fields, tables, .. } = self.reach;
+        let wanted = Wanted { context: args[0], fields, tables };
+        let mut run = Run { execution, program, host, wanted, end: None };
         {
             // SAFETY: it is the execution's, which does not use it.
             let environment = unsafe { &mut *environment };
@@ -123,16 +133,15 @@ impl GuardedCode {
                 return None;
             }
         }
-        let mut values = [0; 5];
-        values.iter_mut().zip(args).for_each(|(value, arg)| *value = *arg);
-        let [a, b, c, d, e] = values;
+        // (Not through an array: it would be read before it is written.)
+        let arg = |index: usize| args.get(index).copied().unwrap_or(0);
         // SAFETY: the code was made for this convention and is alive as long as `self`. It reads and
         // writes the environment, the open frames of the stack, and what the windows and fields
         // show: these are borrowed from the execution and the host, which `run` holds, and are
         // looked at anew whenever one of the two was used.
         let Pair(value, status) = unsafe {
             let entry = std::mem::transmute::<usize, Entry>(self.code.address() as usize);
-            entry(a, b, c, d, e, environment)
+            entry(arg(0), arg(1), arg(2), arg(3), arg(4), environment)
         };
         // SAFETY: as above; the code has come back.
         run.execution.fuel = unsafe { (*environment).fuel };

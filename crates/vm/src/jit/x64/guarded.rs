@@ -15,8 +15,8 @@ use super::encode::{Arith, Branch, Cc, Gpr, Mem};
 use super::{ENVIRONMENT, HOMES, SCRATCH, SCRATCH2, SCRATCH3, X64};
 use crate::address::FRAME_STRIDE;
 use crate::jit::guarded::{
-    Environment, Facts, OUT_OF_FUEL, Pane, Reach, Registers, STOPPED, Step, TOO_MANY_FRAMES, UNSET,
-    Value, jump,
+    Environment, Facts, Guests, Lookup, OUT_OF_FUEL, Pane, Reach, Registers, STOPPED, Step,
+    TOO_MANY_FRAMES, UNSET, Value, jump,
 };
 use crate::native::Unlinked;
 use crate::program::target;
@@ -81,7 +81,7 @@ struct Guarded<'a> {
     emitter: Emitter<'a>,
     ops: &'a [Op],
     facts: &'a Facts,
-    field: &'a dyn Fn(u64, usize) -> bool,
+    guests: &'a Guests<'a>,
     reach: Reach,
     /// Offset of each slot's code.
     offsets: Vec<u32>,
@@ -107,7 +107,7 @@ impl X64 {
         &self,
         program: &Program,
         facts: &Facts,
-        field: &dyn Fn(u64, usize) -> bool,
+        guests: &Guests<'_>,
     ) -> (Vec<u8>, Reach) {
         let slots = program.ops().len();
         let emitter = Emitter::new(X64 { blinding: None, ..*self }, program, &Unlinked, 0);
@@ -115,8 +115,8 @@ impl X64 {
             emitter,
             ops: program.ops(),
             facts,
-            field,
-            reach: Reach { fields: 0, frame: MAX_STACK },
+            guests,
+            reach: Reach { fields: 0, tables: false, frame: MAX_STACK },
             offsets: vec![0; slots],
             branches: Vec::new(),
             to_finish: Vec::new(),
@@ -293,7 +293,10 @@ impl Guarded<'_> {
                     self.go(pc, target);
                 }
             }
-            Op::CallHelper { .. } => self.call_helper(pc),
+            Op::CallHelper { id } => match self.lookup(id, registers) {
+                Some((lookup, key)) => self.look_up(lookup, key),
+                None => self.call_helper(pc),
+            },
             Op::CallLocal { off } => {
                 let at = self.emitter.asm.branch(Branch::Call);
                 self.branches.push((at, target(pc, off)));
@@ -371,6 +374,27 @@ impl Guarded<'_> {
         self.clear_arguments();
     }
 
+    /// The look-up that a call is, and where in the frame its key is.
+    fn lookup(&self, helper: i32, registers: &Registers) -> Option<(Lookup, i32)> {
+        let (Value::Number(number), Value::Frame(at)) = (registers[1], registers[2]) else {
+            return None;
+        };
+        let lookup = (self.guests.lookup)(helper, number)?;
+        let end = i64::from(at) + i64::try_from(lookup.key).ok()?;
+        (at >= -(MAX_STACK as i32) && end <= 0).then_some((lookup, at))
+    }
+
+    fn look_up(&mut self, lookup: Lookup, key: i32) {
+        self.reach.tables = true;
+        let asm = &mut self.emitter.asm;
+        asm.mov(Width::W64, Gpr::RDI, ENVIRONMENT);
+        asm.mov_imm(Gpr::RSI, lookup.table as u64);
+        asm.lea(Width::W64, Gpr::RDX, Mem::new(Gpr::RBP, key));
+        asm.mov_imm(Gpr::RCX, lookup.key as u64);
+        asm.call_mem(env!(look_up));
+        self.clear_arguments();
+    }
+
     /// Registers that hold nothing are zero, which is what helpers get of them.
     fn clear_arguments(&mut self) {
         (1..=5).for_each(|reg| self.emitter.asm.clear(HOMES[reg]));
@@ -425,7 +449,7 @@ impl Guarded<'_> {
             }
             Value::Context(at) if !writes && !aligned && at + off >= 0 => {
                 let at = (at + off) as usize;
-                if (self.field)(at as u64, size.bytes()) {
+                if (self.guests.field)(at as u64, size.bytes()) {
                     self.reach.fields = self.reach.fields.max(at + size.bytes());
                     self.emitter.asm.load(Size::Dw, false, SCRATCH3, env!(fields));
                     return self.perform(op, Mem::new(SCRATCH3, at as i32));

@@ -1,0 +1,57 @@
+//! Look-ups that machine code makes by itself, in tables that the program names.
+
+use std::ffi::c_void;
+
+use super::environment::Environment;
+use crate::Context;
+
+/// Tables whose elements are found by keys.
+pub trait Tables {
+    /// The element that has a key in a table: its guest address, and its memory. The key has as many
+    /// bytes as [`Lookup::key`] said.
+    fn look_up(&mut self, table: usize, key: &[u8]) -> Option<(u64, Context<'_>)>;
+
+    /// The element that a guest address is in: where it starts, and its memory.
+    fn around(&mut self, address: u64) -> Option<(u64, Context<'_>)>;
+}
+
+/// What a call of a helper does that is a look-up: what [`Tables::look_up`] gives is its value, or 0,
+/// and nothing else happens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lookup {
+    /// The table.
+    pub table: usize,
+    /// Bytes of its keys, which `r2` points to.
+    pub key: usize,
+}
+
+/// Looks up a key, and shows the element.
+///
+/// # Safety
+///
+/// The environment must be that of a run whose code is waiting, its tables of this type, and there
+/// must be so many bytes at `key`.
+pub(super) unsafe extern "C" fn look_up<T: Tables>(
+    environment: *mut Environment,
+    table: usize,
+    key: *const u8,
+    len: usize,
+) -> u64 {
+    // SAFETY: the caller's: while the code waits nobody else has the environment, and nobody uses
+    // the tables, which the host has lent, or the frame that the key is in.
+    let (recent, tables, key) = unsafe {
+        let recent = &mut (*environment).recent;
+        let tables: *mut c_void = (*environment).tables;
+        (recent, &mut *tables.cast::<T>(), std::slice::from_raw_parts(key, len))
+    };
+    match tables.look_up(table, key) {
+        Some((address, bytes)) => {
+            recent.show(address, bytes);
+            address
+        }
+        None => {
+            recent.hide();
+            0
+        }
+    }
+}
