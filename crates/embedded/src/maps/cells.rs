@@ -48,22 +48,33 @@ impl Cells {
         self.size
     }
 
+    #[inline]
     fn range(&self, cell: usize) -> Range<usize> {
         cell * self.stride..cell * self.stride + self.size
     }
 
     /// A cell that there is.
+    #[inline]
     pub(crate) fn get(&self, cell: usize) -> &[u8] {
         &self.bytes[self.range(cell)]
     }
 
+    /// A cell that there is, of 8 bytes or fewer, as a little-endian number.
+    #[inline]
+    pub(crate) fn word(&self, cell: usize) -> u64 {
+        let (words, _) = self.bytes.as_chunks();
+        u64::from_le_bytes(words[cell])
+    }
+
     /// A cell that there is.
+    #[inline]
     pub(crate) fn get_mut(&mut self, cell: usize) -> &mut [u8] {
         let range = self.range(cell);
         &mut self.bytes[range]
     }
 
     /// Where a cell starts in guest offsets.
+    #[inline]
     pub(crate) fn offset_of(&self, cell: usize) -> u64 {
         (cell as u64) << self.shift
     }
@@ -76,6 +87,7 @@ impl Cells {
     }
 
     /// The cell that a guest offset is in, and where it starts in guest offsets.
+    #[inline]
     pub(crate) fn around(&mut self, offset: u64) -> Option<(u64, &mut [u8])> {
         let cell = (offset >> self.shift) as usize;
         let start = cell.checked_mul(self.stride)?;

@@ -50,8 +50,13 @@ impl HashIndex {
     }
 
     /// The cell of a key.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, key: &[u8]) -> Option<usize> {
+        if key.len() <= 8 { self.find_word(word(key)) } else { self.find_long(key) }
+    }
+
+    #[inline(never)]
+    fn find_long(&self, key: &[u8]) -> Option<usize> {
         if self.len == 0 {
             return None;
         }
@@ -60,6 +65,23 @@ impl HashIndex {
         while cell != NONE {
             let index = cell as usize;
             if self.hashes[index] == Some(hash) && self.keys.get(index) == key {
+                return Some(index);
+            }
+            cell = self.next[index];
+        }
+        None
+    }
+
+    /// The cell of a key of 8 bytes or fewer, as a little-endian number.
+    #[inline]
+    pub(crate) fn find_word(&self, key: u64) -> Option<usize> {
+        if self.len == 0 {
+            return None;
+        }
+        let mut cell = self.buckets[self.bucket(mix(START, key) as u32)];
+        while cell != NONE {
+            let index = cell as usize;
+            if self.keys.word(index) == key {
                 return Some(index);
             }
             cell = self.next[index];
@@ -155,23 +177,34 @@ impl HashIndex {
     }
 }
 
-/// Mixes eight bytes at a time by a multiplication whose upper half comes back down.
+/// What hashes start with.
+const START: u64 = 0x2545_f491_4f6c_dd1d;
+
+/// Mixes eight bytes in, by a multiplication whose upper half comes back down.
+#[inline]
+fn mix(state: u64, word: u64) -> u64 {
+    let product = u128::from(state ^ word) * 0x9e37_79b9_7f4a_7c15;
+    product as u64 ^ (product >> 64) as u64
+}
+
 #[inline]
 fn hash(key: &[u8]) -> u32 {
-    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mix = |state: u64, word: u64| {
-        let product = u128::from(state ^ word) * u128::from(MULTIPLIER);
-        product as u64 ^ (product >> 64) as u64
-    };
-    let mut state = key.len() as u64 ^ 0x2545_f491_4f6c_dd1d;
     let (words, rest) = key.as_chunks::<8>();
-    for word in words {
-        state = mix(state, u64::from_le_bytes(*word));
-    }
+    let mut state = words.iter().fold(START, |state, word| mix(state, u64::from_le_bytes(*word)));
     if !rest.is_empty() {
-        let mut word = [0; 8];
-        word[..rest.len()].copy_from_slice(rest);
-        state = mix(state, u64::from_le_bytes(word));
+        state = mix(state, word(rest));
     }
-    mix(state, 0) as u32
+    state as u32
+}
+
+/// At most eight bytes as a little-endian number.
+#[inline]
+fn word(bytes: &[u8]) -> u64 {
+    match *bytes {
+        [a] => a.into(),
+        [a, b] => u16::from_le_bytes([a, b]).into(),
+        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]).into(),
+        [a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        _ => bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
 }

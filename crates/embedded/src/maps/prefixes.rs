@@ -37,22 +37,64 @@ impl Prefixes {
     }
 
     /// The prefix length of a key; `None`: it is longer than the data.
+    #[inline]
     fn length(&self, key: &[u8]) -> Option<usize> {
         let length = u32::from_ne_bytes(*key.first_chunk()?) as usize;
         (length < self.counts.len()).then_some(length)
     }
 
     /// The cell of the longest prefix.
+    #[inline(always)]
     pub(crate) fn find(&self, key: &[u8]) -> Option<usize> {
+        match key.split_first_chunk() {
+            Some((length, data)) if data.len() == 4 => {
+                self.find_word(*length, *data.first_chunk()?)
+            }
+            _ => self.find_long(key),
+        }
+    }
+
+    #[inline(never)]
+    fn find_long(&self, key: &[u8]) -> Option<usize> {
+        // Those of IPv6 addresses need no more.
+        if key.len() <= LENGTH + 16 {
+            self.find_in::<{ LENGTH + 16 }>(key)
+        } else {
+            self.find_in::<{ LENGTH + *DATA_SIZES.end() as usize }>(key)
+        }
+    }
+
+    /// The same, with room for so many bytes.
+    fn find_in<const ROOM: usize>(&self, key: &[u8]) -> Option<usize> {
         let most = self.length(key)?;
-        let mut prefix = [0; LENGTH + *DATA_SIZES.end() as usize];
+        let mut prefix = [0; ROOM];
         let prefix = prefix.get_mut(..key.len())?;
         prefix.copy_from_slice(key);
-        let lengths = self.lengths.iter().map(|length| usize::from(*length));
-        lengths.skip_while(|length| *length > most).find_map(|length| {
+        self.lengths_from(most).find_map(|length| {
             cut(prefix, length);
             self.index.find(prefix)
         })
+    }
+
+    /// The same for four bytes of data, as IPv4 addresses are. (The two are read one by one: programs
+    /// write them one by one, and the processor waits for a store that is only part of a load.)
+    #[inline]
+    fn find_word(&self, length: [u8; LENGTH], data: [u8; 4]) -> Option<usize> {
+        let most = self.length(&length)?;
+        let data = u32::from_be_bytes(data);
+        self.lengths_from(most).find_map(|length| {
+            let whole = u32::MAX.checked_shl(32 - length as u32).unwrap_or(0);
+            let (length, data) = ((length as u32).to_ne_bytes(), (data & whole).to_be_bytes());
+            let [[a, b, c, d], [e, f, g, h]] = [length, data];
+            self.index.find_word(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+        })
+    }
+
+    /// The lengths that there are, from the longest that fits on.
+    #[inline]
+    fn lengths_from(&self, most: usize) -> impl Iterator<Item = usize> {
+        let lengths = self.lengths.iter().map(|length| usize::from(*length));
+        lengths.skip_while(move |length| *length > most)
     }
 
     /// Notes which lengths there are.

@@ -57,12 +57,12 @@ impl Table {
         self.copies as u32
     }
 
-    #[inline]
+    #[inline(always)]
     fn cell(&self, element: usize, cpu: u32) -> usize {
         if self.copies == 1 { element } else { element * self.copies + cpu as usize }
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(&self, key: &[u8]) -> Option<usize> {
         match &self.index {
             Index::Array(len) => array_index(key).filter(|index| index < len),
@@ -71,14 +71,29 @@ impl Table {
         }
     }
 
-    /// `map_lookup_elem` of a program: where the value starts in guest offsets.
-    #[inline]
-    pub(crate) fn lookup(&mut self, key: &[u8], cpu: u32) -> Option<u64> {
+    /// The element that a program looks up.
+    #[inline(always)]
+    fn touched(&mut self, key: &[u8]) -> Option<usize> {
         let element = self.find(key)?;
         if let Index::Hash(index) = &mut self.index {
             index.touch(element);
         }
+        Some(element)
+    }
+
+    /// `map_lookup_elem` of a program: where the value starts in guest offsets.
+    #[inline]
+    pub(crate) fn lookup(&mut self, key: &[u8], cpu: u32) -> Option<u64> {
+        let element = self.touched(key)?;
         Some(self.value_offset(element, cpu))
+    }
+
+    /// The same, with the value.
+    #[inline(always)]
+    pub(crate) fn element(&mut self, key: &[u8], cpu: u32) -> Option<(u64, &mut [u8])> {
+        let element = self.touched(key)?;
+        let cell = self.cell(element, cpu);
+        Some((self.values.offset_of(cell), self.values.get_mut(cell)))
     }
 
     /// Where a value starts in guest offsets.
@@ -96,7 +111,7 @@ impl Table {
         flags: u64,
         cpu: u32,
     ) -> Result<(), Errno> {
-        let (element, new) = self.element(key, flags)?;
+        let (element, new) = self.element_for(key, flags)?;
         if new && self.copies > 1 {
             for other in 0..self.copies as u32 {
                 let cell = self.cell(element, other);
@@ -113,7 +128,7 @@ impl Table {
         if self.copies == 1 {
             return self.update(key, value, flags, 0);
         }
-        let (element, _) = self.element(key, flags)?;
+        let (element, _) = self.element_for(key, flags)?;
         let size = self.values.size();
         for (cpu, value) in (0..).zip(value.chunks(size.next_multiple_of(8))) {
             let cell = self.cell(element, cpu);
@@ -123,7 +138,7 @@ impl Table {
     }
 
     /// The element to update, and whether it is new.
-    fn element(&mut self, key: &[u8], flags: u64) -> Result<(usize, bool), Errno> {
+    fn element_for(&mut self, key: &[u8], flags: u64) -> Result<(usize, bool), Errno> {
         if flags > EXIST {
             return Err(libc::EINVAL);
         }
