@@ -1,6 +1,6 @@
 //! Maps and programs, and how a program is run.
 
-use bombus_vm::{Context, Execution, Trap};
+use bombus_vm::{Context, Execution, Stack, Trap};
 
 use crate::hooks::Task;
 use crate::links::Attached;
@@ -21,6 +21,24 @@ pub(crate) struct Core {
     /// Whether any program can tell on which CPU it runs. When none can, asking the traced task is
     /// not worth a system call for every event, and all run on CPU 0.
     sees_cpu: bool,
+}
+
+/// Runs of a program over packets.
+pub(crate) struct Runs<'a> {
+    pub(crate) run: Run<'a>,
+    stack: &'a mut Stack,
+}
+
+impl Runs<'_> {
+    /// Makes a run.
+    #[inline]
+    pub(crate) fn next(&mut self, loaded: &Loaded) -> Result<u64, Trap> {
+        loaded.about_to_run(1);
+        let mut execution = Execution::new(self.stack, Context::ReadOnly(&[]));
+        let result = execution.run_with(&loaded.program, &[PACKET_CONTEXT], &mut self.run);
+        self.run.finish();
+        result
+    }
 }
 
 impl Core {
@@ -62,18 +80,24 @@ impl Core {
         packet: &mut Packet,
         task: &mut dyn Task,
     ) -> Option<u64> {
+        let (mut runs, loaded) = self.runs(program, packet, task)?;
+        let result = runs.next(loaded);
+        self.outcome(result)
+    }
+
+    /// Prepares runs of a program over a packet that is another each time.
+    pub(crate) fn runs<'a>(
+        &'a mut self,
+        program: usize,
+        packet: &'a mut Packet,
+        task: &'a mut dyn Task,
+    ) -> Option<(Runs<'a>, &'a Loaded)> {
         let loaded = self.programs.get(program)?;
-        loaded.about_to_run(1);
-        let program = &loaded.program;
         let cpu = if self.sees_cpu { task.cpu() % self.cpus } else { 0 };
         let occasion = Occasion { cpu, ..Occasion::default() };
         let (maps, workspace) = (&mut self.maps, &mut self.workspace);
-        let (mut run, stack) =
-            Run::new(maps, &self.programs, workspace, task, Some(packet), occasion);
-        let mut execution = Execution::new(stack, Context::ReadOnly(&[]));
-        let result = execution.run_with(program, &[PACKET_CONTEXT], &mut run);
-        run.finish();
-        self.outcome(result)
+        let (run, stack) = Run::new(maps, &self.programs, workspace, task, Some(packet), occasion);
+        Some((Runs { run, stack }, loaded))
     }
 
     /// The number of the device that a program sent a packet to.
@@ -85,7 +109,7 @@ impl Core {
     }
 
     /// Counts runs that were stopped.
-    fn outcome(&mut self, result: Result<u64, Trap>) -> Option<u64> {
+    pub(crate) fn outcome(&mut self, result: Result<u64, Trap>) -> Option<u64> {
         match result {
             Ok(value) => Some(value),
             Err(trap) => {

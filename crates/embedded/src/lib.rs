@@ -43,7 +43,7 @@ use crate::hooks::Engine;
 use crate::links::Links;
 use crate::network::Network;
 pub use crate::network::Port;
-pub use crate::over_packets::PacketRunner;
+pub use crate::over_packets::{PacketRunner, Traffic};
 pub use crate::run::PrintedLine;
 use crate::timers::Timers;
 

@@ -12,7 +12,7 @@ use crate::context_use;
 use crate::maps::Map;
 use crate::packet::reads_plainly;
 use crate::patient;
-use crate::run::{is_supported, map_address, value_address};
+use crate::run::{is_supported, lookup, map_address, value_address};
 
 /// Runs that are left to the interpreter.
 const RUNS_INTERPRETED: u32 = 16;
@@ -31,6 +31,8 @@ pub(crate) struct Loaded {
     pub(crate) may_wait: bool,
     /// How many bytes of its context it may read, from the start.
     pub(crate) context_bytes: usize,
+    /// The maps with elements that it names, and the size of their keys.
+    tables: Vec<(usize, usize)>,
     /// Runs so far, while they are counted.
     runs: Cell<u32>,
     /// Where instructions came from: first slot, and the place as the user knows it. Sorted.
@@ -106,6 +108,7 @@ pub(crate) fn load(
         sees_user,
         may_wait: patient::may_wait(&ops, maps),
         context_bytes: context_use::bytes_read(&ops),
+        tables: tables(&ops, maps),
         runs: Cell::new(0),
         places: places(load.line_info, btf.unwrap_or_default()),
         faults: 0,
@@ -125,13 +128,26 @@ pub(crate) fn decode(insns: &[Insn]) -> Vec<Op> {
     valid.flat_map(|op| std::iter::repeat_n(op, op.slots())).collect()
 }
 
+/// The number of a map that a program names.
+fn map_number(fd: i32, maps: &[Map]) -> Option<usize> {
+    usize::try_from(fd).ok()?.checked_sub(1).filter(|&map| map < maps.len())
+}
+
+/// The maps with elements that a program names, and the size of their keys.
+fn tables(ops: &[Op], maps: &[Map]) -> Vec<(usize, usize)> {
+    let named = ops.iter().filter_map(|op| match *op {
+        Op::LoadImm64 { imm: Imm64::MapFd(fd), .. } => map_number(fd, maps),
+        _ => None,
+    });
+    named.filter(|&map| maps[map].table().is_some()).map(|map| (map, maps[map].key_size)).collect()
+}
+
 /// What a `ld_imm64` that names a map loads.
 fn resolve(imm: Imm64, maps: &[Map]) -> Option<u64> {
-    let index = |fd: i32| usize::try_from(fd).ok()?.checked_sub(1).filter(|&map| map < maps.len());
     match imm {
-        Imm64::MapFd(fd) => index(fd).map(map_address),
+        Imm64::MapFd(fd) => map_number(fd, maps).map(map_address),
         Imm64::MapValue { fd, offset } => {
-            let map = index(fd)?;
+            let map = map_number(fd, maps)?;
             let inside = maps[map].table().is_some() && (offset as usize) < maps[map].value_size;
             inside.then(|| value_address(map, offset.into()))
         }
@@ -156,8 +172,11 @@ impl Loaded {
     #[cold]
     fn compile(&self, args: usize) {
         let prog_type = self.prog_type;
+        let key_size =
+            |map| self.tables.iter().find(|&&(table, _)| table == map).map(|&(_, size)| size);
         self.program.compile(&Guests {
             args,
+            lookup: &|helper, number| lookup(helper, number, key_size),
             field: &|offset, len| takes_packets(prog_type) && reads_plainly(prog_type, offset, len),
             may_tail_call: &|helper| helper == Helper::TailCall.id(),
         });

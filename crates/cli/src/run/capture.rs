@@ -1,11 +1,12 @@
 //! `bombus run --pcap`: a program over packets, run over those of a capture file.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bombus_capture::{CaptureError, LinkType, Packet};
-use bombus_embedded::{Embedded, PacketRunner, PrintedLine};
+use bombus_capture::{CaptureError, LinkType, Packet, Reader};
+use bombus_embedded::{Embedded, PacketRunner, PrintedLine, Traffic};
 use bombus_kernel::{Error, Kernel, ProgFd, TestRun, Tracer};
 use bombus_linux::Linux;
 use bombus_platform::{ETHERNET_HEADER, ProgType, takes_packets};
@@ -22,9 +23,6 @@ use crate::failure::Failure;
 use crate::flags::KernelChoice;
 use crate::host::Chosen;
 
-/// Packets between two looks at the clock.
-const ROUND: u64 = 1024;
-
 /// Carries out `bombus run --pcap`.
 pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let kernel = options.kernel.unwrap_or(KernelChoice::Embedded);
@@ -39,9 +37,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
         }
         KernelChoice::Linux => {
             let linux = Linux::new().map_err(|error| Failure::kernel(&error, false))?;
-            work(options, &chosen, &linux, |program| {
-                Ok(Machine::Linux { kernel: &linux, program, run: TestRun::default() })
-            })
+            work(options, &chosen, &linux, |program| Ok(Machine::Linux { kernel: &linux, program }))
         }
     }
 }
@@ -56,24 +52,25 @@ enum Machine<'a> {
     Linux {
         kernel: &'a Linux,
         program: ProgFd,
-        run: TestRun,
     },
 }
 
 impl Machine<'_> {
-    /// The verdict; `None` when there is none.
-    fn run(&mut self, packet: &[u8]) -> Result<Option<u32>, Error> {
-        match self {
-            Machine::Embedded { runner, .. } => runner.run(packet),
-            Machine::Linux { kernel, program, run } => {
-                *run = TestRun { data: packet.to_vec(), ..TestRun::default() };
-                match kernel.prog_run(*program, run) {
-                    Ok(()) => Ok(Some(run.retval)),
-                    Err(error) if error.errno() == Some(libc::EINVAL) => Ok(None),
-                    Err(error) => Err(error),
-                }
-            }
-        }
+    /// Runs over some packets; whether there may be more.
+    fn run_over<T: Traffic>(&mut self, traffic: &mut T) -> Result<bool, T::Failure> {
+        let (kernel, program) = match self {
+            Machine::Embedded { runner, .. } => return runner.run_over(traffic),
+            Machine::Linux { kernel, program } => (kernel, program),
+        };
+        let Some(packet) = traffic.next()? else { return Ok(false) };
+        let mut run = TestRun { data: packet.to_vec(), ..TestRun::default() };
+        let value = match kernel.prog_run(*program, &mut run) {
+            Ok(()) => Some(run.retval),
+            Err(error) if error.errno() == Some(libc::EINVAL) => None,
+            Err(error) => return Err(error.into()),
+        };
+        traffic.done(value, Some(&run.data))?;
+        Ok(true)
     }
 
     /// What programs printed since then; how many lines were lost. (On the running kernel it goes
@@ -86,14 +83,6 @@ impl Machine<'_> {
         let (lines, lost) = kernel.take_printed();
         let line = |PrintedLine { comm, tid, cpu, text }| Line { comm, tid, cpu, text };
         (lines.into_iter().map(line).collect(), lost)
-    }
-
-    /// The packet as the last run left it.
-    fn packet(&self) -> &[u8] {
-        match self {
-            Machine::Embedded { runner, .. } => runner.packet(),
-            Machine::Linux { run, .. } => &run.data,
-        }
     }
 }
 
@@ -195,6 +184,76 @@ impl Counts {
     }
 }
 
+/// The packets of a capture, and what becomes of them.
+struct Capture<'a, R> {
+    reader: &'a mut Reader<R>,
+    output: Option<captures::Output>,
+    prog_type: ProgType,
+    counts: Counts,
+    total: u64,
+    /// Bytes of the packet at hand.
+    len: usize,
+    /// Where packets are written: the packet at hand, as it was captured.
+    captured: Captured,
+}
+
+/// A packet as it was captured.
+struct Captured {
+    data: Vec<u8>,
+    wire_len: u32,
+    time: u64,
+}
+
+/// Why a run over packets ended early.
+enum Stopped {
+    Reading(CaptureError),
+    Otherwise(Failure),
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Stopped {
+        Stopped::Otherwise(Failure::kernel(&error, false))
+    }
+}
+
+impl<R: Read> Traffic for Capture<'_, R> {
+    type Failure = Stopped;
+
+    #[inline]
+    fn next(&mut self) -> Result<Option<&[u8]>, Stopped> {
+        let Some(packet) = self.reader.next().map_err(Stopped::Reading)? else { return Ok(None) };
+        if packet.link != LinkType::ETHERNET {
+            return Err(Stopped::Otherwise(Failure::new(format!(
+                "packets of link type {} cannot be run: programs expect Ethernet's",
+                packet.link.0
+            ))));
+        }
+        self.len = packet.data.len();
+        if self.output.is_some() {
+            self.captured.data.clear();
+            self.captured.data.extend_from_slice(packet.data);
+            (self.captured.wire_len, self.captured.time) = (packet.wire_len, packet.time);
+        }
+        Ok(Some(packet.data))
+    }
+
+    #[inline]
+    fn done(&mut self, verdict: Option<u32>, changed: Option<&[u8]>) -> Result<(), Stopped> {
+        self.counts.add(verdict, self.len);
+        self.total += 1;
+        let (Some(output), Some(verdict)) = (&mut self.output, verdict) else { return Ok(()) };
+        let Captured { data, wire_len, time } = &self.captured;
+        let Some(left) = passes(self.prog_type, verdict, changed.unwrap_or(data)) else {
+            return Ok(());
+        };
+        // What was cut off when it was captured is still missing.
+        let missing = wire_len.saturating_sub(data.len() as u32);
+        let wire_len = left.len() as u32 + missing;
+        let packet = Packet { data: left, wire_len, time: *time, link: LinkType::ETHERNET };
+        output.write(&packet).map_err(Stopped::Otherwise)
+    }
+}
+
 /// Runs over all packets; gives how many had each verdict.
 fn through(
     options: &Options,
@@ -206,43 +265,34 @@ fn through(
     let mut input = captures::open(path)?;
     let link = input.reader.link().unwrap_or(LinkType::ETHERNET);
     let output = options.write.as_ref();
-    let mut output = output.map(|to| captures::Output::create(to, &input, link)).transpose()?;
-    let mut counts = Counts::default();
-    let (mut total, mut lost, start) = (0, 0, Instant::now());
+    let output = output.map(|to| captures::Output::create(to, &input, link)).transpose()?;
+    let mut capture = Capture {
+        reader: &mut input.reader,
+        output,
+        prog_type,
+        counts: Counts::default(),
+        total: 0,
+        len: 0,
+        captured: Captured { data: Vec::new(), wire_len: 0, time: 0 },
+    };
+    let (mut lost, start) = (0, Instant::now());
     let outcome = loop {
-        let packet = match input.reader.next() {
-            Ok(Some(packet)) => packet,
-            Ok(None) => break None,
-            Err(error) => break Some(error),
-        };
-        if packet.link != LinkType::ETHERNET {
-            return Err(Failure::new(format!(
-                "packets of link type {} cannot be run: programs expect Ethernet's",
-                packet.link.0
-            )));
-        }
-        let verdict = machine.run(packet.data).map_err(|error| Failure::kernel(&error, false))?;
-        counts.add(verdict, packet.data.len());
-        if let (Some(output), Some(verdict)) = (&mut output, verdict)
-            && let Some(data) = passes(prog_type, verdict, machine.packet())
-        {
-            // What was cut off when it was captured is still missing.
-            let missing = packet.wire_len.saturating_sub(packet.data.len() as u32);
-            let wire_len = data.len() as u32 + missing;
-            output.write(&Packet { data, wire_len, ..packet })?;
-        }
-        total += 1;
+        let more = machine.run_over(&mut capture);
         let (lines, missing) = machine.printed();
         if options.printk && !lines.is_empty() {
             input.progress.clear();
             lines.iter().for_each(|line| said.printk(line));
         }
         lost += missing;
-        if total % ROUND == 0 {
-            input.progress.at(input.reader.offset(), total);
+        match more {
+            Ok(true) => input.progress.at(capture.reader.offset(), capture.total),
+            Ok(false) => break None,
+            Err(Stopped::Reading(error)) => break Some(error),
+            Err(Stopped::Otherwise(failure)) => return Err(failure),
         }
     };
     let time = start.elapsed();
+    let Capture { output, counts, total, .. } = capture;
     input.progress.clear();
     said.flush();
     if !options.quiet {

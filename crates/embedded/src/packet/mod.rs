@@ -6,6 +6,7 @@
 //! and an engine that runs on addresses of this process needs nothing else either.)
 
 mod checksum;
+mod memory;
 mod skb;
 mod xdp;
 
@@ -13,7 +14,7 @@ use bombus_platform::{ContextField, ProgType, SK_BUFF_SIZE, XDP_MD_SIZE, context
 use bombus_vm::{Context, View};
 
 use crate::maps::Errno;
-use crate::os::LowMemory;
+use memory::Memory;
 
 pub(crate) use checksum::csum_diff;
 
@@ -49,7 +50,7 @@ pub(crate) enum Direction {
 /// A packet. Its memory is kept from one packet to the next.
 #[derive(Debug)]
 pub(crate) struct Packet {
-    memory: LowMemory,
+    memory: Memory,
     fields: &'static [ContextField],
     is_xdp: bool,
     /// Programs may write it.
@@ -76,7 +77,7 @@ impl Packet {
     /// Memory for packets, without one.
     pub(crate) fn new() -> Result<Packet, Errno> {
         Ok(Packet {
-            memory: LowMemory::new(16 * PAGE)?,
+            memory: Memory::new(16 * PAGE)?,
             fields: &[],
             is_xdp: false,
             is_writable: false,
@@ -93,20 +94,25 @@ impl Packet {
         })
     }
 
-    /// Puts in the bytes of another packet, for programs of a type.
-    fn refill(&mut self, prog_type: ProgType, headroom: usize, bytes: &[u8]) -> Result<(), Errno> {
-        let frame = (headroom + bytes.len() + TAILROOM).next_multiple_of(PAGE);
-        self.grow(frame)?;
-        self.memory[headroom..headroom + bytes.len()].copy_from_slice(bytes);
+    /// Makes it a packet of so many bytes at an offset of the memory, for programs of a type. The bytes
+    /// are still to come.
+    #[inline]
+    fn renew(&mut self, prog_type: ProgType, headroom: usize, len: usize) -> Result<(), Errno> {
+        let frame = (headroom + len + TAILROOM).next_multiple_of(PAGE);
+        self.memory.take_back();
+        self.memory.grow(frame)?;
         let fields = context_fields(prog_type);
         if !std::ptr::eq(self.fields, fields) {
             self.fields = fields;
             let writes = |field: &ContextField| field.name == "tc_index" && field.access == WRITE;
             self.is_writable = self.is_xdp || fields.iter().any(writes);
         }
-        let used = if self.is_xdp { XDP_MD_SIZE } else { SK_BUFF_SIZE };
-        self.context[..used].fill(0);
-        (self.meta, self.data, self.end) = (headroom, headroom, headroom + bytes.len());
+        if self.is_xdp {
+            self.context[..XDP_MD_SIZE].fill(0);
+        } else {
+            self.context.fill(0);
+        }
+        (self.meta, self.data, self.end) = (headroom, headroom, headroom + len);
         self.limit = frame - TAILROOM;
         (self.mac, self.network) = (headroom, headroom);
         (self.redirected, self.hash) = (None, None);
@@ -114,28 +120,56 @@ impl Packet {
         Ok(())
     }
 
-    /// Makes the memory this large at least.
-    fn grow(&mut self, len: usize) -> Result<(), Errno> {
-        if self.memory.len() < len {
-            let mut larger = LowMemory::new(len.next_power_of_two())?;
-            larger[..self.memory.len()].copy_from_slice(&self.memory);
-            self.memory = larger;
+    /// Puts the bytes in.
+    #[inline]
+    fn fill(&mut self, bytes: &[u8]) {
+        let start = self.mac;
+        self.memory.own()[start..start + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Makes it a packet that came from a device, or from the loopback device as test runs have it. The
+    /// bytes stay where they are until somebody writes to them.
+    ///
+    /// # Safety
+    ///
+    /// They must stay as they are until [`Packet::take_back`], or until this packet is gone or made
+    /// another.
+    #[inline]
+    #[expect(unsafe_code, reason = "see above")]
+    pub(crate) unsafe fn borrow(
+        &mut self,
+        prog_type: ProgType,
+        bytes: &[u8],
+        ifindex: u32,
+    ) -> Result<(), Errno> {
+        match prog_type {
+            ProgType::Xdp => self.expect_xdp(bytes.len(), 0, ifindex, 0)?,
+            _ => self.expect_skb(prog_type, bytes, &[])?,
         }
+        // SAFETY: the caller's.
+        unsafe { self.memory.lend(self.mac, bytes) };
         Ok(())
+    }
+
+    /// Gives back what was borrowed; whether the packet is what it was then. If it is not, it has its
+    /// own bytes; if it is, it has none.
+    #[inline]
+    pub(crate) fn take_back(&mut self) -> bool {
+        self.memory.take_back()
     }
 
     /// The bytes, with what stands before them.
     pub(crate) fn with_meta(&self) -> &[u8] {
-        &self.memory[self.meta..self.end]
+        self.memory.bytes(self.meta..self.end)
     }
 
     /// The bytes.
     pub(crate) fn data(&self) -> &[u8] {
-        &self.memory[self.data..self.end]
+        self.memory.bytes(self.data..self.end)
     }
 
     fn data_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.data..self.end]
+        &mut self.memory.own()[self.data..self.end]
     }
 
     /// How many bytes there are.
@@ -152,7 +186,7 @@ impl Packet {
     /// The memory at an address, when it is the packet's and programs may write it.
     pub(crate) fn at_mut(&mut self, address: u64, len: usize) -> Option<&mut [u8]> {
         let range = self.range(address, len)?;
-        if self.is_writable { self.memory.get_mut(range) } else { None }
+        if self.is_writable { self.memory.own().get_mut(range) } else { None }
     }
 
     fn range(&self, address: u64, len: usize) -> Option<std::ops::Range<usize>> {
@@ -167,10 +201,16 @@ impl Packet {
     pub(crate) fn show<'v>(&'v mut self, context: u64, view: &mut View<'_, 'v>) {
         let address = self.address(self.meta).into();
         view.fields(context, &self.context);
-        let bytes = &mut self.memory[self.meta..self.end];
-        let is_writable = self.is_writable;
-        let bytes = if is_writable { Context::Writable(bytes) } else { Context::ReadOnly(bytes) };
-        view.subject(address, bytes);
+        let range = self.meta..self.end;
+        view.subject(
+            address,
+            // Who writes to lent memory has to ask.
+            if self.is_writable && self.memory.is_own() {
+                Context::Writable(&mut self.memory.own()[range])
+            } else {
+                Context::ReadOnly(self.memory.bytes(range))
+            },
+        );
     }
 
     /// Bytes of the context, when a program may read them.
@@ -208,6 +248,7 @@ impl Packet {
     }
 
     /// Writes where the packet is into the context.
+    #[inline]
     fn update_context(&mut self) {
         let (data, end) = (self.address(self.data), self.address(self.end));
         let meta = self.address(self.meta);

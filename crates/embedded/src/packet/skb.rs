@@ -71,8 +71,20 @@ impl Packet {
         bytes: &[u8],
         context: &[u8],
     ) -> Result<(), Errno> {
+        self.expect_skb(prog_type, bytes, context)?;
+        self.fill(bytes);
+        Ok(())
+    }
+
+    /// The same without the bytes, which are still to come.
+    pub(super) fn expect_skb(
+        &mut self,
+        prog_type: ProgType,
+        bytes: &[u8],
+        context: &[u8],
+    ) -> Result<(), Errno> {
         self.is_xdp = false;
-        self.refill(prog_type, HEADROOM, bytes)?;
+        self.renew(prog_type, HEADROOM, bytes.len())?;
         self.network = self.mac + bytes.len().min(ETHERNET_HEADER);
         let has_link_layer = matches!(prog_type, ProgType::SchedCls | ProgType::SchedAct);
         if !has_link_layer {
@@ -82,7 +94,7 @@ impl Packet {
         self.set_word(PROTOCOL, protocol(bytes).to_be().into());
         self.set_word(PKT_TYPE, packet_type(bytes, [0; 6], [0; 6]));
         self.limit = self.limit.max(self.data + MAX_LEN);
-        self.grow(self.limit)?;
+        self.memory.grow(self.limit)?;
         self.take_context(context)?;
         if self.word(WIRE_LEN) == 0 {
             self.set_word(WIRE_LEN, self.len() as u32);
@@ -162,7 +174,7 @@ impl Packet {
 
     /// All bytes from the link layer's header on, also of programs that do not see it.
     pub(crate) fn with_link_layer(&self) -> &[u8] {
-        &self.memory[self.mac.min(self.data)..self.end]
+        self.memory.bytes(self.mac.min(self.data)..self.end)
     }
 
     /// Some fields have 16 bits in the kernel: what was written above them is lost.
@@ -214,7 +226,7 @@ impl Packet {
         }
         let start = header + offset as usize;
         let end = start.checked_add(len as usize).filter(|end| *end <= self.end);
-        end.map(|end| &self.memory[start..end]).ok_or(libc::EFAULT)
+        end.and_then(|end| self.memory.get(start..end)).ok_or(libc::EFAULT)
     }
 
     /// `bpf_skb_store_bytes`.
@@ -310,9 +322,9 @@ impl Packet {
             return Err(libc::EINVAL);
         }
         let end = self.data + len;
-        self.grow(end)?;
+        self.memory.grow(end)?;
         if end > self.end {
-            self.memory[self.end..end].fill(0);
+            self.memory.own()[self.end..end].fill(0);
         }
         self.end = end;
         self.update_context();
@@ -326,7 +338,7 @@ impl Packet {
             return Err(libc::EINVAL);
         }
         self.push(by)?;
-        self.memory[self.data..self.data + by].fill(0);
+        self.memory.own()[self.data..self.data + by].fill(0);
         self.mac = self.data;
         self.update_context();
         Ok(())
@@ -337,8 +349,8 @@ impl Packet {
         if by > self.data {
             // As the kernel does: everything moves to larger memory.
             let shift = by.next_multiple_of(HEADROOM);
-            self.grow(self.end + shift)?;
-            self.memory.copy_within(0..self.end, shift);
+            self.memory.grow(self.end + shift)?;
+            self.memory.own().copy_within(0..self.end, shift);
             for offset in [
                 &mut self.meta,
                 &mut self.data,
@@ -366,15 +378,17 @@ impl Packet {
             (IPV4, IPV6) => {
                 self.push(HEADER_CHANGE)?;
                 let from = self.data + HEADER_CHANGE;
-                self.memory.copy_within(from..from + link, self.data);
-                self.memory[self.data + link..from + link].fill(0);
+                self.memory.own().copy_within(from..from + link, self.data);
+                self.memory.own()[self.data + link..from + link].fill(0);
                 self.network -= HEADER_CHANGE;
             }
             (IPV6, IPV4) => {
                 if self.len() < link + HEADER_CHANGE {
                     return Err(libc::ENOMEM);
                 }
-                self.memory.copy_within(self.data..self.data + link, self.data + HEADER_CHANGE);
+                self.memory
+                    .own()
+                    .copy_within(self.data..self.data + link, self.data + HEADER_CHANGE);
                 self.data += HEADER_CHANGE;
                 self.meta = self.data;
                 self.network += HEADER_CHANGE;
@@ -393,7 +407,7 @@ impl Packet {
     pub(crate) fn flow_hash(&mut self, seed: u64) -> u32 {
         let hash = self.hash.unwrap_or_else(|| {
             let header =
-                &self.memory[self.network..self.end.min(self.network + 44).max(self.network)];
+                self.memory.bytes(self.network..self.end.min(self.network + 44).max(self.network));
             let mut hash = seed | 1;
             for byte in header.iter().skip(8) {
                 hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);

@@ -29,11 +29,25 @@ impl Packet {
         ifindex: u32,
         queue: u32,
     ) -> Result<(), Errno> {
-        if meta > bytes.len() || !meta.is_multiple_of(4) || meta > MAX_META {
+        self.expect_xdp(bytes.len(), meta, ifindex, queue)?;
+        self.fill(bytes);
+        Ok(())
+    }
+
+    /// The same without the bytes, which are still to come.
+    #[inline]
+    pub(super) fn expect_xdp(
+        &mut self,
+        len: usize,
+        meta: usize,
+        ifindex: u32,
+        queue: u32,
+    ) -> Result<(), Errno> {
+        if meta > len || !meta.is_multiple_of(4) || meta > MAX_META {
             return Err(libc::EINVAL);
         }
         self.is_xdp = true;
-        self.refill(ProgType::Xdp, HEADROOM - meta, bytes)?;
+        self.renew(ProgType::Xdp, HEADROOM - meta, len)?;
         self.data += meta;
         self.set_word(INGRESS_IFINDEX, ifindex);
         self.set_word(RX_QUEUE_INDEX, queue);
@@ -56,7 +70,7 @@ impl Packet {
         if data < FRAME + meta || data + ETHERNET_HEADER > self.end {
             return Err(libc::EINVAL);
         }
-        self.memory.copy_within(self.meta..self.data, data - meta);
+        self.memory.own().copy_within(self.meta..self.data, data - meta);
         (self.meta, self.data) = (data - meta, data);
         self.update_context();
         Ok(())
@@ -84,7 +98,7 @@ impl Packet {
             return Err(libc::EINVAL);
         }
         if end > self.end {
-            self.memory[self.end..end].fill(0);
+            self.memory.own()[self.end..end].fill(0);
         }
         self.end = end;
         self.update_context();

@@ -1,11 +1,11 @@
 //! Guest addresses of what belongs to the embedded kernel.
 
 use bombus_platform::pt_regs;
+use bombus_vm::View;
 use bombus_vm::address::{self, FIRST_HOST_REGION};
-use bombus_vm::{Context, View};
 
 use super::Run;
-use crate::maps::{Map, Storage};
+use crate::maps::Storage;
 
 /// Maps themselves: opaque, the offset is the number.
 const MAPS: u32 = FIRST_HOST_REGION;
@@ -123,19 +123,11 @@ impl Run<'_> {
     }
 
     /// Shows what the program may use without asking: the packet, and the value at an address.
-    #[inline]
+    #[inline(always)]
     pub(super) fn visible<'v>(&'v mut self, recent: u64, view: &mut View<'_, 'v>) {
         if let Some(packet) = self.packet.as_deref_mut() {
             packet.show(PACKET_CONTEXT, view);
         }
-        if let Some((map, offset)) = value_location(recent)
-            && let Some(Map { read_only, storage: Storage::Table(table), .. }) =
-                self.maps.get_mut(map)
-            && let Some((start, bytes)) = table.values_mut().around(offset)
-        {
-            let bytes =
-                if *read_only { Context::ReadOnly(bytes) } else { Context::Writable(bytes) };
-            view.recent(value_address(map, start), bytes);
-        }
+        view.tables(recent, &mut self.maps);
     }
 }

@@ -1,6 +1,7 @@
 //! A program at work: the host that the virtual machine sees.
 
 mod helpers;
+mod maps;
 mod memory;
 
 use bombus_isa::Size;
@@ -14,6 +15,8 @@ use crate::packet::Packet;
 use crate::programs::Loaded;
 
 pub(crate) use helpers::is_supported;
+use maps::Maps;
+pub(crate) use maps::lookup;
 pub(crate) use memory::{MAX_MAPS, PACKET_CONTEXT, REGISTERS_ADDRESS, map_address, value_address};
 
 /// What outlives a run: buffers, the random number generator.
@@ -77,7 +80,7 @@ pub(crate) struct Occasion {
 
 /// One run of a program.
 pub(crate) struct Run<'a> {
-    maps: &'a mut [Map],
+    maps: Maps<'a>,
     programs: &'a [Loaded],
     buffers: &'a mut Buffers,
     random: &'a mut u64,
@@ -108,7 +111,7 @@ impl<'a> Run<'a> {
         buffers.array_keys.clear();
         let (held_records, registers) = (0, None);
         let run = Run {
-            maps,
+            maps: Maps { all: maps, cpu: occasion.cpu },
             programs,
             buffers,
             random,
@@ -139,11 +142,26 @@ impl<'a> Run<'a> {
         self.printed.lines.push(PrintedLine { comm, tid, cpu, text });
     }
 
-    /// Takes back what the program left behind.
-    pub(crate) fn finish(self) {
+    /// Takes back what the program left behind: the next run may begin.
+    #[inline]
+    pub(crate) fn finish(&mut self) {
         if self.held_records > 0 {
             self.maps.iter_mut().filter_map(Map::ringbuf_mut).for_each(Ringbuf::finish_run);
+            self.held_records = 0;
         }
+        self.buffers.array_keys.clear();
+    }
+
+    /// The packet that the program is about.
+    #[inline]
+    pub(crate) fn packet(&mut self) -> Option<&mut Packet> {
+        self.packet.as_deref_mut()
+    }
+
+    /// Whether there are lines that nobody has read.
+    #[inline]
+    pub(crate) fn has_printed(&self) -> bool {
+        !self.printed.lines.is_empty() || self.printed.lost > 0
     }
 
     /// The registers of the task as `struct pt_regs`.
@@ -190,7 +208,7 @@ impl Host for Run<'_> {
         self.writable(address, len)
     }
 
-    #[inline]
+    #[inline(always)]
     fn show<'v>(&'v mut self, recent: u64, view: &mut View<'_, 'v>) {
         self.visible(recent, view);
     }

@@ -1,0 +1,71 @@
+//! Maps as programs have them, and look-ups that machine code makes without calling a helper.
+
+use std::ops::{Deref, DerefMut};
+
+use bombus_platform::Helper;
+use bombus_vm::{Context, Lookup, Tables};
+
+use super::memory::{map_at, value_address, value_location};
+use crate::maps::{Map, Storage, Table};
+
+/// The maps of a run.
+pub(super) struct Maps<'a> {
+    pub(super) all: &'a mut [Map],
+    /// CPU whose values the program sees.
+    pub(super) cpu: u32,
+}
+
+impl Deref for Maps<'_> {
+    type Target = [Map];
+
+    fn deref(&self) -> &[Map] {
+        self.all
+    }
+}
+
+impl DerefMut for Maps<'_> {
+    fn deref_mut(&mut self) -> &mut [Map] {
+        self.all
+    }
+}
+
+impl Maps<'_> {
+    /// A value of a map that has some, as programs see it.
+    #[inline]
+    fn value(
+        &mut self,
+        map: usize,
+        find: impl FnOnce(&mut Table, u32) -> Option<(u64, &mut [u8])>,
+    ) -> Option<(u64, Context<'_>)> {
+        let Map { read_only, storage: Storage::Table(table), .. } = self.all.get_mut(map)? else {
+            return None;
+        };
+        let (offset, value) = find(table, self.cpu)?;
+        let value = if *read_only { Context::ReadOnly(value) } else { Context::Writable(value) };
+        Some((value_address(map, offset), value))
+    }
+}
+
+impl Tables for Maps<'_> {
+    #[inline]
+    fn look_up(&mut self, map: usize, key: &[u8]) -> Option<(u64, Context<'_>)> {
+        self.value(map, |table, cpu| table.element(key, cpu))
+    }
+
+    #[inline]
+    fn around(&mut self, address: u64) -> Option<(u64, Context<'_>)> {
+        let (map, offset) = value_location(address)?;
+        self.value(map, |table, _| table.values_mut().around(offset))
+    }
+}
+
+/// The look-up that a helper does which is given a map in `r1`, if it is one in elements. `key_size`
+/// says how long the keys of such a map are.
+pub(crate) fn lookup(
+    helper: i32,
+    address: u64,
+    key_size: impl Fn(usize) -> Option<usize>,
+) -> Option<Lookup> {
+    let map = map_at(address).filter(|_| helper == Helper::MapLookupElem.id())?;
+    Some(Lookup { table: map, key: key_size(map)? })
+}
