@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bombus_capture::Reader;
 use bombus_cbpf::{Filter, PacketAccess, SockFilter};
-use bombus_embedded::{Embedded, Options, PacketRunner};
+use bombus_embedded::{Embedded, Options, PacketRunner, Traffic};
 use bombus_kernel::{Kernel, ProgFd, ProgLoad, load};
 use bombus_platform::{HELPERS, Helper, HelperInfo, ProgType, may_call};
 
@@ -94,20 +94,57 @@ fn one(
     let bytes = string(random);
     for firewall in firewalls {
         // Too short or too long ones are refused.
-        match firewall.run(&bytes) {
-            Ok(Some(_)) => tally.finished += 1,
-            Ok(None) => return Err(format!("the firewall was stopped by {bytes:02x?}")),
-            Err(_) => {}
+        match run(firewall, &bytes)? {
+            Some(Some(_)) => tally.finished += 1,
+            Some(None) => return Err(format!("the firewall was stopped by {bytes:02x?}")),
+            None => {}
         }
     }
-    match callers[random.below(callers.len())].run(&bytes) {
-        Ok(Some(_)) => tally.finished += 1,
-        Ok(None) => tally.stopped += 1,
-        Err(_) => {}
+    match run(&mut callers[random.below(callers.len())], &bytes)? {
+        Some(Some(_)) => tally.finished += 1,
+        Some(None) => tally.stopped += 1,
+        None => {}
     }
     captures(random, &bytes, tally)?;
     filters(random, &bytes, tally);
     Ok(())
+}
+
+/// Runs a program over a packet twice: copied, and where it is. Gives its value, unless the packet was
+/// refused.
+fn run(runner: &mut PacketRunner<'_>, bytes: &[u8]) -> Result<Option<Option<u32>>, String> {
+    let value = runner.run(bytes).ok();
+    let copied = runner.packet().to_vec();
+    let mut one = One { given: Some(bytes), value: None, left: bytes.to_vec() };
+    let in_place = runner.run_over(&mut one).is_ok();
+    if in_place != value.is_some() || one.value != value {
+        return Err(format!("{value:?}, in place {:?}: {bytes:02x?}", one.value));
+    }
+    if in_place && one.left != copied {
+        return Err(format!("{bytes:02x?} became {:02x?}", one.left));
+    }
+    Ok(value)
+}
+
+/// A single packet.
+struct One<'a> {
+    given: Option<&'a [u8]>,
+    value: Option<Option<u32>>,
+    left: Vec<u8>,
+}
+
+impl Traffic for One<'_> {
+    type Failure = bombus_kernel::Error;
+
+    fn next(&mut self) -> Result<Option<&[u8]>, Self::Failure> {
+        Ok(self.given.take())
+    }
+
+    fn done(&mut self, value: Option<u32>, changed: Option<&[u8]>) -> Result<(), Self::Failure> {
+        self.value = Some(value);
+        self.left = changed.map_or_else(|| std::mem::take(&mut self.left), <[u8]>::to_vec);
+        Ok(())
+    }
 }
 
 /// Any bytes; half of them with headers that a packet can have.

@@ -11,7 +11,7 @@ use bombus_vm::jit::JitProgram;
 use bombus_vm::jit::x64::X64;
 use bombus_vm::native::{Callee, Environment, Linker, Lookup};
 use bombus_vm::{
-    Call, Context, Execution, Guests, Host, Program, Return, Stack, TrapKind, View, address,
+    Call, Context, Execution, Guests, Host, Program, Return, Stack, Tables, TrapKind, View, address,
 };
 
 use super::generate::{ARRAY, Case, HASH, HASH_ROOM, HASH_VALUE, PACKET, VALUE};
@@ -54,6 +54,11 @@ impl State {
 /// The maps and the packet, in places that do not move.
 struct World {
     packet: Box<[u8; PACKET]>,
+    maps: Maps,
+}
+
+/// An array of one value, and a hash.
+struct Maps {
     element: Box<[u8; VALUE]>,
     keys: [Option<u32>; HASH_ROOM],
     values: Box<[u8; HASH_ROOM * HASH_VALUE]>,
@@ -67,26 +72,29 @@ const E2BIG: i64 = -(libc::E2BIG as i64);
 impl World {
     fn new() -> World {
         let (packet, element) = (Box::new([0; PACKET]), Box::new([0; VALUE]));
-        World { packet, element, keys: [None; HASH_ROOM], values: Box::new([0; _]) }
+        let maps = Maps { element, keys: [None; HASH_ROOM], values: Box::new([0; _]) };
+        World { packet, maps }
     }
 
     fn set(&mut self, state: &State) {
         *self.packet = state.packet;
-        *self.element = state.element;
-        self.keys = [None; HASH_ROOM];
+        *self.maps.element = state.element;
+        self.maps.keys = [None; HASH_ROOM];
         for (slot, (key, value)) in state.hash.iter().enumerate() {
-            self.keys[slot] = Some(*key);
-            self.values[slot * HASH_VALUE..][..HASH_VALUE].copy_from_slice(value);
+            self.maps.keys[slot] = Some(*key);
+            self.maps.values[slot * HASH_VALUE..][..HASH_VALUE].copy_from_slice(value);
         }
     }
 
     fn state(&self, value: u64) -> State {
-        let slots = self.keys.iter().zip(self.values.as_chunks().0);
+        let slots = self.maps.keys.iter().zip(self.maps.values.as_chunks().0);
         let mut hash: Vec<_> = slots.filter_map(|(key, value)| Some(((*key)?, *value))).collect();
         hash.sort();
-        State { packet: *self.packet, element: *self.element, hash, value: value as u32 }
+        State { packet: *self.packet, element: *self.maps.element, hash, value: value as u32 }
     }
+}
 
+impl Maps {
     fn slot(&self, key: u32) -> Option<usize> {
         self.keys.iter().position(|other| *other == Some(key))
     }
@@ -129,7 +137,7 @@ impl World {
 
 /// Guest addresses of the checked interpreter.
 mod guest {
-    use super::address::{FIRST_HOST_REGION, pack};
+    use super::address::{FIRST_HOST_REGION, offset, pack, region};
 
     pub(super) const PACKET: u32 = FIRST_HOST_REGION;
     pub(super) const ELEMENT: u32 = FIRST_HOST_REGION + 1;
@@ -138,6 +146,16 @@ mod guest {
 
     pub(super) const fn map(fd: i32) -> u64 {
         pack(MAPS, fd as u64)
+    }
+
+    /// The map that such an address names.
+    pub(super) const fn map_at(address: u64) -> Option<usize> {
+        if region(address) == MAPS { Some(offset(address) as usize) } else { None }
+    }
+
+    /// A value of the hash.
+    pub(super) const fn value(slot: usize) -> u64 {
+        pack(VALUES, (slot * super::HASH_VALUE) as u64)
     }
 }
 
@@ -153,25 +171,24 @@ impl Host for World {
             Some(Helper::MapLookupElem) => match (key()?, array) {
                 (0, true) => address::pack(guest::ELEMENT, 0),
                 (_, true) => 0,
-                (key, false) => self
-                    .slot(key)
-                    .map_or(0, |slot| address::pack(guest::VALUES, (slot * HASH_VALUE) as u64)),
+                (key, false) => self.maps.slot(key).map_or(0, guest::value),
             },
             Some(Helper::MapUpdateElem) => {
                 let key = key()?;
                 let bytes = vm.read(self, c, if array { VALUE } else { HASH_VALUE })?.to_vec();
                 let result = if array {
-                    World::check_array_update(key, d).map(|()| self.element.copy_from_slice(&bytes))
+                    Maps::check_array_update(key, d)
+                        .map(|()| self.maps.element.copy_from_slice(&bytes))
                 } else {
-                    self.update(key, d).map(|slot| {
-                        self.values[slot * HASH_VALUE..][..HASH_VALUE].copy_from_slice(&bytes);
+                    self.maps.update(key, d).map(|slot| {
+                        self.maps.values[slot * HASH_VALUE..][..HASH_VALUE].copy_from_slice(&bytes);
                     })
                 };
                 result.err().unwrap_or(0) as u64
             }
             Some(Helper::MapDeleteElem) => {
                 let key = key()?;
-                (if array { EINVAL } else { self.delete(key) }) as u64
+                (if array { EINVAL } else { self.maps.delete(key) }) as u64
             }
             Some(Helper::Loop) => {
                 let mut round = 0;
@@ -195,8 +212,8 @@ impl Host for World {
     fn memory_mut(&mut self, address: u64, len: usize) -> Option<&mut [u8]> {
         let memory: &mut [u8] = match address::region(address) {
             guest::PACKET => &mut *self.packet,
-            guest::ELEMENT => &mut *self.element,
-            guest::VALUES => &mut *self.values,
+            guest::ELEMENT => &mut *self.maps.element,
+            guest::VALUES => &mut *self.maps.values,
             _ => return None,
         };
         let at = address::offset(address) as usize;
@@ -206,14 +223,27 @@ impl Host for World {
     fn show<'a>(&'a mut self, recent: u64, view: &mut View<'_, 'a>) {
         let start = |region| address::pack(region, 0);
         view.subject(start(guest::PACKET), Context::Writable(&mut *self.packet));
-        match address::region(recent) {
-            guest::ELEMENT => {
-                view.recent(start(guest::ELEMENT), Context::Writable(&mut *self.element));
-            }
-            guest::VALUES => {
-                view.recent(start(guest::VALUES), Context::Writable(&mut *self.values));
-            }
-            _ => {}
+        view.tables(recent, &mut self.maps);
+    }
+}
+
+impl Tables for Maps {
+    fn look_up(&mut self, map: usize, key: &[u8]) -> Option<(u64, Context<'_>)> {
+        let key = u32::from_le_bytes(*key.first_chunk()?);
+        if map as i32 == ARRAY {
+            return (key == 0).then(|| self.around(address::pack(guest::ELEMENT, 0)))?;
+        }
+        let slot = self.slot(key)?;
+        let value = &mut self.values[slot * HASH_VALUE..][..HASH_VALUE];
+        Some((guest::value(slot), Context::Writable(value)))
+    }
+
+    fn around(&mut self, address: u64) -> Option<(u64, Context<'_>)> {
+        let start = address::pack(address::region(address), 0);
+        match address::region(address) {
+            guest::ELEMENT => Some((start, Context::Writable(&mut *self.element))),
+            guest::VALUES => Some((start, Context::Writable(&mut *self.values))),
+            _ => None,
         }
     }
 }
@@ -249,10 +279,10 @@ unsafe extern "C" fn lookup(
     // SAFETY: programs of the generator give the address of a key.
     let (world, key) = unsafe { world_and_key(key, environment) };
     if map == native_map(ARRAY) {
-        return if key == 0 { world.element.as_mut_ptr() as u64 } else { 0 };
+        return if key == 0 { world.maps.element.as_mut_ptr() as u64 } else { 0 };
     }
-    let values = world.values.as_mut_ptr() as u64;
-    world.slot(key).map_or(0, |slot| values + (slot * HASH_VALUE) as u64)
+    let values = world.maps.values.as_mut_ptr() as u64;
+    world.maps.slot(key).map_or(0, |slot| values + (slot * HASH_VALUE) as u64)
 }
 
 unsafe extern "C" fn update(
@@ -266,10 +296,10 @@ unsafe extern "C" fn update(
     // SAFETY: programs of the generator give the address of a key.
     let (world, key) = unsafe { world_and_key(key, environment) };
     let to = if map == native_map(ARRAY) {
-        World::check_array_update(key, flags).map(|()| &mut world.element[..])
+        Maps::check_array_update(key, flags).map(|()| &mut world.maps.element[..])
     } else {
-        let slot = world.update(key, flags);
-        slot.map(|slot| &mut world.values[slot * HASH_VALUE..][..HASH_VALUE])
+        let slot = world.maps.update(key, flags);
+        slot.map(|slot| &mut world.maps.values[slot * HASH_VALUE..][..HASH_VALUE])
     };
     match to {
         Ok(to) => {
@@ -291,7 +321,7 @@ unsafe extern "C" fn delete(
 ) -> u64 {
     // SAFETY: programs of the generator give the address of a key.
     let (world, key) = unsafe { world_and_key(key, environment) };
-    (if map == native_map(ARRAY) { EINVAL } else { world.delete(key) }) as u64
+    (if map == native_map(ARRAY) { EINVAL } else { world.maps.delete(key) }) as u64
 }
 
 unsafe extern "C" fn repeat(
@@ -325,7 +355,7 @@ impl Linker for Native {
     }
 
     fn lookup(&self, map: u64) -> Option<Lookup> {
-        let base = self.world.element.as_ptr() as u64;
+        let base = self.world.maps.element.as_ptr() as u64;
         let array = Lookup::Array { base, stride: VALUE as u32, len: 1 };
         (map == native_map(ARRAY)).then_some(array)
     }
@@ -382,8 +412,13 @@ impl Engines {
         let fast = others.then(|| FastProgram::compile(&native, &self.native)).transpose();
         let fast = fast.map_err(|error| error.to_string())?;
         let guarded = program(guest::map)?;
-        let (field, may_tail_call) = (&|_, _| false, &|_| false);
-        let compiled = others && guarded.compile(&Guests { args: 2, field, may_tail_call });
+        let lookup = |helper, number| {
+            let table = guest::map_at(number).filter(|_| helper == Helper::MapLookupElem.id())?;
+            Some(bombus_vm::Lookup { table, key: 4 })
+        };
+        let guests =
+            Guests { args: 2, field: &|_, _| false, lookup: &lookup, may_tail_call: &|_| false };
+        let compiled = others && guarded.compile(&guests);
         let guarded = compiled.then_some(guarded);
         Ok(Loaded { checked: program(guest::map)?, guarded, fast, jits })
     }
