@@ -4,6 +4,7 @@ mod embedded;
 mod events;
 mod maps;
 mod measure;
+mod packets;
 mod start;
 mod vm;
 
@@ -23,7 +24,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     if args == ["maps-here"] {
         return maps::measure();
     }
-    let all = ["start", "events", "embedded", "maps", "vm"].map(str::to_owned);
+    let all = ["start", "events", "embedded", "packets", "maps", "vm"].map(str::to_owned);
     let names = if args.is_empty() { &all[..] } else { args };
     let bombus = if names == ["maps"] { PathBuf::new() } else { build()? };
     for name in names {
@@ -33,6 +34,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
             "start" => start::run(&bombus)?,
             "events" => events::run(&bombus)?,
             "embedded" => embedded::run(&bombus)?,
+            "packets" => packets::run(&bombus)?,
             other => return Err(format!("no benchmark {other}; there are {}", all.join(", "))),
         }
     }

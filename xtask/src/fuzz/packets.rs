@@ -94,13 +94,13 @@ fn one(
     let bytes = string(random);
     for firewall in firewalls {
         // Too short or too long ones are refused.
-        match run(firewall, &bytes)? {
+        match both_ways(firewall, &bytes)? {
             Some(Some(_)) => tally.finished += 1,
             Some(None) => return Err(format!("the firewall was stopped by {bytes:02x?}")),
             None => {}
         }
     }
-    match run(&mut callers[random.below(callers.len())], &bytes)? {
+    match both_ways(&mut callers[random.below(callers.len())], &bytes)? {
         Some(Some(_)) => tally.finished += 1,
         Some(None) => tally.stopped += 1,
         None => {}
@@ -112,7 +112,7 @@ fn one(
 
 /// Runs a program over a packet twice: copied, and where it is. Gives its value, unless the packet was
 /// refused.
-fn run(runner: &mut PacketRunner<'_>, bytes: &[u8]) -> Result<Option<Option<u32>>, String> {
+fn both_ways(runner: &mut PacketRunner<'_>, bytes: &[u8]) -> Result<Option<Option<u32>>, String> {
     let value = runner.run(bytes).ok();
     let copied = runner.packet().to_vec();
     let mut one = One { given: Some(bytes), value: None, left: bytes.to_vec() };

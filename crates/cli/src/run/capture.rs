@@ -16,8 +16,8 @@ use super::flags::Options;
 use super::literal::with_nearest;
 use super::output::Output;
 use super::printk::Line;
-use super::shown::{self, Shown};
-use super::{loader, open, refused, types};
+use super::shown::Shown;
+use super::{loader, open_with, refused};
 use crate::captures;
 use crate::failure::Failure;
 use crate::flags::KernelChoice;
@@ -92,10 +92,8 @@ fn work<'a>(
     kernel: &'a dyn Tracer,
     machine: impl FnOnce(ProgFd) -> Result<Machine<'a>, Error>,
 ) -> Result<ExitCode, Failure> {
-    let object = open(&options.file)?;
-    shown::check_names(&object, &options.maps).map_err(Failure::new)?;
+    let (object, btf) = open_with(options)?;
     let (name, prog_type) = choose(&object, options)?;
-    let btf = types(&object)?;
     let mut loader = loader(options, &object, btf.as_ref())?;
     for program in object.programs.iter().filter(|each| each.prog_type != prog_type) {
         loader = loader.autoload(&program.name, false);

@@ -9,6 +9,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::place::{FORMS, Place};
+use super::set;
 use crate::flags::KernelChoice;
 use crate::wires::{self, Wire};
 
@@ -60,7 +61,7 @@ pub(crate) fn command() -> Command {
              bombus run firewall.bpf.o --attach firewall=xdp:eth0 --map counters\n  \
              bombus run opens.bpf.o --kernel embedded -c 'ls -l'\n  \
              bombus run firewall.bpf.o --wire w0 --attach firewall=xdp:w0 -c 'ping -c 3 10.11.0.2'\n  \
-             bombus run firewall.bpf.o --pcap in.pcap --write passed.pcap",
+             bombus run firewall.bpf.o --pcap in.pcap --write passed.pcap --set 'blocked_ports[80]=0'",
             forms.join("\n  ")
         ))
         .arg(
@@ -81,9 +82,9 @@ pub(crate) fn command() -> Command {
             "Show this map at the end; .rodata, .data and .bss are global variables \
                        [default: every table and the variables that may change]",
         ))
-        .arg(many("set").value_name("VARIABLE=VALUE").value_parser(pair).help(
-            "Set a global variable, also a constant: a number, 'c', text, an enumerator, \
-                       [1, 2], {\"member\": 1}",
+        .arg(many("set").value_name("NAME=VALUE").value_parser(set::pair).help(
+            "Set a global variable, also a constant, or an element of a map (MAP[KEY]=VALUE): a \
+             number, 'c', text, an enumerator, [1, 2], {\"member\": 1}",
         ))
         .arg(
             many("type").value_name("MAP=STRUCT").value_parser(pair).help(

@@ -9,6 +9,7 @@ mod place;
 mod printk;
 mod record;
 mod session;
+mod set;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -62,12 +63,10 @@ fn choose(options: &Options) -> Result<Chosen, Failure> {
 }
 
 fn work(options: &Options, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, Failure> {
-    let object = open(&options.file)?;
-    shown::check_names(&object, &options.maps).map_err(Failure::new)?;
+    let (object, btf) = open_with(options)?;
     for place in &options.attach {
         place::check_program(place, &object).map_err(Failure::new)?;
     }
-    let btf = types(&object)?;
     let loader = loader(options, &object, btf.as_ref())?;
     let catalog = host::catalog(chosen.kernel);
     let binaries = Files::new();
@@ -90,6 +89,15 @@ fn work(options: &Options, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, F
     Ok(exit_code(ended, options.command.is_some()))
 }
 
+/// What the file specifies, with the elements of `--set`, and its types.
+fn open_with(options: &Options) -> Result<(ObjectSpec, Option<Btf>), Failure> {
+    let mut object = open(&options.file)?;
+    shown::check_names(&object, &options.maps).map_err(Failure::new)?;
+    let btf = types(&object)?;
+    set::elements(&mut object, btf.as_ref(), &options.set)?;
+    Ok((object, btf))
+}
+
 /// What the file specifies.
 fn open(file: &Path) -> Result<ObjectSpec, Failure> {
     let name = file.display();
@@ -110,22 +118,7 @@ fn loader<'a>(
     object: &'a ObjectSpec,
     btf: Option<&Btf>,
 ) -> Result<Loader<'a>, Failure> {
-    let mut loader = Loader::new(object);
-    for (name, text) in &options.set {
-        let variable = object.variables.iter().find(|variable| variable.name == *name);
-        let variable = variable.ok_or_else(|| {
-            let names = object.variables.iter().map(|variable| variable.name.as_str());
-            Failure::new(with_nearest(&format!("there is no global variable {name}"), name, names))
-        })?;
-        let bytes = match btf {
-            Some(btf) if variable.type_id != 0 => {
-                literal::bytes(btf, TypeId(variable.type_id), text)
-            }
-            _ => literal::untyped(variable.size as usize, text),
-        };
-        let bytes = bytes.map_err(|why| Failure::new(format!("--set {name}={text}: {why}")))?;
-        loader = loader.set(name, &bytes);
-    }
+    let mut loader = set::variables(Loader::new(object), object, btf, &options.set)?;
     if let Some(file) = &options.btf {
         loader = loader.kernel_btf(kernel_types(file)?);
     }

@@ -47,6 +47,8 @@ fn mistakes() -> Result<(), String> {
             &["--set", "serial=-1"],
             &["--set", "serial=five"],
             &["--set", "serial"],
+            &["--set", "evnts[0]=1"],
+            &["--set", "events[0]=1"],
             &["--map", "evnts"],
             &["--type", "events=struct evnt"],
             &["--attach", "on_chdr=xdp:lo"],
