@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use bombus_vm::bare::{Bare, Engine};
 use case::Case;
 
-const USAGE: &str = "usage: cargo xtask conformance DIRECTORY [--engine checked|interp|jit]";
+const USAGE: &str =
+    "usage: cargo xtask conformance DIRECTORY [--engine checked|guarded|interp|jit]";
 
 /// Files that are about what no eBPF program may do, and why.
 const NOT_OURS: &[(&str, &str)] =

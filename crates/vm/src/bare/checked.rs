@@ -1,10 +1,10 @@
-//! Bare programs in the checked interpreter.
+//! Bare programs in the checked interpreter, and in guarded machine code.
 
 use std::rc::Rc;
 use std::time::Instant;
 
 use super::{Bare, Failure, Outcome, UNWIND, unwound};
-use crate::{Call, Context, Execution, Host, Program, Return, Stack, TrapKind};
+use crate::{Call, Context, Execution, Guests, Host, Program, Return, Stack, TrapKind};
 
 /// Instructions that a run may take: a few seconds.
 const FUEL: u64 = 1_000_000_000;
@@ -24,6 +24,16 @@ impl Host for Unwinder {
             _ => Err(TrapKind::UnknownHelper(call.helper)),
         }
     }
+}
+
+/// Has a program run in machine code; false: there is none for it.
+pub(super) fn compile(program: &Program) -> bool {
+    program.compile(&Guests {
+        args: 2,
+        field: &|_, _| false,
+        lookup: &|_, _| None,
+        may_tail_call: &|helper| helper == UNWIND,
+    })
 }
 
 pub(super) fn run(bare: &Bare<'_>, program: &Rc<Program>) -> Result<Outcome, Failure> {

@@ -5,8 +5,8 @@
 //! first argument, and ends the program with 0 when that is 0 (the unwind function of uBPF's tools).
 //! It ends the function that calls it, so it belongs into the outermost one.
 //!
-//! Nobody has proved these programs. The checked interpreter does not mind; the other engines run
-//! them in a process of their own, so that what they break is not ours.
+//! Nobody has proved these programs. The checked interpreter and guarded machine code do not mind; the
+//! other engines run them in a process of their own, so that what they break is not ours.
 
 #![allow(unsafe_code, reason = "runs programs that nobody has proved, in a child")]
 
@@ -33,6 +33,8 @@ const UNWIND: i32 = 5;
 pub enum Engine {
     /// Every access is checked.
     Checked,
+    /// Machine code that checks every access.
+    Guarded,
     /// The fast interpreter.
     Interp,
     /// Machine code.
@@ -41,12 +43,13 @@ pub enum Engine {
 
 impl Engine {
     /// All of them.
-    pub const ALL: [Engine; 3] = [Engine::Checked, Engine::Interp, Engine::Jit];
+    pub const ALL: [Engine; 4] = [Engine::Checked, Engine::Guarded, Engine::Interp, Engine::Jit];
 
     /// Its name on command lines.
     pub const fn name(self) -> &'static str {
         match self {
             Engine::Checked => "checked",
+            Engine::Guarded => "guarded",
             Engine::Interp => "interp",
             Engine::Jit => "jit",
         }
@@ -86,8 +89,10 @@ pub struct Outcome {
 pub enum Failure {
     /// It is no program.
     Invalid(InvalidProgram),
-    /// The checked interpreter stopped it.
+    /// It was stopped.
     Trap(Trap),
+    /// There is no guarded machine code for it.
+    NotGuarded,
     /// It calls a helper that is not there.
     Link(LinkError),
     /// It cannot be compiled here.
@@ -103,6 +108,9 @@ impl fmt::Display for Failure {
         match self {
             Failure::Invalid(error) => error.fmt(f),
             Failure::Trap(trap) => trap.fmt(f),
+            Failure::NotGuarded => {
+                write!(f, "there is no guarded machine code for it, only the checked interpreter")
+            }
             Failure::Link(error) => error.fmt(f),
             Failure::Jit(error) => error.fmt(f),
             Failure::Fault(fault) => fault.fmt(f),
@@ -119,6 +127,8 @@ impl Bare<'_> {
         let program = program(self.code)?;
         match engine {
             Engine::Checked => checked::run(self, &program),
+            Engine::Guarded if !checked::compile(&program) => Err(Failure::NotGuarded),
+            Engine::Guarded => checked::run(self, &program),
             Engine::Interp => native::interp(self, &program),
             Engine::Jit => native::jit(self, &program),
         }
