@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bombus_embedded::{Embedded, Options};
+use bombus_embedded::{Embedded, Options, Traffic};
 use bombus_isa::asm;
 use bombus_kernel::{Error, Kernel, ProgLoad, TestRun};
 use bombus_linux::Linux;
@@ -176,6 +176,50 @@ fn compare(kernel: &dyn Kernel, case: &Case) -> Result<(), Failed> {
     Ok(())
 }
 
+/// A single packet, and what becomes of it.
+struct One<'a> {
+    given: Option<&'a [u8]>,
+    left: Vec<u8>,
+    value: Option<u32>,
+}
+
+impl Traffic for One<'_> {
+    type Failure = Error;
+
+    fn next(&mut self) -> Result<Option<&[u8]>, Error> {
+        Ok(self.given.take())
+    }
+
+    fn done(&mut self, value: Option<u32>, changed: Option<&[u8]>) -> Result<(), Error> {
+        self.value = value;
+        changed.into_iter().for_each(|changed| self.left = changed.to_vec());
+        Ok(())
+    }
+}
+
+/// A packet that stays where it is until the program changes it becomes what a copy becomes: in the
+/// interpreter, and in machine code, which comes with the number of runs.
+fn compare_in_place(case: &Case) -> Result<(), Failed> {
+    let kernel = Embedded::new(Options { seed: Some(1), cpus: Some(2), no_agents: false });
+    for value in &case.values {
+        let insns = asm(&case.program.replace('$', value))?;
+        let prog_type = prog_type(&case.prog_type);
+        let load = ProgLoad { prog_type, insns: &insns, license: "GPL", ..ProgLoad::default() };
+        let Ok(program) = kernel.prog_load(&load) else { continue };
+        let Ok(mut runner) = kernel.packet_runner(program) else { continue };
+        for packet in [packets(), packets(), packets()].concat() {
+            let copied = (runner.run(&packet)?, runner.packet().to_vec());
+            let mut one = One { given: Some(&packet), left: packet.clone(), value: None };
+            runner.run_over(&mut one)?;
+            if (one.value, &one.left) != (copied.0, &copied.1) {
+                let given = (one.value, one.left);
+                return Err(format!("{value}: {given:02x?}\ncopied {copied:02x?}").into());
+            }
+        }
+    }
+    Ok(())
+}
+
 fn bless(path: &PathBuf, linux: &Linux) {
     let mut cases = parse(&fs::read_to_string(path).unwrap());
     for case in &mut cases {
@@ -212,6 +256,10 @@ fn main() {
                 })
                 .with_ignored_flag(skipped),
             );
+            let in_place = case.clone();
+            trials.push(Trial::test(format!("in place {}", case.name), move || {
+                compare_in_place(&in_place)
+            }));
             trials.push(Trial::test(format!("embedded {}", case.name), move || {
                 let options = Options { seed: Some(1), cpus: Some(2), no_agents: false };
                 compare(&Embedded::new(options), &case)

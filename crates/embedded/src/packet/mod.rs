@@ -247,9 +247,11 @@ impl Packet {
         self.memory.address() + offset as u32
     }
 
-    /// Writes where the packet is into the context.
+    /// Writes where the packet is into the context. What has moved its ends is its own from then on:
+    /// there is nothing around what is borrowed.
     #[inline]
     fn update_context(&mut self) {
+        self.memory.own();
         let (data, end) = (self.address(self.data), self.address(self.end));
         let meta = self.address(self.meta);
         let (data_at, end_at, meta_at) =
