@@ -10,6 +10,7 @@
 mod access;
 mod instance;
 mod origin;
+mod passed_on;
 mod slots;
 mod track;
 
@@ -27,6 +28,7 @@ use super::{Function, Instruction, refuse};
 use crate::{Program, Rejection};
 use instance::{Instance, MAX_FRAMES};
 use origin::Origin;
+use passed_on::PassedOn;
 pub use slots::StackSlots;
 use track::{MEMORY_ARGUMENTS, Mentions, Origins, Sparse, Spills, Tracker};
 
@@ -487,29 +489,5 @@ fn is_listed(instruction: Instruction) -> bool {
         | Instruction::LoadArgument { .. }
         | Instruction::StoreArgument { src: bombus_isa::Operand::Reg(_), .. } => true,
         _ => false,
-    }
-}
-
-/// Which argument of a helper is a callback, and which it passes on to that, as which; from 1
-/// (`find_callback_subprog`).
-struct PassedOn {
-    function: usize,
-    context: usize,
-    passed_as: usize,
-}
-
-impl PassedOn {
-    const fn by(helper: i32) -> Option<PassedOn> {
-        const FOR_EACH_MAP_ELEM: i32 = 164;
-        const FIND_VMA: i32 = 180;
-        const LOOP: i32 = 181;
-        const USER_RINGBUF_DRAIN: i32 = 209;
-        let (function, context, passed_as) = match helper {
-            LOOP | USER_RINGBUF_DRAIN => (2, 3, 2),
-            FOR_EACH_MAP_ELEM => (2, 3, 4),
-            FIND_VMA => (3, 4, 3),
-            _ => return None,
-        };
-        Some(PassedOn { function, context, passed_as })
     }
 }
