@@ -44,6 +44,8 @@ pub(super) struct Case {
     pub(super) capabilities: u64,
     /// Programs that are loaded with it.
     pub(super) companions: Vec<String>,
+    /// It is for other processors, or for kernels without a JIT.
+    pub(super) elsewhere: bool,
 }
 
 impl Case {
@@ -221,6 +223,9 @@ impl Annotations {
             flags: self.flags,
             capabilities: self.capabilities,
             companions,
+            elsewhere: self.without_jit
+                || (!self.processors.is_empty()
+                    && !self.processors.iter().any(|processor| processor == "X86_64")),
         })
     }
 }

@@ -123,12 +123,11 @@ fn selftests(
     if !oracle.is_empty() {
         compare(&jobs, oracle, options.only.is_some());
     }
-    if let Some(only) = &options.only {
-        for job in &mut jobs {
-            job.cases.retain(|case| case.name().contains(only));
-        }
-        jobs.retain(|job| !job.cases.is_empty());
+    let is_asked = |case: &Case| options.only.as_ref().is_none_or(|o| case.name().contains(o));
+    for job in &mut jobs {
+        job.cases.retain(|case| is_asked(case) && !case.elsewhere);
     }
+    jobs.retain(|job| !job.cases.is_empty());
     Ok(runner::run(jobs, machine))
 }
 

@@ -64,6 +64,7 @@ fn case(row: &Value) -> Result<Case, String> {
         flags: 0,
         capabilities: 0,
         companions: Vec::new(),
+        elsewhere: false,
     })
 }
 

@@ -109,6 +109,10 @@ fn asked(linux: &Linux, outcome: bombus_kernel::Result<Loaded>) -> Value {
 
 /// What a log says of a program that was refused.
 fn rejection(error: &Error) -> Value {
+    if error.errno() == Some(libc::ENOENT) {
+        // A function that has a type but no address: only the kernel that runs can know.
+        return json!({"verdict": "not-reached", "message": error.to_string()});
+    }
     let log = match error {
         Error::Rejected { log, .. } | Error::Missing { log, .. } => log.as_str(),
         _ => "",

@@ -98,12 +98,20 @@ struct State {
     proved: Vec<Proved>,
 }
 
+impl State {
+    fn map(&self, handle: MapFd) -> Option<&Recorded> {
+        self.maps.get(handle.0.checked_sub(FIRST_MAP)? as usize)
+    }
+}
+
 /// What others may ask of a program that was accepted.
 struct LoadedProgram {
     types: Option<Arc<Btf>>,
     prog_type: ProgType,
 }
 
+/// Handles of maps start here: code may hold small numbers that name none.
+const FIRST_MAP: u32 = 1 << 16;
 /// Handles of the types of modules start here; those of types that were loaded at 0.
 const FIRST_MODULE: u32 = 1 << 20;
 
@@ -190,7 +198,7 @@ impl<'a> Prover<'a> {
             match (insn.src.0, rest.first_mut()) {
                 (pseudo::MAP_FD | pseudo::MAP_VALUE, _) => {
                     let handle = insn.imm as u32;
-                    let Some(map) = state.maps.get(handle as usize) else { continue };
+                    let Some(map) = state.map(MapFd(handle)) else { continue };
                     let place = *places.entry(handle).or_insert_with(|| {
                         maps.push(Arc::new(map.described()));
                         maps.len() - 1
@@ -214,7 +222,8 @@ impl<'a> Prover<'a> {
 
     fn with_map<T>(&self, map: MapFd, f: impl FnOnce(&mut Recorded) -> T) -> Result<T> {
         let mut state = self.state.borrow_mut();
-        let map = state.maps.get_mut(map.0 as usize);
+        let place = map.0.checked_sub(FIRST_MAP).map(|place| place as usize);
+        let map = place.and_then(|place| state.maps.get_mut(place));
         map.map(f).ok_or_else(|| Error::os("find a map", EBADF))
     }
 }
@@ -250,10 +259,10 @@ impl Kernel for Prover<'_> {
     fn map_create_typed(&self, spec: &MapSpec, types: MapTypes) -> Result<MapFd> {
         let btf = types.btf.and_then(|handle| self.types(handle));
         let mut state = self.state.borrow_mut();
-        let inner = types.inner.and_then(|inner| state.maps.get(inner.0 as usize));
+        let inner = types.inner.and_then(|inner| state.map(inner));
         let inner = inner.map(|inner| Arc::new(inner.described()));
         state.maps.push(Recorded::new(spec, btf, inner));
-        Ok(MapFd(state.maps.len() as u32 - 1))
+        Ok(MapFd(FIRST_MAP + state.maps.len() as u32 - 1))
     }
 
     fn map_lookup(&self, map: MapFd, key: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -404,7 +413,7 @@ mod tests {
                 MapSpec { name: name.into(), map_type: MapType::Array, ..MapSpec::default() };
             prover.map_create(&spec).unwrap();
         }
-        let load = |handle| Insn::ld_imm64(Reg(1), pseudo::MAP_FD, handle);
+        let load = |map: u32| Insn::ld_imm64(Reg(1), pseudo::MAP_FD, (FIRST_MAP + map).into());
         let mut insns = [load(2), load(0), load(2)].concat();
         let maps = prover.number(&mut insns, &mut Vec::new());
         let names: Vec<&str> = maps.iter().map(|map| map.name.as_str()).collect();
