@@ -31,8 +31,6 @@ use runner::{Job, Outcome};
 use score::Score;
 use source::Corpus;
 
-use crate::vm;
-
 const USAGE: &str = "usage: cargo xtask corpus [--objects DIRECTORY] [--btf FILE] [--config FILE] \
                      [--expect FILE] [--only TEXT] [--log] [--table] [--shown COUNT] [--check | --update]
        cargo xtask corpus --old [--rows FILE] [--btf FILE] [--only TEXT] [--log] [--shown COUNT]
