@@ -17,7 +17,7 @@ use std::time::Instant;
 use bombus_capture::{Format, LinkType, Packet, Resolution, Writer};
 use bombus_isa::{Insn, Reg};
 use bombus_platform::ProgType;
-use bombus_spec::{ObjectSpec, ProgramSpec, SpecInsn};
+use bombus_spec::{Function, ObjectSpec, ProgramSpec, SpecInsn};
 
 use super::measure::CpuTime;
 use mix::{BLOCKED_NETWORK, BLOCKED_PORTS, Fate, Mix};
@@ -94,8 +94,10 @@ fn write_mix(path: &Path) -> Result<u64, String> {
 /// Writes an object with a program that passes everything.
 fn write_passing(path: &Path) -> Result<(), String> {
     const PASS: i32 = 2;
+    let function = Function { name: "pass".into(), start: 0, args: 1, type_id: 0 };
     let program = ProgramSpec {
         name: "pass".into(),
+        functions: vec![function],
         section: "xdp".into(),
         prog_type: ProgType::Xdp,
         insns: [Insn::mov_imm(Reg::R0, PASS), Insn::exit()].map(SpecInsn::from).into(),
