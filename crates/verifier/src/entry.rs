@@ -1,54 +1,50 @@
 //! The program and its global functions, each from its start (`do_check_common`,
 //! `kernel/bpf/verifier.c`).
 
+use std::time::Instant;
+
+use bombus_isa::Op;
 use bombus_platform::ProgType;
 
 use crate::check::Argument;
-use crate::code::{Code, FrameUse, check_depth};
+use crate::code::{
+    Code, FrameUse, Function, FunctionStats, check_depth, extra_stack, processed, statistics,
+};
 use crate::facts::{Tables, check_attach};
 use crate::log::Log;
 use crate::program::{F_SLEEPABLE, Options, Program, Target};
 use crate::state::{Base, Object, Register, State};
-use crate::verdict::{Rejection, Stats, Verdict};
+use crate::verdict::{Stats, Verdict};
 use crate::walk::{Check, Walk, refuse};
 
 /// Whether a program is safe.
 pub fn verify(program: &Program<'_>, target: &Target<'_>, options: &Options) -> Verdict {
+    let start = Instant::now();
     let mut log = Log::new(options.log_level, options.max_log);
     let tables = Tables { program, target, options };
     let code = Code::new(program, target, options, &tables)
         .and_then(|code| check_attach(program, options).map(|()| code));
     let code = match code {
         Ok(code) => code,
-        Err(rejection) => return refused(rejection, log, Stats::default()),
+        Err(rejection) => {
+            log.refuse(&rejection);
+            let stats = Stats::default();
+            log.say(format_args!("{}", processed(&stats)));
+            return Verdict { result: Err(rejection), log: log.finish(), stats };
+        }
     };
     log.say(format_args!("{}", code.log()));
     let mut walk = Walk::new(program, target, options, &code, log);
     let result = walk.prove().and_then(|()| walk.check_depth());
-    let Walk { log, stats, .. } = walk;
-    match result {
-        Ok(()) => Verdict { result: Ok(()), log: finished(log, &stats), stats },
-        Err(rejection) => refused(rejection, log, stats),
+    if let Err(rejection) = &result {
+        walk.log.refuse(rejection);
     }
-}
-
-fn refused(rejection: Rejection, mut log: Log, stats: Stats) -> Verdict {
-    if !rejection.message.is_empty() {
-        log.say(format_args!("{}\n", rejection.message));
-    }
-    Verdict { result: Err(rejection), log: finished(log, &stats), stats }
-}
-
-/// The log with its last line (`print_verification_stats`).
-fn finished(mut log: Log, stats: &Stats) -> String {
-    let Stats { processed, max_states_per_insn, total_states, peak_states, .. } = stats;
-    if log.tells_stats() {
-        log.say(format_args!("stack depth max {}\n", stats.stack_depth));
-    }
-    log.say(format_args!(
-        "processed {processed} insns (limit 1000000) max_states_per_insn {max_states_per_insn} total_states {total_states} peak_states {peak_states} mark_read 0\n"
-    ));
-    log.finish()
+    let functions = walk.function_stats(result.is_ok());
+    let Walk { mut log, stats, .. } = walk;
+    let took = start.elapsed().as_micros() as u64;
+    let end = statistics(&code, &stats, &functions, took, options.log_level);
+    log.say(format_args!("{end}"));
+    Verdict { result, log: log.finish(), stats }
 }
 
 impl Walk<'_> {
@@ -94,11 +90,21 @@ impl Walk<'_> {
 
     /// Whether the frames of all chains of calls fit the stack.
     fn check_depth(&mut self) -> Check {
+        let mut depths: Vec<u16> = self
+            .functions
+            .iter()
+            .map(|note| note.stats.stack.min(u16::MAX.into()) as u16)
+            .collect();
+        self.fastcalls.remove(self.code.functions(), &mut depths);
+        for (note, depth) in self.functions.iter_mut().zip(&depths) {
+            note.stats.stack = u32::from(*depth);
+        }
         let uses: Vec<FrameUse> = self
             .functions
             .iter()
-            .map(|note| FrameUse {
-                depth: note.stack.min(u16::MAX.into()) as u16,
+            .zip(depths)
+            .map(|(note, depth)| FrameUse {
+                depth,
                 is_callback: note.is_callback,
                 is_later_callback: note.is_async_callback,
                 has_stack_arguments: false,
@@ -106,6 +112,25 @@ impl Walk<'_> {
             .collect();
         self.stats.stack_depth = check_depth(self.code, self.program, &uses, false)?;
         Ok(())
+    }
+
+    /// What the statistics say of each function. A program that is accepted is changed where calls
+    /// of `bpf_loop` become loops and `may_goto` gets its budget: they take stack.
+    fn function_stats(&self, accepted: bool) -> Vec<FunctionStats> {
+        let code = self.code;
+        let is_in = |function: &Function, slot: &usize| function.slots().contains(slot);
+        let rows = code.functions().iter().zip(&self.functions).map(|(function, note)| {
+            let mut row = note.stats;
+            if accepted {
+                let mut loops = self.loops.iter();
+                let inlines = loops.any(|(slot, (becomes, _))| *becomes && is_in(function, slot));
+                let mut slots = function.slots();
+                let may_goto = slots.any(|slot| matches!(code.op(slot), Some(Op::MayGoto { .. })));
+                row.stack += extra_stack(row.stack, inlines, may_goto);
+            }
+            row
+        });
+        rows.collect()
     }
 
     /// One function, whatever it is called with.

@@ -151,7 +151,7 @@ pub(crate) fn hook_argument(
 ) -> Option<Special> {
     match (program.prog_type, program.attach_type) {
         (ProgType::Tracing, AttachType::TraceIter) => {
-            let iterator = iterator(hook.strip_prefix("bpf_iter_").unwrap_or(hook))?;
+            let iterator = iterator(hook)?;
             let (_, argument) = iterator.arguments.iter().find(|(each, _)| *each == name)?;
             Some(match argument {
                 IteratorArgument::BtfIdOrNull(of) => Special::Object(of, Flags::MAYBE_NULL),

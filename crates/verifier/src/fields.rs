@@ -67,9 +67,8 @@ impl FieldKind {
     /// Its bytes.
     pub(crate) const fn size(self) -> u32 {
         match self {
-            FieldKind::SpinLock | FieldKind::Refcount => 4,
-            FieldKind::ResSpinLock
-            | FieldKind::TaskWork
+            FieldKind::SpinLock | FieldKind::ResSpinLock | FieldKind::Refcount => 4,
+            FieldKind::TaskWork
             | FieldKind::KptrUnref(_)
             | FieldKind::KptrRef(_)
             | FieldKind::KptrPercpu(_)

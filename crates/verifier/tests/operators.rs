@@ -169,6 +169,19 @@ fn bits_are_exact() {
 }
 
 #[test]
+fn bits_from_a_number_on() {
+    for bits in tnums::<5>() {
+        for number in words::<5>() {
+            let best = words::<5>()
+                .filter(|&word| bits.contains(word) && number.0 <= word.0)
+                .min_by_key(|word| word.0);
+            let (found, none) = bits.at_least(number);
+            assert_eq!((!none).then_some(found), best, "{bits:?} from {number:?} on");
+        }
+    }
+}
+
+#[test]
 fn ranges_meet_and_join() {
     for (a, b) in pairs(&ranges::<4>()) {
         let ((met, empty), joined) = (a.meet(b), a.join(b));

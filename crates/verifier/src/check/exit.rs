@@ -56,6 +56,7 @@ impl Walk<'_> {
         let callee = self.state.top();
         let title = format!("to caller at {to}:");
         self.report_call(("returning from callee:", callee), (&title, callee - 1));
+        self.count_function();
         self.state.frames.pop();
         self.note_function_left();
         if in_callback {

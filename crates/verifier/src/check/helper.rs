@@ -218,8 +218,16 @@ impl Walk<'_> {
 
     fn call_loop(&mut self, function: usize) -> Check {
         let regs = self.state.frame().regs;
-        if regs[4].is_null() {
-            self.mark_precise(4)?;
+        // The kernel makes a loop of it where the flags are always 0 and the callback always the
+        // same (`update_loop_inline_state`).
+        let known = self.loops.get(&self.slot).copied();
+        if known.is_none_or(|(becomes_loop, _)| becomes_loop) {
+            if regs[4].is_null() {
+                self.mark_precise(4)?;
+            }
+            let same = known.is_none_or(|(_, callback)| callback == function);
+            let callback = known.map_or(function, |(_, callback)| callback);
+            self.loops.insert(self.slot, (regs[4].is_null() && same, callback));
         }
         self.mark_precise(1)?;
         if u64::from(self.state.frame().callback_depth) < regs[1].umax() {

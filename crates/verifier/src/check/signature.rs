@@ -275,7 +275,8 @@ impl Walk<'_> {
             "xdp_md" => "xdp_buff",
             _ => "",
         };
-        !found.name.is_empty() && (found.name == wanted || found.name == behind)
+        let is_registers = prog_type == ProgType::Kprobe && found.name == "pt_regs";
+        is_registers || !found.name.is_empty() && (found.name == wanted || found.name == behind)
     }
 
     /// The kernel's type of the name of one of the program's (`btf_get_ptr_to_btf_id`).

@@ -70,7 +70,7 @@ impl Walk<'_> {
             self.state.frames[frame].grow(low);
             let slots = self.state.frames[frame].stack.len() as u32 * SLOT as u32;
             let function = self.state.frames[frame].function as usize;
-            let used = &mut self.functions[function].stack;
+            let used = &mut self.functions[function].stats.stack;
             *used = (*used).max(slots);
             return Ok((low, high));
         };
@@ -86,6 +86,14 @@ impl Walk<'_> {
         Err(self.rejection(errno, message))
     }
 
+    /// Saves around calls stay where something else uses their stack
+    /// (`check_fastcall_stack_contract`).
+    fn touch_fastcalls(&mut self, low: i64) {
+        let function = self.state.frame().function as usize;
+        let slots = self.code.functions()[function].slots();
+        self.fastcalls.touch(function, slots, self.slot, low as i32);
+    }
+
     /// Stores to the stack.
     pub(super) fn store_stack(
         &mut self,
@@ -96,6 +104,7 @@ impl Walk<'_> {
         stored: Stored,
     ) -> Check {
         let (low, high) = self.stack_range(pointer, n, off, size as i64, Access::Write)?;
+        self.touch_fastcalls(low);
         let frame = pointer.frame().min(self.state.top());
         match pointer.known() {
             Some(_) => self.store_at(frame, low, size, stored),
@@ -251,6 +260,7 @@ impl Walk<'_> {
         dst: Option<usize>,
     ) -> Check {
         let (low, high) = self.stack_range(pointer, n, off, size as i64, Access::Read)?;
+        self.touch_fastcalls(low);
         let frame = pointer.frame().min(self.state.top());
         if pointer.known().is_some() {
             return self.load_at(frame, low, size, dst);

@@ -38,7 +38,7 @@ pub use instruction::Instruction;
 use listing::Listing;
 pub use stack::{Caller, LiveStack, StackSlots};
 use stack::{Given, StackLiveness};
-pub use statistics::{FunctionStats, extra_stack, statistics};
+pub use statistics::{FunctionStats, extra_stack, processed, statistics};
 pub use tables::Tables;
 
 use crate::{Options, Program, Rejection, Target};

@@ -59,12 +59,15 @@ pub fn statistics(
             );
         }
     }
+    text + &processed(stats)
+}
+
+/// The last line.
+pub fn processed(stats: &Stats) -> String {
     let Stats { processed, max_states_per_insn, total_states, peak_states, .. } = stats;
-    let _ = writeln!(
-        text,
+    format!(
         "processed {processed} insns (limit {LIMIT}) max_states_per_insn {max_states_per_insn} \
-         total_states {total_states} peak_states {peak_states} mark_read {}",
+         total_states {total_states} peak_states {peak_states} mark_read {}\n",
         stats.longest_mark_read
-    );
-    text
+    )
 }

@@ -12,7 +12,9 @@ impl<T: Word> Value<T> {
         // By zero or one at least, which does not make it larger.
         let anyhow = Range::between(T::zero(), a.umax());
         let quotients = Range::between(a.umin().quotient(b.umax()), a.umax().quotient(b.umin()));
-        Value::from_range(Range::select(may_be_zero, anyhow, quotients))
+        let is_zero = b.umax().eq(T::zero());
+        let quotients = Value::from_range(Range::select(may_be_zero, anyhow, quotients));
+        Value::select(is_zero, Value::exact(T::zero()), quotients)
     }
 
     /// `self % by`, unsigned.
@@ -45,7 +47,12 @@ impl<T: Word> Value<T> {
         let range = Range::select(is_wide, anyhow, quotients);
         // As `-most` to `most` that would be empty or everything.
         let is_all = may_overflow | (is_wide & most.eq(T::sign()));
-        Value::from_range(Range::select(is_all, Range::full(), range))
+        let quotients = Value::from_range(Range::select(is_all, Range::full(), range));
+        let is_zero = by.is_exact() & b.start.eq(T::zero());
+        let overflows =
+            self.is_exact() & by.is_exact() & a.start.eq(T::sign()) & b.start.eq(T::ones());
+        let quotient = T::select(is_zero, T::zero(), T::sign());
+        Value::select(is_zero | overflows, Value::exact(quotient), quotients)
     }
 
     /// `self % by`, signed: of the sign of what is divided.
@@ -57,7 +64,9 @@ impl<T: Word> Value<T> {
         let least = T::select(may_be_zero, T::sign(), -most);
         let last = T::select(T::zero().slt(a.smax()), a.smax().smin(most), T::zero());
         let first = T::select(a.smin().slt(T::zero()), a.smin().smax(least), T::zero());
-        Value::from_range(Range::between(first, last))
+        let remainders = Value::from_range(Range::between(first, last));
+        let is_zero = by.is_exact() & b.start.eq(T::zero());
+        Value::select(is_zero, self, remainders)
     }
 
     /// Nothing is known but the range.

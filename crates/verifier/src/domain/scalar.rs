@@ -85,7 +85,21 @@ impl<T: Wide> Scalar<T> {
             let (next, also) = scalar.reduced_once();
             (scalar, empty) = (next, empty | also);
         }
-        (scalar, empty)
+        (scalar.settled(), empty)
+    }
+
+    /// The number itself where its range has but one with such bits (`__update_reg64_bounds`).
+    pub fn settled(self) -> Scalar<T> {
+        let (first, none) = self.bits.at_least(self.range.umin());
+        let (second, no_second) = self.bits.at_least(first + T::one());
+        let (last, wraps) = (self.range.umax(), first.eq(T::ones()));
+        let is_one = !none & first.le(last) & (no_second | wraps | last.lt(second));
+        let one = Scalar::exact(first);
+        Scalar {
+            bits: Tnum::select(is_one, one.bits, self.bits),
+            range: Range::select(is_one, one.range, self.range),
+            low: Range::select(is_one, one.low, self.low),
+        }
     }
 
     fn reduced_once(self) -> (Scalar<T>, T::Truth) {

@@ -50,6 +50,23 @@ impl<T: Word> Tnum<T> {
         (self.value | sign, self.value | rest)
     }
 
+    /// The least that it can be from this number on, unsigned, and whether there is none
+    /// (`tnum_step`, but for what `number` itself is).
+    pub fn at_least(self, number: T) -> (T, T::Truth) {
+        let differ = (number ^ self.value) & !self.mask;
+        // From the highest known bit that `number` has otherwise, downwards.
+        let below = differ.smeared();
+        let highest = below & !(below.shr(T::one()));
+        let is_less = !(highest & number).eq(T::zero());
+        let lower = (number & !below) | (self.value & below);
+        // A bit above has to be set: the lowest that can be.
+        let can = self.mask & !number & !below;
+        let bit = can & -can;
+        let rest = bit - T::one();
+        let higher = (number & !rest) | bit | (self.value & rest);
+        (T::select(is_less, higher, lower), is_less & can.eq(T::zero()))
+    }
+
     /// One of two.
     pub fn select(condition: T::Truth, yes: Tnum<T>, no: Tnum<T>) -> Tnum<T> {
         Tnum {

@@ -7,6 +7,8 @@ pub(crate) use registers::{dynptr_name, show_bits};
 
 use std::fmt::{self, Write};
 
+use crate::verdict::Rejection;
+
 /// What is written, at most so much of it: the oldest goes first.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -31,9 +33,11 @@ impl Log {
         self.level & 2 != 0
     }
 
-    /// Whether statistics are told.
-    pub(crate) fn tells_stats(&self) -> bool {
-        self.level & 4 != 0
+    /// Why a program is refused.
+    pub(crate) fn refuse(&mut self, rejection: &Rejection) {
+        if !rejection.message.is_empty() {
+            self.say(format_args!("{}\n", rejection.message));
+        }
     }
 
     /// Adds text, unless nothing is asked for.

@@ -11,9 +11,11 @@ mod queries;
 mod report;
 mod widen;
 
+use std::collections::BTreeMap;
+
 use bombus_isa::Op;
 
-use crate::code::{Code, Instruction};
+use crate::code::{Code, Fastcalls, FunctionStats, Instruction};
 use crate::log::Log;
 use crate::maps::Maps;
 use crate::program::{
@@ -103,8 +105,8 @@ pub(crate) struct FunctionNote {
     pub is_callback: bool,
     /// It is called later.
     pub is_async_callback: bool,
-    /// Bytes of stack that it uses.
-    pub stack: u32,
+    /// What the statistics say: instructions walked, bytes of stack that it uses.
+    pub stats: FunctionStats,
 }
 
 /// What the loading process may do, as the kernel keeps it.
@@ -140,6 +142,12 @@ pub(crate) struct Walk<'a> {
     pub notes: Vec<Note>,
     pub functions: Vec<FunctionNote>,
     pub stats: Stats,
+    /// Saves around calls whose stack nothing else uses.
+    pub fastcalls: Fastcalls,
+    /// Calls of `bpf_loop`: whether they become loops, and the function that these run.
+    pub loops: BTreeMap<usize, (bool, usize)>,
+    /// Instructions walked in each frame since it was entered, or since the path began.
+    walked: Vec<u32>,
     keep: Keep,
     pending: Vec<Pending>,
     last_id: u32,
@@ -194,6 +202,9 @@ impl<'a> Walk<'a> {
             notes: vec![Note::default(); slots],
             functions: vec![FunctionNote::default(); code.functions().len()],
             stats: Stats::default(),
+            fastcalls: code.fastcalls().clone(),
+            loops: BTreeMap::new(),
+            walked: Vec::new(),
             keep: Keep::new(slots),
             pending: Vec::new(),
             last_id: 0,
@@ -229,6 +240,8 @@ impl<'a> Walk<'a> {
     pub(crate) fn run(&mut self, state: State) -> Check {
         self.slot = state.slot;
         self.state = state;
+        let root = self.state.frame().function as usize;
+        let before = (self.stats.processed, self.functions[root].stats.total);
         self.printed = report::Printed::default();
         self.show_all();
         let mut previous = -1;
@@ -244,6 +257,7 @@ impl<'a> Walk<'a> {
                 continue;
             }
             self.show_all();
+            self.count_path();
             if let Err(rejection) = self.end_path() {
                 break Err(rejection);
             }
@@ -259,6 +273,8 @@ impl<'a> Walk<'a> {
                 None => break Ok(()),
             }
         };
+        self.count_path();
+        self.functions[root].stats.total = before.1 + (self.stats.processed - before.0);
         self.stats.peak_states = self.stats.peak_states.max(self.keep.peak);
         self.keep.clear();
         self.pending.clear();
@@ -272,7 +288,7 @@ impl<'a> Walk<'a> {
             refuse!(self, EFAULT, "invalid insn idx {} insn_cnt {count}", self.slot);
         }
         let instruction = self.code.instruction(self.slot);
-        self.stats.processed += 1;
+        self.count_instruction();
         if self.stats.processed > self.options.max_walked {
             let processed = self.stats.processed;
             refuse!(self, E2BIG, "BPF program is too large. Processed {processed} insn");
@@ -315,6 +331,40 @@ impl<'a> Walk<'a> {
             Next::End => return Ok(true),
         }
         Ok(self.state.speculative && self.notes[at].no_speculative_result)
+    }
+
+    /// One instruction more in the function that is walked (`account_processed_insn`).
+    fn count_instruction(&mut self) {
+        self.stats.processed += 1;
+        let top = self.state.top();
+        self.walked.resize(top + 1, 0);
+        self.walked[top] += 1;
+        self.functions[self.state.frames[top].function as usize].stats.own += 1;
+    }
+
+    /// Before the innermost function is left: its instructions are those of its caller, too
+    /// (`account_processed_insns`).
+    pub(crate) fn count_function(&mut self) {
+        let top = self.state.top();
+        self.count_frame(top);
+        self.walked.truncate(top);
+    }
+
+    fn count_frame(&mut self, frame: usize) {
+        let Some(count) = self.walked.get_mut(frame).map(std::mem::take) else { return };
+        let function = self.state.frames[frame].function as usize;
+        self.functions[function].stats.total += count;
+        if let Some(caller) = frame.checked_sub(1) {
+            self.walked[caller] += count;
+        }
+    }
+
+    /// At the end of a path (`account_current_path`).
+    fn count_path(&mut self) {
+        for frame in (0..self.walked.len().min(self.state.frames.len())).rev() {
+            self.count_frame(frame);
+        }
+        self.walked.clear();
     }
 
     /// Takes note of an instruction for those who go back (`bpf_push_jmp_history`).

@@ -399,13 +399,9 @@ impl Walk<'_> {
         let given = self.types.resolved(given).map_or(given, |(given, _)| given);
         let offset = register.known().unwrap_or(0) as i64;
         let flexible = !register.kind.is_allocated();
-        // A type with a name of its own for the same thing: `nf_conn___init`.
-        let is_projection = wanted_name
-            .strip_prefix(given_name)
-            .is_some_and(|rest| rest == "___init" && !given_name.is_empty())
-            || given_name
-                .strip_prefix(wanted_name)
-                .is_some_and(|rest| rest == "___init" && !wanted_name.is_empty() && !strict);
+        // What programs see of a type of the kernel (`btf_is_projection_of`).
+        let is_projection =
+            matches!((wanted_name, given_name), ("__sk_buff", "sk_buff") | ("xdp_md", "xdp_buff"));
         if is_projection || self.is_type(given, offset, needed, strict, flexible) {
             return Ok(());
         }
