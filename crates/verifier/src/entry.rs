@@ -35,7 +35,8 @@ pub fn verify(program: &Program<'_>, target: &Target<'_>, options: &Options) -> 
     };
     log.say(format_args!("{}", code.log()));
     let mut walk = Walk::new(program, target, options, &code, log);
-    let result = walk.prove().and_then(|()| walk.check_depth());
+    let result =
+        walk.prove().and_then(|()| walk.check_depth()).and_then(|()| walk.check_tail_calls());
     if let Err(rejection) = &result {
         walk.log.refuse(rejection);
     }
@@ -114,6 +115,16 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Tail calls that must not run past the end of a map are kept within it: within one
+    /// (`bpf_do_misc_fixups`).
+    fn check_tail_calls(&mut self) -> Check {
+        if let Some((slot, _)) = self.tail_calls.iter().find(|(_, (_, mixed))| *mixed) {
+            self.slot = *slot;
+            refuse!(self, EINVAL, "tail_call abusing map_ptr");
+        }
+        Ok(())
+    }
+
     /// What the statistics say of each function. A program that is accepted is changed where calls
     /// of `bpf_loop` become loops and `may_goto` gets its budget: they take stack.
     fn function_stats(&self, accepted: bool) -> Vec<FunctionStats> {
@@ -170,6 +181,9 @@ impl Walk<'_> {
                 }
             }
             state.regs()[1] = Register::pointer(Base::Ctx, Object::None);
+            if self.program.prog_type == ProgType::StructOps {
+                self.acquire_arguments(&mut state)?;
+            }
         }
         self.run(state)?;
         if !self.log.tells_all() {

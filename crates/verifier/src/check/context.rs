@@ -3,7 +3,7 @@
 
 use std::num::Wrapping;
 
-use bombus_btf::{Btf, Type, TypeId};
+use bombus_btf::{Btf, Type, TypeId, TypeKind};
 use bombus_platform::attach::arguments_are_trusted;
 use bombus_platform::{
     AttachType, ContextUse, ContextValue, FunctionReturn, ProgType, context_access,
@@ -16,7 +16,7 @@ use super::signature::kind_name;
 use super::stack::Access;
 use crate::AttachTarget;
 use crate::domain::{Range, Scalar};
-use crate::state::{Base, Flags, Kind, Object, Register, ReturnRange, TypeRef};
+use crate::state::{Base, Flags, Kind, Object, Register, ReturnRange, State, TypeRef};
 use crate::walk::{Check, Walk, refuse};
 
 /// What the function that a program attaches to returns.
@@ -147,7 +147,13 @@ impl Walk<'_> {
             Type::Struct(composite) if is_struct_ops => {
                 let member = composite.members.get(member as usize)?;
                 let Some(Type::Ptr(proto)) = btf.resolved(member.ty) else { return None };
-                (member.name, Some(proto))
+                // What the kernel has in its place while there is none says more of the arguments.
+                let stub = format!("{}__{}", composite.name, member.name);
+                let stub = btf.find(TypeKind::Func, &stub).and_then(|stub| match btf.ty(stub) {
+                    Some(Type::Func { proto, .. }) => Some(proto),
+                    _ => None,
+                });
+                (member.name, Some(stub.unwrap_or(proto)))
             }
             _ => return None,
         };
@@ -305,8 +311,24 @@ impl Walk<'_> {
 
     /// The id of what an argument holds that must be given back; 0: nothing.
     fn hook_reference(&self, index: usize) -> u32 {
-        let _ = index;
-        0
+        self.argument_references.get(index).copied().unwrap_or(0)
+    }
+
+    /// What the arguments of a structure's function hold from the start that must be given back.
+    pub(crate) fn acquire_arguments(&mut self, state: &mut State) -> Check {
+        let Some(hook) = self.hook() else { return Ok(()) };
+        let Some(Type::FuncProto { params, .. }) = hook.proto.and_then(|proto| hook.btf.ty(proto))
+        else {
+            return Ok(());
+        };
+        let held: Vec<bool> = params.iter().map(|param| param.name.ends_with("__ref")).collect();
+        let makes_tail_calls = self.code.functions().iter().any(|each| each.has_tail_call);
+        if held.contains(&true) && makes_tail_calls {
+            refuse!(self, EINVAL, "program with __ref argument cannot tail call");
+        }
+        self.argument_references =
+            held.into_iter().map(|held| if held { self.acquire_in(state, 0) } else { 0 }).collect();
+        Ok(())
     }
 
     /// The numbers that the security hook that the program attaches to may return.

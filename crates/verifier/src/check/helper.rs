@@ -130,6 +130,10 @@ impl Walk<'_> {
         else {
             refuse!(self, EINVAL, "expected prog array map for tail call");
         };
+        if !self.allowed.spec_v1 {
+            let known = self.tail_calls.entry(self.slot).or_insert((map, false));
+            known.1 |= known.0 != map;
+        }
         let entries = u64::from(self.maps.get(map).max_entries);
         if self.state.frame().regs[3].number().is_some_and(|key| key < entries) {
             self.mark_precise(3)?;

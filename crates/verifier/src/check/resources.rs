@@ -4,7 +4,7 @@
 use bombus_platform::ProgType;
 
 use crate::state::{
-    Byte, DynptrKind, Flags, Object, Reference, ReferenceKind, Register, SLOT, Slot, place,
+    Byte, DynptrKind, Flags, Object, Reference, ReferenceKind, Register, SLOT, Slot, State, place,
 };
 use crate::walk::{Check, Walk, refuse};
 
@@ -14,6 +14,14 @@ impl Walk<'_> {
         let id = self.new_id();
         let kind = ReferenceKind::Object(parent);
         self.state.references.push(Reference { kind, id, slot: self.slot });
+        id
+    }
+
+    /// The same for a state that the walk is not at.
+    pub(crate) fn acquire_in(&mut self, state: &mut State, parent: u32) -> u32 {
+        let id = self.new_id();
+        let kind = ReferenceKind::Object(parent);
+        state.references.push(Reference { kind, id, slot: self.slot });
         id
     }
 

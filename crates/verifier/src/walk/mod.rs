@@ -21,7 +21,7 @@ use crate::maps::Maps;
 use crate::program::{
     F_ANY_ALIGNMENT, F_STRICT_ALIGNMENT, F_TEST_STATE_FREQ, Options, Program, Target,
 };
-use crate::state::{Kind, Register, State};
+use crate::state::{Kind, MapRef, Register, State};
 use crate::types::Types;
 use crate::verdict::{Rejection, Stats};
 use compare::Ids;
@@ -146,6 +146,11 @@ pub(crate) struct Walk<'a> {
     pub fastcalls: Fastcalls,
     /// Calls of `bpf_loop`: whether they become loops, and the function that these run.
     pub loops: BTreeMap<usize, (bool, usize)>,
+    /// Tail calls of processes that must not speculate past the end of arrays: the map, and whether
+    /// there is another on another path.
+    pub tail_calls: BTreeMap<usize, (MapRef, bool)>,
+    /// The ids of what the program's arguments hold that must be given back.
+    pub argument_references: Vec<u32>,
     /// Instructions walked in each frame since it was entered, or since the path began.
     walked: Vec<u32>,
     keep: Keep,
@@ -204,6 +209,8 @@ impl<'a> Walk<'a> {
             stats: Stats::default(),
             fastcalls: code.fastcalls().clone(),
             loops: BTreeMap::new(),
+            tail_calls: BTreeMap::new(),
+            argument_references: Vec::new(),
             walked: Vec::new(),
             keep: Keep::new(slots),
             pending: Vec::new(),
