@@ -169,6 +169,13 @@ pub(crate) fn hook_argument(
                 TracepointArgument::MaybeError => Some(Special::MayBeError),
             }
         }
+        // `bpf_qdisc_is_valid_access`, `net/sched/bpf_qdisc.c`: a list of packets to free.
+        (ProgType::StructOps, _) if (hook, index) == ("enqueue", 2) => match program.attach_to {
+            AttachTarget::Kernel { btf, id, .. } if btf.name(id) == "Qdisc_ops" => {
+                Some(Special::Object("bpf_sk_buff_ptr", Flags::TRUSTED))
+            }
+            _ => None,
+        },
         _ => None,
     }
 }

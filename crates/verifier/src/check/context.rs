@@ -3,7 +3,7 @@
 
 use std::num::Wrapping;
 
-use bombus_btf::{Btf, Type, TypeId, TypeKind};
+use bombus_btf::{Btf, Kind as TypeKind, Type, TypeId};
 use bombus_platform::attach::arguments_are_trusted;
 use bombus_platform::{
     AttachType, ContextUse, ContextValue, FunctionReturn, ProgType, context_access,
@@ -147,17 +147,30 @@ impl Walk<'_> {
             Type::Struct(composite) if is_struct_ops => {
                 let member = composite.members.get(member as usize)?;
                 let Some(Type::Ptr(proto)) = btf.resolved(member.ty) else { return None };
-                // What the kernel has in its place while there is none says more of the arguments.
-                let stub = format!("{}__{}", composite.name, member.name);
-                let stub = btf.find(TypeKind::Func, &stub).and_then(|stub| match btf.ty(stub) {
-                    Some(Type::Func { proto, .. }) => Some(proto),
-                    _ => None,
-                });
-                (member.name, Some(stub.unwrap_or(proto)))
+                (member.name, Some(proto))
             }
             _ => return None,
         };
         Some(Hook { btf, name, proto: proto.and_then(|proto| btf.resolve(proto)) })
+    }
+
+    /// The name of an argument of what the program attaches to. Those of a structure's function say
+    /// what it may be where the kernel has a function in its place while there is none: `STRUCTURE__MEMBER`
+    /// (`prepare_arg_info`, `kernel/bpf/bpf_struct_ops.c`).
+    fn argument_name(&self, hook: &Hook<'_>, index: usize) -> Option<String> {
+        let mut proto = hook.proto;
+        if let (ProgType::StructOps, AttachTarget::Kernel { btf, id, .. }) =
+            (self.program.prog_type, self.program.attach_to)
+        {
+            let stub = format!("{}__{}", btf.name(id), hook.name);
+            if let Some(Type::Func { proto: found, .. }) =
+                btf.find(TypeKind::Func, &stub).and_then(|stub| btf.ty(stub))
+            {
+                proto = Some(found);
+            }
+        }
+        let Some(Type::FuncProto { params, .. }) = hook.btf.ty(proto?) else { return None };
+        params.iter().nth(index).map(|param| param.name.to_owned())
     }
 
     /// An argument of the function that the program attaches to; why it is none.
@@ -212,8 +225,8 @@ impl Walk<'_> {
         if size != 8 {
             return Err(format!("func '{name}' size {size} must be 8"));
         }
-        let param_name = params.get(index).map_or("", |param| param.name);
-        let special = crate::facts::hook_argument(self.program, name, index, param_name);
+        let param_name = self.argument_name(&hook, index + hidden).unwrap_or_default();
+        let special = crate::facts::hook_argument(self.program, name, index, &param_name);
         if let Some(crate::facts::Special::Buffer(flags)) = special {
             let kind = Kind::new(Base::Buf, flags);
             return Ok(FromContext::Pointer(Register::pointer(kind, Object::None)));
@@ -317,11 +330,8 @@ impl Walk<'_> {
     /// What the arguments of a structure's function hold from the start that must be given back.
     pub(crate) fn acquire_arguments(&mut self, state: &mut State) -> Check {
         let Some(hook) = self.hook() else { return Ok(()) };
-        let Some(Type::FuncProto { params, .. }) = hook.proto.and_then(|proto| hook.btf.ty(proto))
-        else {
-            return Ok(());
-        };
-        let held: Vec<bool> = params.iter().map(|param| param.name.ends_with("__ref")).collect();
+        let names = (0..).map_while(|index| self.argument_name(&hook, index));
+        let held: Vec<bool> = names.map(|name| name.ends_with("__ref")).collect();
         let makes_tail_calls = self.code.functions().iter().any(|each| each.has_tail_call);
         if held.contains(&true) && makes_tail_calls {
             refuse!(self, EINVAL, "program with __ref argument cannot tail call");
