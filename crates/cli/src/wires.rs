@@ -45,7 +45,10 @@ impl Wire {
             }
         };
         if name.is_empty() || name.len() > 15 || name.contains(['/', ':', ' ']) {
-            return Err(format!("{name:?} is no name for a network device"));
+            return Err(format!(
+                "{name:?} is no name for a network device: it has 1 to 15 characters, none of them \
+                 `/`, `:` or a space"
+            ));
         }
         Ok(Wire { name: name.to_owned(), addresses })
     }

@@ -41,6 +41,21 @@ pub(crate) struct Symbol {
     pub(crate) hidden: bool,
 }
 
+impl Symbol {
+    /// What stands for a section itself.
+    pub(crate) fn of_section(section: usize) -> Symbol {
+        Symbol {
+            name: String::new(),
+            section: Some(section),
+            value: 0,
+            size: 0,
+            kind: elf::STT_SECTION,
+            bind: elf::STB_LOCAL,
+            hidden: false,
+        }
+    }
+}
+
 /// A file that is to be written.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Image {

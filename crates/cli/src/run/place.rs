@@ -99,8 +99,14 @@ impl Place {
         pid: Option<u32>,
     ) -> Result<AttachPoint, String> {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
-        let device =
-            |name: &str| kernel.interface_index(name).map_err(|error| format!("{name}: {error}"));
+        let device = |name: &str| {
+            kernel.interface_index(name).map_err(|error| match error.errno() {
+                Some(libc::ENODEV) => {
+                    format!("there is no network device {name} (`ip link` lists those there are)")
+                }
+                _ => error.to_string(),
+            })
+        };
         Ok(match (self.kind, &words[..]) {
             ("xdp", [name]) => AttachPoint::Xdp { ifindex: device(name)?, flags: 0 },
             ("xdp", [name, mode]) => {

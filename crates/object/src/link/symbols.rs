@@ -22,16 +22,7 @@ impl<'a> Symbols<'a> {
     pub(super) fn resolve(image: &mut Image, inputs: &[Input<'a>]) -> Result<Symbols<'a>> {
         // Each section has a symbol of its own, by which static functions are named.
         let first = image.symbols.len();
-        let of_section = |section| Symbol {
-            name: String::new(),
-            section: Some(section),
-            value: 0,
-            size: 0,
-            kind: elf::STT_SECTION,
-            bind: elf::STB_LOCAL,
-            hidden: false,
-        };
-        image.symbols.extend((0..image.sections.len()).map(of_section));
+        image.symbols.extend((0..image.sections.len()).map(Symbol::of_section));
         let mut symbols = Symbols { numbers: Vec::new(), definer: HashMap::new() };
         let mut globals = HashMap::new();
         for (number, input) in inputs.iter().enumerate() {

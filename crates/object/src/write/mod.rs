@@ -153,15 +153,7 @@ impl<'s> File<'s> {
 
     /// What stands for a section itself.
     fn section_symbol(&mut self, section: usize) -> usize {
-        self.symbol(Symbol {
-            name: String::new(),
-            section: Some(section),
-            value: 0,
-            size: 0,
-            kind: elf::STT_SECTION,
-            bind: elf::STB_LOCAL,
-            hidden: false,
-        })
+        self.symbol(Symbol::of_section(section))
     }
 
     fn relocate(&mut self, section: usize, offset: u64, symbol: usize, kind: u32) {
