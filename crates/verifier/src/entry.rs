@@ -10,7 +10,7 @@ use crate::check::Argument;
 use crate::code::{
     Code, FrameUse, Function, FunctionStats, check_depth, extra_stack, processed, statistics,
 };
-use crate::facts::{Tables, check_attach};
+use crate::facts::{Tables, check_attach, check_version};
 use crate::log::Log;
 use crate::program::{F_SLEEPABLE, Options, Program, Target};
 use crate::state::{Base, Object, Register, State};
@@ -23,7 +23,8 @@ pub fn verify(program: &Program<'_>, target: &Target<'_>, options: &Options) -> 
     let mut log = Log::new(options.log_level, options.max_log);
     let tables = Tables { program, target, options };
     let code = Code::new(program, target, options, &tables)
-        .and_then(|code| check_attach(program, options).map(|()| code));
+        .and_then(|code| check_attach(program, options).map(|()| code))
+        .and_then(|code| check_version(program, target).map(|()| code));
     let code = match code {
         Ok(code) => code,
         Err(rejection) => {

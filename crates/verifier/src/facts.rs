@@ -9,7 +9,7 @@ use bombus_platform::kfunc::{KfuncFlags, SpecialKfunc, kfunc_for};
 use bombus_platform::proto::{Caller, Capabilities, Proto, proto_for};
 use bombus_platform::{
     AttachType, FunctionReturn, MapRefusal, MapType, ProgType, ReturnRange as TableRange,
-    ReturnRule, helper_takes_map, lsm_range, return_rule,
+    ReturnRule, Version, helper_takes_map, lsm_range, return_rule,
 };
 
 use crate::code::{Callback, Callee, Facts, KernelFunction};
@@ -40,6 +40,33 @@ pub(crate) fn caller<'a>(program: &Program<'a>, options: &Options) -> Caller<'a>
             perfmon: privileges.perfmon,
             sys_admin: privileges.sys_admin,
         },
+    }
+}
+
+/// The version of a kernel.
+pub(crate) fn version(target: &Target<'_>) -> Version {
+    let byte = |number: u16| u8::try_from(number).unwrap_or(u8::MAX);
+    Version { major: byte(target.version.0), minor: byte(target.version.1) }
+}
+
+/// Whether the kernel has such programs and maps. It is not the verifier that refuses them in a
+/// kernel, and none says more than `EINVAL`.
+pub(crate) fn check_version(program: &Program<'_>, target: &Target<'_>) -> Result<(), Rejection> {
+    let version = version(target);
+    let refuse = |what: String, since: Version| {
+        let message = format!("Linux {version} has no {what}; they came with {since}");
+        Err(Rejection::invalid(None, message))
+    };
+    if program.prog_type.since() > version {
+        let what = format!("programs of type {}", program.prog_type.name());
+        return refuse(what, program.prog_type.since());
+    }
+    match program.maps.iter().find(|map| map.map_type.since() > version) {
+        Some(map) => {
+            let what = format!("maps of type {}, as {} is", map.map_type.name(), map.name);
+            refuse(what, map.map_type.since())
+        }
+        None => Ok(()),
     }
 }
 
@@ -367,7 +394,7 @@ pub(crate) fn format_is_valid(format: &[u8], arguments: usize) -> bool {
         let Some(kind) = bytes.next() else { return false };
         match kind {
             b'p' => {
-                // `%pK`, `%px`, `%ps`, `%pS`, `%pB`, `%pi4`, `%pI6`, …
+                // `%pK`, `%px`, `%ps`, `%pS`, `%pB`, `%pi4`, `%pI6`, ...
                 if bytes.next_if(|byte| b"KxsSB".contains(byte)).is_none()
                     && bytes.next_if(|byte| b"ukiI".contains(byte)).is_some()
                 {

@@ -3,7 +3,7 @@
 /// Why a program was refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rejection {
-    /// The kernel's error number: 13 (`EACCES`), 22 (`EINVAL`), 7 (`E2BIG`), …
+    /// The kernel's error number: 13 (`EACCES`), 22 (`EINVAL`), 7 (`E2BIG`), ...
     pub errno: i32,
     /// The kernel's words; several lines where it says several things.
     pub message: String,

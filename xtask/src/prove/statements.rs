@@ -124,6 +124,25 @@ where
         }),
     );
     state(
+        "tnum at least".into(),
+        Box::new(|| {
+            let (a, number, x) = (any_tnum::<T>(), T::any(), T::any());
+            let (found, none) = a.at_least(number);
+            let is_member = a.contains(found) & number.le(found);
+            let premise = is_valid(a) & a.contains(x) & number.le(x);
+            implies(premise, !none & found.le(x)) & implies(is_valid(a) & !none, is_member)
+        }),
+    );
+    state(
+        "tnum only between".into(),
+        Box::new(|| {
+            let (a, first, last, x) = (any_tnum::<T>(), T::any(), T::any(), T::any());
+            let (number, is_one) = a.only_between(first, last);
+            let premise = is_valid(a) & a.contains(x) & first.le(x) & x.le(last) & is_one;
+            implies(premise, x.eq(number))
+        }),
+    );
+    state(
         "tnum of range".into(),
         Box::new(|| {
             let (min, max, x) = (T::any(), T::any(), T::any());

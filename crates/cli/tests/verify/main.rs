@@ -15,6 +15,7 @@ fn main() {
     let mut trials: Vec<Trial> = mistakes.collect();
     trials.push(Trial::test("one object a program", one_object_a_program));
     trials.push(Trial::test("text and exit code agree", text_and_exit_code_agree));
+    trials.push(Trial::test("kernels that are older", kernels_that_are_older));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
@@ -70,6 +71,24 @@ fn text_and_exit_code_agree() -> Result<(), Failed> {
     let text = String::from_utf8(output.stdout)?;
     if output.status.code() != Some(1) || !text.contains(": refused: ") {
         return Err(format!("{}: {text}", output.status).into());
+    }
+    Ok(())
+}
+
+/// What a kernel does not have yet is refused with the version that brought it.
+fn kernels_that_are_older() -> Result<(), Failed> {
+    let cases = [
+        ("4.6", Some("Linux 4.6 has no programs of type tracepoint; they came with 4.7")),
+        ("5.4", Some("Linux 5.4 has no maps of type ringbuf, as events is; they came with 5.8")),
+        ("6.12", None),
+    ];
+    for (kernel, complaint) in cases {
+        let output = verify(&["run/objects/chdir.o", "--kernel", kernel])?;
+        let text = String::from_utf8(output.stdout)?;
+        let said = complaint.is_none_or(|complaint| text.contains(complaint));
+        if output.status.success() != complaint.is_none() || !said {
+            return Err(format!("{kernel}: {}: {text}", output.status).into());
+        }
     }
     Ok(())
 }

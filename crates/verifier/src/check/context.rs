@@ -139,7 +139,7 @@ impl Walk<'_> {
         let is_struct_ops = self.program.prog_type == ProgType::StructOps;
         let (name, proto) = match btf.ty(id)? {
             Type::Func { name, proto, .. } => (name, Some(proto)),
-            // A tracepoint: `typedef void (*btf_trace_NAME)(void *, …)`.
+            // A tracepoint: `typedef void (*btf_trace_NAME)(void *, ...)`.
             Type::Typedef(name, to) => {
                 let Some(Type::Ptr(proto)) = btf.ty(to) else { return None };
                 (name.strip_prefix("btf_trace_").unwrap_or(name), Some(proto))

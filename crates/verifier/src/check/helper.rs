@@ -5,7 +5,7 @@ use std::num::Wrapping;
 use bombus_isa::Reg;
 use bombus_platform::attach::helper_is_allowed;
 use bombus_platform::proto::{Proto, ProtoFlags, RetKind, TypeFlags};
-use bombus_platform::{AttachType, HELPER_NAMES, Helper, MapType, ProgType};
+use bombus_platform::{AttachType, HELPER_NAMES, Helper, MapType, ProgType, helper_since};
 
 use super::args::Call;
 use crate::domain::{Range, Scalar};
@@ -28,7 +28,8 @@ impl Walk<'_> {
     /// A call of a helper.
     pub(crate) fn call_helper(&mut self, id: i32) -> Check<Next> {
         let name = helper_name(id);
-        if usize::try_from(id).map_or(true, |id| id >= HELPER_NAMES.len()) {
+        let since = u32::try_from(id).ok().and_then(helper_since);
+        if since.is_none_or(|since| since > self.version) {
             refuse!(self, EINVAL, "invalid func unknown#{id}");
         }
         let Some(proto) = self.helper_proto(id) else {

@@ -90,11 +90,8 @@ impl<T: Wide> Scalar<T> {
 
     /// The number itself where its range has but one with such bits (`__update_reg64_bounds`).
     pub fn settled(self) -> Scalar<T> {
-        let (first, none) = self.bits.at_least(self.range.umin());
-        let (second, no_second) = self.bits.at_least(first + T::one());
-        let (last, wraps) = (self.range.umax(), first.eq(T::ones()));
-        let is_one = !none & first.le(last) & (no_second | wraps | last.lt(second));
-        let one = Scalar::exact(first);
+        let (number, is_one) = self.bits.only_between(self.range.umin(), self.range.umax());
+        let one = Scalar::exact(number);
         Scalar {
             bits: Tnum::select(is_one, one.bits, self.bits),
             range: Range::select(is_one, one.range, self.range),

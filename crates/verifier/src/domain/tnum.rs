@@ -67,6 +67,15 @@ impl<T: Word> Tnum<T> {
         (T::select(is_less, higher, lower), is_less & can.eq(T::zero()))
     }
 
+    /// The first that it can be from `first` up to `last`, unsigned, and whether that is the only one
+    /// there.
+    pub fn only_between(self, first: T, last: T) -> (T, T::Truth) {
+        let (number, none) = self.at_least(first);
+        let (second, no_second) = self.at_least(number + T::one());
+        let is_last = no_second | number.eq(T::ones()) | last.lt(second);
+        (number, !none & number.le(last) & is_last)
+    }
+
     /// One of two.
     pub fn select(condition: T::Truth, yes: Tnum<T>, no: Tnum<T>) -> Tnum<T> {
         Tnum {

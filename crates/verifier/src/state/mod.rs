@@ -121,7 +121,7 @@ pub(crate) enum ReferenceKind {
     Lock(LockKind, LockOwner),
 }
 
-/// Locks (`REF_TYPE_LOCK…`).
+/// Locks (`REF_TYPE_LOCK...`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum LockKind {
     /// `bpf_spin_lock`.

@@ -14,6 +14,7 @@ mod widen;
 use std::collections::BTreeMap;
 
 use bombus_isa::Op;
+use bombus_platform::Version;
 
 use crate::code::{Code, Fastcalls, FunctionStats, Instruction};
 use crate::log::Log;
@@ -133,6 +134,8 @@ pub(crate) struct Walk<'a> {
     pub types: Types<'a>,
     pub allowed: Allowed,
     pub strict_alignment: bool,
+    /// The kernel's version.
+    pub version: Version,
     pub log: Log,
     /// What is known now.
     pub state: State,
@@ -200,6 +203,7 @@ impl<'a> Walk<'a> {
                 spec_v4: may.perfmon,
             },
             strict_alignment,
+            version: crate::facts::version(target),
             log,
             state: State::new(0, 0, false),
             slot: 0,
