@@ -21,6 +21,7 @@ const SECONDS: u64 = 60;
 /// the verifier's tests, which go through all values of four bits.)
 const LEAST: &[(&str, u32)] = &[
     ("tnum product of a bit", 32),
+    ("tnum only between", 32),
     ("range meet", 32),
     ("range join", 32),
     ("range with low half", 16),

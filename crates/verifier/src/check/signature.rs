@@ -5,6 +5,7 @@ use bombus_btf::{Btf, Kind as TypeKind, Type, TypeId};
 use bombus_platform::{ProgType, context_struct};
 
 use crate::state::{Flags, TypeRef};
+use crate::verdict::Rejection;
 use crate::walk::errno::{EFAULT, EINVAL, EOPNOTSUPP};
 use crate::walk::{Check, Walk};
 
@@ -73,6 +74,11 @@ impl Walk<'_> {
     /// The arguments of a function. What is refused is refused whatever calls it, if it is global;
     /// else it is only known that its types say nothing (`EINVAL`).
     pub(crate) fn arguments(&self, function: usize) -> Check<Vec<Argument>> {
+        let known = self.signatures[function].get_or_init(|| self.read_arguments(function));
+        known.clone().map_err(|why| Rejection { slot: Some(self.slot), ..why })
+    }
+
+    fn read_arguments(&self, function: usize) -> Check<Vec<Argument>> {
         let is_global = self.code.functions()[function].is_global();
         let refuse = |errno: i32, message: String| Err(self.rejection(errno, message));
         let Some((number, btf, func, proto)) = self.function_type(function) else {

@@ -83,7 +83,11 @@ impl<T: Wide> Scalar<T> {
         // What the halves tell each other can tell more.
         for _ in 0..2 {
             let (next, also) = scalar.reduced_once();
+            let stays = T::decided(next.is_same(scalar)) == Some(true);
             (scalar, empty) = (next, empty | also);
+            if stays {
+                break;
+            }
         }
         (scalar.settled(), empty)
     }
@@ -97,6 +101,16 @@ impl<T: Wide> Scalar<T> {
             range: Range::select(is_one, one.range, self.range),
             low: Range::select(is_one, one.low, self.low),
         }
+    }
+
+    /// Whether the same is known.
+    fn is_same(self, other: Scalar<T>) -> T::Truth {
+        self.bits.value.eq(other.bits.value)
+            & self.bits.mask.eq(other.bits.mask)
+            & self.range.start.eq(other.range.start)
+            & self.range.len.eq(other.range.len)
+            & self.low.start.eq(other.low.start)
+            & self.low.len.eq(other.low.len)
     }
 
     fn reduced_once(self) -> (Scalar<T>, T::Truth) {

@@ -43,6 +43,11 @@ pub trait Word:
     fn lt(self, other: Self) -> Self::Truth;
     /// Whether it is the same.
     fn eq(self, other: Self) -> Self::Truth;
+    /// What is known of a truth at once; of a solver's nothing is.
+    fn decided(truth: Self::Truth) -> Option<bool> {
+        let _ = truth;
+        None
+    }
     /// One of two words.
     fn select(condition: Self::Truth, yes: Self, no: Self) -> Self;
 
@@ -163,6 +168,9 @@ macro_rules! machine_words {
             }
             fn select(condition: bool, yes: Self, no: Self) -> Self {
                 if condition { yes } else { no }
+            }
+            fn decided(truth: bool) -> Option<bool> {
+                Some(truth)
             }
         }
     )*};

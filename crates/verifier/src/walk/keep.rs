@@ -166,6 +166,9 @@ impl Keep {
     /// Whether a state is in a loop of which not all ways back are known
     /// (`incomplete_read_marks`).
     pub(crate) fn is_in_open_loop(&self, state: &State, code: &Code) -> bool {
+        if self.backedge_count == 0 {
+            return false;
+        }
         let visit = LoopChain::of(state, code).and_then(|chain| self.visits.get(&chain));
         visit.is_some_and(|visit| !visit.backedges.is_empty())
     }

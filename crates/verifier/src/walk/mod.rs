@@ -11,11 +11,13 @@ mod queries;
 mod report;
 mod widen;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use bombus_isa::Op;
 use bombus_platform::Version;
 
+use crate::check::Argument;
 use crate::code::{Code, Fastcalls, FunctionStats, Instruction};
 use crate::log::Log;
 use crate::maps::Maps;
@@ -144,6 +146,8 @@ pub(crate) struct Walk<'a> {
     pub previous: i32,
     pub notes: Vec<Note>,
     pub functions: Vec<FunctionNote>,
+    /// What its types say of each function's arguments, once somebody has asked.
+    pub signatures: Vec<OnceCell<Check<Vec<Argument>>>>,
     pub stats: Stats,
     /// Saves around calls whose stack nothing else uses.
     pub fastcalls: Fastcalls,
@@ -210,6 +214,7 @@ impl<'a> Walk<'a> {
             previous: -1,
             notes: vec![Note::default(); slots],
             functions: vec![FunctionNote::default(); code.functions().len()],
+            signatures: vec![OnceCell::new(); code.functions().len()],
             stats: Stats::default(),
             fastcalls: code.fastcalls().clone(),
             loops: BTreeMap::new(),
