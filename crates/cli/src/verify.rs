@@ -8,7 +8,7 @@ use bombus_btf::Btf;
 use bombus_kernel::{Described, Error, KernelVersion, Proved, nearest, prove_each};
 use bombus_linux::Linux;
 use bombus_spec::{ObjectSpec, ProgramSpec};
-use bombus_verifier::Options;
+use bombus_verifier::{Options, Rejection};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
@@ -162,10 +162,7 @@ fn as_text(program: &ProgramSpec, outcome: &Result<Proved, Error>) -> String {
             let end = if log.is_empty() || log.ends_with('\n') { "" } else { "\n" };
             let verdict = match &proved.verdict.result {
                 Ok(()) => "accepted".to_owned(),
-                Err(rejection) => format!(
-                    "refused: {}",
-                    rejection.message.lines().next().unwrap_or("without a word")
-                ),
+                Err(rejection) => format!("refused: {}", reason(rejection)),
             };
             let walked = proved.verdict.stats.processed;
             format!(
@@ -174,6 +171,18 @@ fn as_text(program: &ProgramSpec, outcome: &Result<Proved, Error>) -> String {
             )
         }
         Err(error) => format!("{name} ({section}): refused: {error}\n"),
+    }
+}
+
+/// Why a program is refused, in a line. Sometimes a kernel says no more than where and a number.
+fn reason(rejection: &Rejection) -> String {
+    let Rejection { errno, message, slot } = rejection;
+    match (message.lines().find(|line| !line.is_empty()), slot) {
+        (Some(line), _) => line.to_owned(),
+        (None, Some(slot)) => format!(
+            "instruction {slot} is not allowed so (error {errno}); --log-level 2 shows what is known there"
+        ),
+        (None, None) => format!("such programs cannot be loaded (error {errno})"),
     }
 }
 
@@ -204,6 +213,16 @@ fn as_json(program: &ProgramSpec, outcome: &Result<Proved, Error>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_without_words_says_where() {
+        let refusal = |message: &str, slot| {
+            reason(&Rejection { errno: 22, message: message.to_owned(), slot })
+        };
+        assert_eq!(refusal("first\nsecond", Some(3)), "first");
+        assert!(refusal("", Some(3)).contains("instruction 3 "));
+        assert!(refusal("", None).contains("error 22"));
+    }
 
     #[test]
     fn versions() {

@@ -5,14 +5,13 @@ use bombus_platform::attach::{
     AttachRefusal, IteratorArgument, Sleeping, TracepointArgument, attach_refusal, callbacks,
     can_be_sleepable, iterator, tracepoint_argument, tracepoint_sleeps, writable_fields,
 };
-use bombus_platform::kfunc::{KfuncFlags, SpecialKfunc, kfunc_for};
 use bombus_platform::proto::{Caller, Capabilities, Proto, proto_for};
 use bombus_platform::{
     AttachType, FunctionReturn, MapRefusal, MapType, ProgType, ReturnRange as TableRange,
     ReturnRule, Version, helper_takes_map, lsm_range, return_rule,
 };
 
-use crate::code::{Callback, Callee, Facts, KernelFunction};
+use crate::code::{Callee, Facts, KernelFunction};
 use crate::fields::{FieldKind, Record};
 use crate::program::{AttachTarget, F_SLEEPABLE, Options, Program, Target};
 use crate::state::{Flags, ReturnRange, TypeRef};
@@ -88,27 +87,7 @@ impl Facts for Tables<'_> {
     }
 
     fn kfunc(&self, name: &str) -> Option<KernelFunction> {
-        let kfunc = kfunc_for(&caller(self.program, self.options), name)?;
-        let has = |flag| kfunc.flags.has(flag);
-        let special = SpecialKfunc::from_name(name);
-        Some(KernelFunction {
-            fastcall: has(KfuncFlags::FASTCALL),
-            might_sleep: has(KfuncFlags::SLEEPABLE),
-            changes_packet: special == Some(SpecialKfunc::XdpPullData),
-            callback: match special {
-                Some(SpecialKfunc::RbtreeAdd | SpecialKfunc::RbtreeAddImpl) => Callback::Now,
-                Some(
-                    SpecialKfunc::WqSetCallback
-                    | SpecialKfunc::TaskWorkScheduleSignal
-                    | SpecialKfunc::TaskWorkScheduleResume,
-                ) => Callback::Later,
-                _ => Callback::Never,
-            },
-            throws: special == Some(SpecialKfunc::Throw),
-            is_iterator_new: has(KfuncFlags::ITER_NEW),
-            is_iterator_next: has(KfuncFlags::ITER_NEXT),
-            implicit_arguments: has(KfuncFlags::IMPLICIT_ARGS),
-        })
+        crate::code::Tables(caller(self.program, self.options)).kfunc(name)
     }
 
     /// `check_map_prog_compatibility`, as far as values count.

@@ -25,6 +25,8 @@ use bombus_kernel::{Described, KernelVersion};
 
 use regex::bytes::Regex;
 
+use crate::parity::{objects, stem};
+
 use case::Case;
 use oracle::Oracle;
 use runner::{Job, Outcome};
@@ -237,22 +239,6 @@ fn is_without_admin(object: &str) -> bool {
         "verifier_zext",
     ];
     object == "irq" || object.starts_with("verifier_") && !WITH.contains(&object)
-}
-
-/// The objects in a directory, by name.
-fn objects(directory: &Path) -> Result<Vec<PathBuf>, String> {
-    let entries =
-        std::fs::read_dir(directory).map_err(|error| format!("{directory:?}: {error}"))?;
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|end| end == "o" || end == "elf"));
-    paths.sort();
-    Ok(paths)
-}
-
-/// `bashreadline` of `bashreadline.bpf.o`.
-fn stem(path: &Path) -> String {
-    let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    name.strip_suffix(".bpf").unwrap_or(&name).to_owned()
 }
 
 /// Says where the rows of a file and the annotations do not say the same.

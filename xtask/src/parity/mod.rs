@@ -210,7 +210,7 @@ fn target(options: &Options) -> Result<Target, String> {
 }
 
 /// The objects in a directory, by name; or one object.
-fn objects(directory: &Path) -> Result<Vec<PathBuf>, String> {
+pub(crate) fn objects(directory: &Path) -> Result<Vec<PathBuf>, String> {
     if directory.is_file() {
         return Ok(vec![directory.to_owned()]);
     }
@@ -223,7 +223,7 @@ fn objects(directory: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// `bashreadline` of `bashreadline.bpf.o`.
-fn stem(path: &Path) -> String {
+pub(crate) fn stem(path: &Path) -> String {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     name.strip_suffix(".bpf").unwrap_or(&name).to_owned()
 }

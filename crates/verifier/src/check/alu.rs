@@ -160,7 +160,7 @@ impl Walk<'_> {
             } else {
                 result.forget_id();
             }
-            result.value = extended(result.value, bits, width);
+            result.value = result.value.sign_extended_from(bits, width);
         } else if width == Width::W32 {
             result.value = Scalar::zero_extended(result.value.half());
         }
@@ -329,9 +329,7 @@ impl Walk<'_> {
             let value = Scalar { bits, range: left.value.range, low: Range::exact(Wrapping(low)) };
             Register { value, ..left }
         };
-        let (slot, previous) = (self.slot, self.slot);
-        debug_assert_eq!(slot, previous);
-        let path = self.push_path(slot, false)?;
+        let path = self.push_path(self.slot, false)?;
         path.regs()[dst] = as_known(0);
         Ok(as_known(u64::MAX))
     }
@@ -363,12 +361,6 @@ fn offset_by(op: AluOp, width: Width, number: u64, umax: u64) -> Option<i32> {
         Width::W32 => number as u32 as i32,
     };
     if op == AluOp::Sub { offset.checked_neg() } else { Some(offset) }
-}
-
-/// A sign extension as the kernel works it out: exact where all numbers have the same bits above,
-/// else all that it can be.
-fn extended(value: Scalar<Number>, bits: u32, width: Width) -> Scalar<Number> {
-    value.sign_extended_from(bits, width)
 }
 
 /// A byte swap.

@@ -155,7 +155,10 @@ impl Walk<'_> {
     ) -> Check {
         let access = if flags.has(TypeFlags::WRITE) { Access::Write } else { Access::Read };
         match kind {
-            ArgKind::ConstMapPtr => self.check_map_argument(call, register, n),
+            ArgKind::ConstMapPtr => {
+                call.map = self.check_map_argument(call.map, register, n)?;
+                Ok(())
+            }
             ArgKind::MapKey => {
                 let Some((map, _)) = call.map else { return Ok(()) };
                 let (key_size, knows) =
@@ -275,16 +278,17 @@ impl Walk<'_> {
         }
     }
 
-    /// A map, the same as one that was passed before (`process_map_ptr_arg`).
+    /// A map, the same as one that was passed before (`process_map_ptr_arg`): that one, now.
     pub(crate) fn check_map_argument(
-        &mut self,
-        call: &mut Call,
+        &self,
+        before: Option<(MapRef, u32)>,
         register: &Register,
         n: u8,
-    ) -> Check {
-        let Some(map) = register.map() else { return Ok(()) };
-        if let Some((before, uid)) = call.map
-            && (before != map || uid != register.map_uid)
+    ) -> Check<Option<(MapRef, u32)>> {
+        let Some(map) = register.map() else { return Ok(before) };
+        let now = register.map_uid;
+        if let Some((before, uid)) = before
+            && (before, uid) != (map, now)
         {
             let record = &self.maps.get(before).record;
             let object = if record.has(|kind| kind == FieldKind::Timer) {
@@ -294,15 +298,14 @@ impl Walk<'_> {
             } else {
                 "workqueue"
             };
-            let (other, now) = (n - 1, register.map_uid);
+            let other = n - 1;
             refuse!(
                 self,
                 EINVAL,
                 "{object} pointer in R{other} map_uid={uid} doesn't match map pointer in R{n} map_uid={now}"
             );
         }
-        call.map = Some((map, register.map_uid));
-        Ok(())
+        Ok(Some((map, now)))
     }
 
     /// Whether a register is what an argument has to be (`check_reg_type`).

@@ -336,8 +336,13 @@ impl Walk<'_> {
         if held.contains(&true) && makes_tail_calls {
             refuse!(self, EINVAL, "program with __ref argument cannot tail call");
         }
-        self.argument_references =
-            held.into_iter().map(|held| if held { self.acquire_in(state, 0) } else { 0 }).collect();
+        let mut ids = Vec::with_capacity(held.len());
+        for held in held {
+            let reference = held.then(|| self.new_reference(0));
+            ids.push(reference.map_or(0, |reference| reference.id));
+            state.references.extend(reference);
+        }
+        self.argument_references = ids;
         Ok(())
     }
 

@@ -236,7 +236,7 @@ impl Walk<'_> {
         }
         self.mark_precise(1)?;
         if u64::from(self.state.frame().callback_depth) < regs[1].umax() {
-            let registers = [Some(self.unknown_imprecise()), Some(regs[3]), None, None, None];
+            let registers = [Some(self.unknown()), Some(regs[3]), None, None, None];
             return self.call_back(function, None, ReturnRange::new(0, 1), registers);
         }
         self.state.frame_mut().callback_depth = 0;
@@ -245,10 +245,6 @@ impl Walk<'_> {
             self.log.say(format_args!("frame{frame} bpf_loop iteration limit reached\n"));
         }
         Ok(())
-    }
-
-    fn unknown_imprecise(&self) -> Register {
-        self.unknown()
     }
 
     /// A format and the number of its arguments (`check_bpf_snprintf_call`).
@@ -323,7 +319,7 @@ impl Walk<'_> {
         self.check_map_compatibility(&call)?;
         self.check_callers(&call)?;
         if call.id == Helper::TailCall.id() {
-            return self.finish_tail_call(&call);
+            return self.finish_tail_call();
         }
         if call.changes_packet {
             self.forget_packets();
@@ -333,7 +329,7 @@ impl Walk<'_> {
 
     /// A tail call that is not made falls through; one in a function that is made returns to its
     /// caller.
-    fn finish_tail_call(&mut self, _: &Call) -> Check<Next> {
+    fn finish_tail_call(&mut self) -> Check<Next> {
         if self.state.top() == 0 {
             return Ok(Next::After);
         }

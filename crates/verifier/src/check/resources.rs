@@ -4,25 +4,22 @@
 use bombus_platform::ProgType;
 
 use crate::state::{
-    Byte, DynptrKind, Flags, Object, Reference, ReferenceKind, Register, SLOT, Slot, State, place,
+    Byte, DynptrKind, Flags, Object, Reference, ReferenceKind, Register, SLOT, Slot, place,
 };
 use crate::walk::{Check, Walk, refuse};
 
 impl Walk<'_> {
     /// Takes a reference: its id (`acquire_reference`).
     pub(crate) fn acquire(&mut self, parent: u32) -> u32 {
-        let id = self.new_id();
-        let kind = ReferenceKind::Object(parent);
-        self.state.references.push(Reference { kind, id, slot: self.slot });
-        id
+        let reference = self.new_reference(parent);
+        self.state.references.push(reference);
+        reference.id
     }
 
-    /// The same for a state that the walk is not at.
-    pub(crate) fn acquire_in(&mut self, state: &mut State, parent: u32) -> u32 {
-        let id = self.new_id();
+    /// A reference that nothing holds yet.
+    pub(crate) fn new_reference(&mut self, parent: u32) -> Reference {
         let kind = ReferenceKind::Object(parent);
-        state.references.push(Reference { kind, id, slot: self.slot });
-        id
+        Reference { kind, id: self.new_id(), slot: self.slot }
     }
 
     /// What a register becomes that points to what is gone (`mark_reg_invalid`).

@@ -1,13 +1,16 @@
 //! Registers that hold the same constant on all paths, and branches that these decide
 //! (`kernel/bpf/const_fold.c`).
 
-use bombus_isa::{AluOp, Cond, Imm64, Insn, Op, Operand, Reg, Size, Width};
+use std::num::Wrapping;
+
+use bombus_isa::{AluOp, Imm64, Insn, Op, Operand, Reg, Size, Width};
 use bombus_platform::MapType;
 
 use super::graph::{Blocks, Graph};
 use super::resolve::map_of;
 use super::{Function, Instruction};
 use crate::Program;
+use crate::domain::Comparison;
 
 /// What a register holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -293,27 +296,15 @@ fn decide(state: &State, instruction: Instruction) -> Option<bool> {
     let Instruction::Op(Op::JumpIf { width, cond, dst, src, .. }) = instruction else {
         return None;
     };
-    let mut left = u64::from(held(state, dst).number()?);
-    let mut right = match src {
+    let left = u64::from(held(state, dst).number()?);
+    let right = match src {
         Operand::Imm(value) => i64::from(value) as u64,
         Operand::Reg(reg) => held(state, reg).number()?.into(),
     };
-    if width == Width::W32 {
-        // Sign extension keeps the order of both signed and unsigned numbers.
-        left = left as i32 as u64;
-        right = right as i32 as u64;
-    }
-    Some(match cond {
-        Cond::Eq => left == right,
-        Cond::Ne => left != right,
-        Cond::Set => left & right != 0,
-        Cond::Gt => left > right,
-        Cond::Ge => left >= right,
-        Cond::Lt => left < right,
-        Cond::Le => left <= right,
-        Cond::Sgt => left as i64 > right as i64,
-        Cond::Sge => left as i64 >= right as i64,
-        Cond::Slt => (left as i64) < right as i64,
-        Cond::Sle => left as i64 <= right as i64,
+    let (comparison, is_swapped) = Comparison::of(cond, true);
+    let (left, right) = if is_swapped { (right, left) } else { (left, right) };
+    Some(match width {
+        Width::W64 => comparison.holds(Wrapping(left), Wrapping(right)),
+        Width::W32 => comparison.holds(Wrapping(left as u32), Wrapping(right as u32)),
     })
 }

@@ -24,16 +24,6 @@ impl<T: Word> Value<T> {
         Value { bits: Tnum::unknown(), range: Range::full() }
     }
 
-    /// A number in this range.
-    pub fn in_range(range: Range<T>) -> Value<T> {
-        Value { bits: Tnum::unknown(), range }.reduced().0
-    }
-
-    /// A number with these bits.
-    pub fn with_bits(bits: Tnum<T>) -> Value<T> {
-        Value { bits, range: Range::full() }.reduced().0
-    }
-
     /// Whether it can be this number.
     pub fn contains(self, number: T) -> T::Truth {
         self.bits.contains(number) & self.range.contains(number)

@@ -148,7 +148,8 @@ impl Walk<'_> {
                 if !kind.is(Base::MapPtr) {
                     refuse!(self, EINVAL, "pointer in R{n} isn't map pointer");
                 }
-                self.check_kernel_map(call, register, n)
+                call.map = self.check_map_argument(call.map, register, n)?;
+                Ok(())
             }
             Wanted::Map | Wanted::Object => self.check_kernel_object(call, register, n, pointee),
             Wanted::Memory => Ok(()),
@@ -308,30 +309,6 @@ impl Walk<'_> {
         let discards = call.special == Some(Special::DynptrFileDiscard);
         let wanted = discards.then_some(DynptrKind::File);
         call.dynptr = Some(self.use_dynptr(register, n, wanted, discards)?);
-        Ok(())
-    }
-
-    fn check_kernel_map(&self, call: &mut KernelCall<'_>, register: &Register, n: u8) -> Check {
-        let Some(map) = register.map() else { return Ok(()) };
-        if let Some((before, uid)) = call.map
-            && (before != map || uid != register.map_uid)
-        {
-            let record = &self.maps.get(before).record;
-            let object = if record.has(|kind| kind == FieldKind::Timer) {
-                "timer"
-            } else if record.has(|kind| kind == FieldKind::TaskWork) {
-                "bpf_task_work"
-            } else {
-                "workqueue"
-            };
-            let (other, now) = (n - 1, register.map_uid);
-            refuse!(
-                self,
-                EINVAL,
-                "{object} pointer in R{other} map_uid={uid} doesn't match map pointer in R{n} map_uid={now}"
-            );
-        }
-        call.map = Some((map, register.map_uid));
         Ok(())
     }
 

@@ -9,6 +9,18 @@ use crate::state::{Base, Flags, Kind, LockOwner, Object, ReferenceKind, Register
 use crate::walk::{Check, Walk, refuse};
 
 impl Walk<'_> {
+    /// Where a register points to that has to point to a field of this name.
+    fn constant_offset(&self, register: &Register, n: u8, name: &str) -> Check<i64> {
+        let Some(offset) = register.known() else {
+            refuse!(
+                self,
+                EINVAL,
+                "R{n} doesn't have constant offset. {name} has to be at the constant offset"
+            );
+        };
+        Ok(offset as i64)
+    }
+
     /// The special fields of what a pointer points to (`reg_btf_record`).
     fn record_behind(&self, register: &Register) -> Record {
         match (register.kind.is(Base::MapValue), register.map(), register.object_type()) {
@@ -34,13 +46,7 @@ impl Walk<'_> {
             refuse!(self, EINVAL, "allocated object must be referenced");
         }
         let name = if wanted == Wanted::ListHead { "bpf_list_head" } else { "bpf_rb_root" };
-        let Some(offset) = register.known().map(|offset| offset as i64) else {
-            refuse!(
-                self,
-                EINVAL,
-                "R{n} doesn't have constant offset. {name} has to be at the constant offset"
-            );
-        };
+        let offset = self.constant_offset(register, n, name)?;
         let record = self.record_behind(register);
         let Some(field) = record.at(offset).filter(|field| field.kind.name() == name) else {
             refuse!(self, EINVAL, "{name} not found at offset={offset}");
@@ -120,13 +126,7 @@ impl Walk<'_> {
             Wanted::ListNode => ("bpf_list_node", "bpf_list_head"),
             _ => ("bpf_rb_node", "bpf_rb_root"),
         };
-        let Some(offset) = register.known().map(|offset| offset as i64) else {
-            refuse!(
-                self,
-                EINVAL,
-                "R{n} doesn't have constant offset. {name} has to be at the constant offset"
-            );
-        };
+        let offset = self.constant_offset(register, n, name)?;
         let record = self.record_behind(register);
         if record.at(offset).is_none_or(|field| field.kind.name() != name) {
             refuse!(self, EINVAL, "{name} not found at offset={offset}");
