@@ -15,10 +15,20 @@ use crate::log::Log;
 use crate::program::{F_SLEEPABLE, Options, Program, Target};
 use crate::state::{Base, Object, Register, State};
 use crate::verdict::{Stats, Verdict};
-use crate::walk::{Check, Walk, refuse};
+use crate::walk::{Check, Observer, Walk, refuse};
 
 /// Whether a program is safe.
 pub fn verify(program: &Program<'_>, target: &Target<'_>, options: &Options) -> Verdict {
+    verify_watched(program, target, options, None)
+}
+
+/// Whether a program is safe; somebody may watch the walk.
+pub(crate) fn verify_watched(
+    program: &Program<'_>,
+    target: &Target<'_>,
+    options: &Options,
+    observer: Option<&mut dyn Observer>,
+) -> Verdict {
     let start = Instant::now();
     let mut log = Log::new(options.log_level, options.max_log);
     let tables = Tables { program, target, options };
@@ -36,6 +46,7 @@ pub fn verify(program: &Program<'_>, target: &Target<'_>, options: &Options) -> 
     };
     log.say(format_args!("{}", code.log()));
     let mut walk = Walk::new(program, target, options, &code, log);
+    walk.observer = observer.map(|observer| observer as _);
     let result =
         walk.prove().and_then(|()| walk.check_depth()).and_then(|()| walk.check_tail_calls());
     if let Err(rejection) = &result {

@@ -5,6 +5,7 @@ mod backtrack;
 mod compare;
 pub(crate) mod history;
 mod keep;
+mod observe;
 mod precision;
 mod prune;
 mod queries;
@@ -30,6 +31,7 @@ use crate::verdict::{Rejection, Stats};
 use compare::Ids;
 use history::{Jump, Links, Touch};
 use keep::Keep;
+pub(crate) use observe::Observer;
 
 /// What a check says.
 pub(crate) type Check<T = ()> = Result<T, Rejection>;
@@ -176,6 +178,8 @@ pub(crate) struct Walk<'a> {
     shown: (u32, u64),
     printed: report::Printed,
     kernel_functions: report::KernelFunctions,
+    /// Who watches.
+    pub observer: Option<&'a mut dyn Observer>,
 }
 
 impl<'a> Walk<'a> {
@@ -233,6 +237,7 @@ impl<'a> Walk<'a> {
             shown: (u32::MAX, u64::MAX),
             printed: report::Printed::default(),
             kernel_functions: kernel_functions(code, target),
+            observer: None,
         }
     }
 
@@ -260,6 +265,9 @@ impl<'a> Walk<'a> {
         let before = (self.stats.processed, self.functions[root].stats.total);
         self.printed = report::Printed::default();
         self.show_all();
+        if let Some(observer) = &mut self.observer {
+            observer.starts();
+        }
         let mut previous = -1;
         let mut is_new_path = false;
         let result = loop {
@@ -285,6 +293,9 @@ impl<'a> Walk<'a> {
                     (self.state, self.slot, previous) =
                         (pending.state, pending.slot, pending.previous);
                     is_new_path = true;
+                    if let Some(observer) = &mut self.observer {
+                        observer.turns_back();
+                    }
                 }
                 None => break Ok(()),
             }
@@ -321,6 +332,7 @@ impl<'a> Walk<'a> {
         if self.log.tells() {
             self.report_instruction(std::mem::take(is_new_path));
         }
+        self.observe();
         *previous = self.slot as i32;
         self.notes[self.slot].is_seen |= !self.state.speculative;
         if self.state.speculative && self.notes[self.slot].no_speculation {
@@ -431,6 +443,9 @@ impl<'a> Walk<'a> {
         }
         let (previous, log) = (self.slot as i32, self.log.len());
         self.pending.push(Pending { state, slot, previous, log });
+        if let Some(observer) = &mut self.observer {
+            observer.parts();
+        }
         let last = self.pending.len() - 1;
         Ok(&mut self.pending[last].state)
     }
