@@ -1,8 +1,13 @@
 //! Maps and programs, and how a program is run.
 
+use std::sync::Arc;
+
+use bombus_btf::Btf;
+use bombus_kernel::BtfFd;
 use bombus_vm::{Context, Execution, Stack, Trap};
 
 use crate::hooks::Task;
+use crate::kernel::index;
 use crate::links::Attached;
 use crate::maps::Map;
 use crate::packet::{Packet, Redirect};
@@ -16,7 +21,7 @@ pub(crate) struct Core {
     pub(crate) maps: Vec<Map>,
     pub(crate) programs: Vec<Loaded>,
     /// Type information, as it was loaded.
-    pub(crate) btfs: Vec<Vec<u8>>,
+    pub(crate) btfs: Vec<Arc<Btf>>,
     pub(crate) workspace: Workspace,
     /// Whether any program can tell on which CPU it runs. When none can, asking the traced task is
     /// not worth a system call for every event, and all run on CPU 0.
@@ -106,6 +111,11 @@ impl Core {
         let table = self.maps.get(map as usize)?.table()?;
         let value = table.lookup_all(&to.target.to_ne_bytes())?;
         Some(u32::from_ne_bytes(*value.first_chunk()?))
+    }
+
+    /// Types that were loaded.
+    pub(crate) fn types(&self, fd: BtfFd) -> Option<&Arc<Btf>> {
+        self.btfs.get(index(fd.0)?)
     }
 
     /// Counts runs that were stopped.

@@ -1,8 +1,11 @@
 //! The commands of `bpf(2)`.
 
+use std::sync::Arc;
+
+use bombus_btf::Btf;
 use bombus_kernel::{
-    AttachPoint, BtfFd, Error, Features, Kernel, LinkFd, MapFd, PerfRecord, ProgFd, ProgLoad,
-    Result, TestRun, UpdateFlag,
+    AttachPoint, BtfFd, Error, Features, Kernel, LinkFd, MapFd, MapTypes, PerfRecord, ProgFd,
+    ProgLoad, Result, TestRun, UpdateFlag,
 };
 use bombus_platform::{ProgType, takes_packets};
 use bombus_spec::MapSpec;
@@ -12,6 +15,7 @@ use crate::Embedded;
 use crate::links::Attached;
 use crate::maps::{ENOTSUPP, Errno, Keyless, Map, Storage, ringbuf};
 use crate::network::{Entry, interface_index};
+use crate::proof;
 use crate::run::MAX_MAPS;
 use crate::this_task::ThisTask;
 
@@ -51,12 +55,17 @@ impl Kernel for Embedded {
     }
 
     fn map_create(&self, spec: &MapSpec) -> Result<MapFd> {
+        self.map_create_typed(spec, MapTypes::default())
+    }
+
+    fn map_create_typed(&self, spec: &MapSpec, types: MapTypes) -> Result<MapFd> {
         let mut core = self.core.borrow_mut();
         let doing = || format!("create {} map {}", spec.map_type.name(), spec.name);
         if core.maps.len() == MAX_MAPS {
             return Err(Error::os(doing(), libc::ENFILE));
         }
-        let map = Map::new(spec, core.cpus).map_err(|errno| match errno {
+        let btf = types.btf.and_then(|fd| core.types(fd)).cloned();
+        let map = Map::new(spec, btf, core.cpus).map_err(|errno| match errno {
             libc::EOPNOTSUPP => Error::Unsupported {
                 what: format!("the embedded kernel has no maps of type {}", spec.map_type.name()),
                 help: None,
@@ -89,6 +98,7 @@ impl Kernel for Embedded {
     fn map_take(&self, map: MapFd, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.with_map(map, "take from", |map| {
             check(key, map.key_size)?;
+            map.check_thawed()?;
             match map.keyless().ok_or(ENOTSUPP)?.user_take(key, 0) {
                 Ok(value) => Ok(Some(value)),
                 Err(libc::ENOENT) => Ok(None),
@@ -102,6 +112,7 @@ impl Kernel for Embedded {
         self.with_map(map, "update", |map| {
             check(key, map.key_size)?;
             check(value, map.user_value_size)?;
+            map.check_thawed()?;
             map.check_device(key, value)?;
             match &mut map.storage {
                 Storage::Table(table) => table.update_all(key, value, flag as u64),
@@ -125,6 +136,7 @@ impl Kernel for Embedded {
     fn map_delete(&self, map: MapFd, key: &[u8]) -> Result<bool> {
         self.with_map(map, "delete from", |map| {
             check(key, map.key_size)?;
+            map.check_thawed()?;
             match &mut map.storage {
                 Storage::Table(table) => table.delete(key),
                 Storage::Programs(slots) => {
@@ -135,6 +147,10 @@ impl Kernel for Embedded {
                 Storage::Ringbuf(_) | Storage::Perf(_) => Err(ENOTSUPP),
             }
         })
+    }
+
+    fn map_freeze(&self, map: MapFd) -> Result<()> {
+        self.with_map(map, "freeze", Map::freeze)
     }
 
     fn map_next_key(&self, map: MapFd, key: Option<&[u8]>) -> Result<Option<Vec<u8>>> {
@@ -203,13 +219,10 @@ impl Kernel for Embedded {
     }
 
     fn btf_load(&self, btf: &[u8]) -> Result<BtfFd> {
-        /// `BTF_MAGIC` (`include/uapi/linux/btf.h`).
-        const MAGIC: [u8; 2] = 0xeb9fu16.to_le_bytes();
-        if !btf.starts_with(&MAGIC) {
-            return Err(Error::os("load type information", libc::EINVAL));
-        }
+        let types = Btf::parse(btf.to_vec());
+        let types = types.map_err(|_| Error::os("load type information", libc::EINVAL))?;
         let btfs = &mut self.core.borrow_mut().btfs;
-        btfs.push(btf.to_vec());
+        btfs.push(Arc::new(types));
         Ok(BtfFd(handle(btfs.len() - 1)))
     }
 
@@ -222,9 +235,11 @@ impl Kernel for Embedded {
             });
         }
         let bad_btf = || Error::os(format!("load program {}", program.name), libc::EBADF);
-        let find =
-            |fd: BtfFd| index(fd.0).and_then(|index| core.btfs.get(index)).ok_or_else(bad_btf);
-        let btf = program.btf.map(find).transpose()?.map(Vec::as_slice);
+        let btf = program.btf.map(|fd| core.types(fd).ok_or_else(bad_btf)).transpose()?;
+        proof::check_helpers(program.insns)?;
+        if !self.unproved {
+            proof::prove(program, &core, self.types.borrow().as_deref())?;
+        }
         let loaded = crate::programs::load(program, core.programs.len() as u32, &core.maps, btf)?;
         core.add_program(loaded);
         Ok(ProgFd(handle(core.programs.len() - 1)))

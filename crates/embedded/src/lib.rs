@@ -1,7 +1,7 @@
 //! A kernel in user space behind [`bombus_kernel::Kernel`]: maps, helpers and programs of its own,
 //! and hooks into the processes that the user may trace anyway.
 //!
-//! Programs run in the checked interpreter of `bombus-vm` and, when they run often, in its guarded
+//! What the verifier does not prove safe is not loaded. Programs run in the checked interpreter of `bombus-vm` and, when they run often, in its guarded
 //! machine code, both on guest addresses: this crate resolves those of maps, ring buffers and
 //! registers, and never hands out a pointer. Everything runs on the
 //! thread that calls [`bombus_kernel::Tracer::wait`].
@@ -25,6 +25,7 @@ mod over_packets;
 mod packet;
 mod patient;
 mod programs;
+mod proof;
 mod random;
 mod records;
 mod run;
@@ -34,7 +35,9 @@ mod timers;
 mod tracer;
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
+use bombus_btf::Btf;
 use bombus_kernel::{Features, KernelVersion};
 
 pub use crate::catalog::EmbeddedCatalog;
@@ -56,6 +59,8 @@ pub struct Options {
     pub cpus: Option<u32>,
     /// Bring no code into traced processes: stop them at every event.
     pub no_agents: bool,
+    /// Load programs that the verifier refuses, too: each access is checked when it happens.
+    pub unproved: bool,
 }
 
 /// What is traced.
@@ -71,6 +76,9 @@ enum Target {
 #[derive(Debug)]
 pub struct Embedded {
     features: Features,
+    unproved: bool,
+    /// The types of the kernel that programs are proved for.
+    types: RefCell<Option<Arc<Btf>>>,
     core: RefCell<Core>,
     links: RefCell<Links>,
     timers: RefCell<Timers>,
@@ -111,6 +119,8 @@ impl Embedded {
                 tp_btf: false,
                 syscall_dispatch_above: None,
             },
+            unproved: options.unproved,
+            types: RefCell::default(),
             core: RefCell::new(Core::new(cpus, seed)),
             links: RefCell::default(),
             timers: RefCell::default(),
@@ -128,6 +138,12 @@ impl Embedded {
     /// [`bombus_kernel::Tracer::wait`]. Gives the device's number.
     pub fn add_wire(&self, name: &str, stack: Port, outside: Port) -> bombus_kernel::Result<u32> {
         self.network.borrow_mut().add_wire(name, stack, outside)
+    }
+
+    /// Programs are proved as for a kernel with these types, which is what their kernel functions and
+    /// the objects that they are given are named by.
+    pub fn set_types(&self, types: Arc<Btf>) {
+        self.types.replace(Some(types));
     }
 
     /// Commands are started with this environment variable.

@@ -2,17 +2,19 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use bombus_btf::Btf;
 use bombus_isa::{Imm64, Insn, Op};
 use bombus_kernel::{Error, ProgLoad, Result};
-use bombus_platform::{HELPER_NAMES, Helper, ProgType, may_call, takes_packets};
+use bombus_platform::{Helper, ProgType, takes_packets};
 use bombus_vm::{Guests, Program, Trap};
 
 use crate::context_use;
 use crate::maps::Map;
 use crate::packet::reads_plainly;
 use crate::patient;
-use crate::run::{is_supported, lookup, map_address, value_address};
+use crate::run::{lookup, map_address, value_address};
 
 /// Runs that are left to the interpreter.
 const RUNS_INTERPRETED: u32 = 16;
@@ -48,7 +50,7 @@ pub(crate) fn load(
     load: &ProgLoad<'_>,
     id: u32,
     maps: &[Map],
-    btf: Option<&[u8]>,
+    btf: Option<&Arc<Btf>>,
 ) -> Result<Loaded> {
     let rejected =
         |log: String| Error::Rejected { program: load.name.to_owned(), errno: libc::EINVAL, log };
@@ -61,35 +63,6 @@ pub(crate) fn load(
             _ => None,
         })
     };
-    for (pc, op) in ops.iter().enumerate() {
-        if matches!(op, Op::LoadPacket { .. }) && !may_access_packet(load.prog_type) {
-            return Err(rejected(format!(
-                "{pc}: BPF_LD_[ABS|IND] instructions not allowed for this program type"
-            )));
-        }
-        let Op::CallHelper { id } = *op else { continue };
-        let name = usize::try_from(id).ok().and_then(|id| HELPER_NAMES.get(id));
-        let Some(name) = name.filter(|_| id != 0) else {
-            return Err(rejected(format!("{pc}: invalid func unknown#{id}")));
-        };
-        if !may_call(load.prog_type, id) {
-            return Err(rejected(format!(
-                "{pc}: program of this type cannot use helper bpf_{name}#{id}"
-            )));
-        }
-        let Some(helper) = Helper::from_id(id) else {
-            return Err(Error::Unsupported {
-                what: format!("the embedded kernel has no helper bpf_{name}"),
-                help: Some("with root privileges, --kernel linux has it".into()),
-            });
-        };
-        if !is_supported(helper) {
-            return Err(Error::Unsupported {
-                what: format!("the embedded kernel has no helper bpf_{}", helper.name()),
-                help: Some("with root privileges, --kernel linux has it".into()),
-            });
-        }
-    }
     let sees_user = helpers().any(|id| id == Helper::GetCurrentUidGid.id());
     let sees_cpu = helpers().any(|id| {
         let cpu = [
@@ -110,16 +83,10 @@ pub(crate) fn load(
         context_bytes: context_use::bytes_read(&ops),
         tables: tables(&ops, maps),
         runs: Cell::new(0),
-        places: places(load.line_info, btf.unwrap_or_default()),
+        places: btf.map_or_else(Vec::new, |types| places(load.line_info, types)),
         faults: 0,
         first_fault: None,
     })
-}
-
-/// Whether programs of a type may have legacy packet access (`may_access_skb`,
-/// `kernel/bpf/verifier.c`).
-fn may_access_packet(prog_type: ProgType) -> bool {
-    matches!(prog_type, ProgType::SocketFilter | ProgType::SchedCls | ProgType::SchedAct)
 }
 
 /// One operation a slot; second slots of `ld_imm64` repeat the first. The code is known to be valid.
@@ -198,28 +165,17 @@ impl Loaded {
 }
 
 /// Takes `struct bpf_line_info` records apart (`include/uapi/linux/bpf.h`).
-fn places(line_info: &[u8], btf: &[u8]) -> Vec<(u32, String)> {
+fn places(line_info: &[u8], types: &Btf) -> Vec<(u32, String)> {
     let (records, _) = line_info.as_chunks::<16>();
+    let string = |offset| std::str::from_utf8(types.string(offset)?).ok();
     let place = |record: &[u8; 16]| {
         let (words, _) = record.as_chunks::<4>();
         let word = |index: usize| u32::from_le_bytes(words[index]);
-        let (file, text) = (btf_string(btf, word(1))?, btf_string(btf, word(2))?);
+        let (file, text) = (string(word(1))?, string(word(2))?);
         let line = word(3) >> 10;
         Some((word(0), format!("{file}:{line} `{}`", text.trim())))
     };
     let mut places: Vec<_> = records.iter().filter_map(place).collect();
     places.sort_by_key(|&(slot, _)| slot);
     places
-}
-
-/// A string of a BTF blob (`Documentation/bpf/btf.rst`, section 2).
-fn btf_string(btf: &[u8], offset: u32) -> Option<&str> {
-    let word = |at: usize| -> Option<usize> {
-        Some(u32::from_le_bytes(btf.get(at..at + 4)?.try_into().ok()?) as usize)
-    };
-    let (header, strings) = (word(4)?, word(16)?);
-    let start = header.checked_add(strings)?.checked_add(offset as usize)?;
-    let text = btf.get(start..)?;
-    let end = text.iter().position(|&byte| byte == 0)?;
-    std::str::from_utf8(&text[..end]).ok()
 }

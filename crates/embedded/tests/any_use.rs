@@ -26,7 +26,7 @@ fn map(kernel: &Embedded, map_type: MapType, sizes: [u32; 3]) -> MapFd {
 }
 
 fn embedded() -> Embedded {
-    Embedded::new(Options { seed: Some(7), cpus: Some(3), ..Options::default() })
+    Embedded::new(Options { seed: Some(7), cpus: Some(3), unproved: true, ..Options::default() })
 }
 
 #[derive(Clone, Debug)]

@@ -200,7 +200,7 @@ impl Traffic for One<'_> {
 /// A packet that stays where it is until the program changes it becomes what a copy becomes: in the
 /// interpreter, and in machine code, which comes with the number of runs.
 fn compare_in_place(case: &Case) -> Result<(), Failed> {
-    let kernel = Embedded::new(Options { seed: Some(1), cpus: Some(2), no_agents: false });
+    let kernel = Embedded::new(Options { seed: Some(1), cpus: Some(2), ..Options::default() });
     for value in &case.values {
         let insns = asm(&case.program.replace('$', value))?;
         let prog_type = prog_type(&case.prog_type);
@@ -223,7 +223,8 @@ fn compare_in_place(case: &Case) -> Result<(), Failed> {
 fn bless(path: &PathBuf, linux: &Linux) {
     let mut cases = parse(&fs::read_to_string(path).unwrap());
     for case in &mut cases {
-        let embedded = Embedded::new(Options { seed: Some(1), cpus: Some(2), no_agents: false });
+        let embedded =
+            Embedded::new(Options { seed: Some(1), cpus: Some(2), ..Options::default() });
         let kernel: &dyn Kernel = if case.only_embedded { &embedded } else { linux };
         case.expected = case.values.iter().map(|value| run(kernel, case, value).unwrap()).collect();
     }
@@ -261,7 +262,7 @@ fn main() {
                 compare_in_place(&in_place)
             }));
             trials.push(Trial::test(format!("embedded {}", case.name), move || {
-                let options = Options { seed: Some(1), cpus: Some(2), no_agents: false };
+                let options = Options { seed: Some(1), cpus: Some(2), ..Options::default() };
                 compare(&Embedded::new(options), &case)
             }));
         }

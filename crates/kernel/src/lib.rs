@@ -23,7 +23,9 @@ pub use loader::{
     Loaded, LoadedProgram, Loader, Module, PIN_ROOT, Places, Target, Usdt, load, resolve_offline,
 };
 pub use nearest::nearest;
-pub use proving::{Described, Proved, Prover, prove_each};
+pub use proving::{
+    Described, Handles, Machine, Proved, Prover, described_map, prove_each, prove_load,
+};
 pub use tracer::{Command, PacketVerdicts, Scope, Tracer, Wake};
 pub use traits::{
     AttachTo, BtfFd, Kernel, LinkFd, MapFd, MapMemory, MapTypes, ModuleBtf, Object, PerfRecord,

@@ -51,6 +51,7 @@ fn run(object: &ObjectSpec, case: &Case, machine: &Described) -> Result<u32, Str
     let mut loader = super::runner::only(object, case);
     if let Some(types) = &machine.types {
         loader = loader.kernel_btf(types.clone());
+        kernel.set_types(types.clone());
     }
     let loaded = loader.load(&kernel).map_err(explained)?;
     if let Some((_, map)) = FILLED.iter().find(|(object, _)| *object == case.object)

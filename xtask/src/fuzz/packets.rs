@@ -47,12 +47,15 @@ fn all(count: u64, seed: u64) -> Result<(), String> {
     let text = |error: bombus_kernel::Error| error.to_string();
     let random = &mut Random::new(seed);
     let kernel = Embedded::new(Options { cpus: Some(2), ..Options::default() });
+    // Programs that do whatever comes.
+    let unproved = Embedded::new(Options { cpus: Some(2), unproved: true, ..Options::default() });
     let bytes = std::fs::read(FIREWALL).map_err(|error| format!("{FIREWALL}: {error}"))?;
     let object = bombus_object::open(&bytes).map_err(|error| error.to_string())?;
     let firewall = load(&kernel, &object).map_err(text)?;
     let programs = object.programs.iter().filter_map(|program| firewall.program(&program.name));
-    let runner = |program: ProgFd| kernel.packet_runner(program).map_err(text);
-    let mut firewalls = programs.map(runner).collect::<Result<Vec<_>, _>>()?;
+    let mut firewalls = programs
+        .map(|program| kernel.packet_runner(program).map_err(text))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut callers = Vec::new();
     for &(prog_type, data, end) in TYPES {
         // Those with a helper that the embedded kernel does not have are refused.
@@ -60,10 +63,11 @@ fn all(count: u64, seed: u64) -> Result<(), String> {
             let code = caller(random, prog_type, data, end);
             let insns = bombus_isa::asm(&code).map_err(|error| format!("{error}\n{code}"))?;
             let program = ProgLoad { prog_type, insns: &insns, ..ProgLoad::default() };
-            kernel.prog_load(&program).map_err(text)
+            unproved.prog_load(&program).map_err(text)
         });
         let loaded = loaded.take(100 * CALLERS).flatten().take(CALLERS);
         let before = callers.len();
+        let runner = |program: ProgFd| unproved.packet_runner(program).map_err(text);
         callers.extend(loaded.map(runner).collect::<Result<Vec<_>, _>>()?);
         if callers.len() - before < CALLERS {
             return Err(format!("{prog_type:?}: too few programs are accepted"));

@@ -14,6 +14,8 @@ mod table;
 use std::fmt;
 use std::sync::Arc;
 
+use bombus_btf::Btf;
+use bombus_kernel::described_map;
 use bombus_platform::MapType;
 use bombus_spec::MapSpec;
 
@@ -65,6 +67,10 @@ pub(crate) struct Map {
     /// Each CPU has values of its own, which no program of another changes or pushes out.
     pub(crate) apart: bool,
     pub(crate) storage: Storage,
+    /// As the verifier sees it.
+    described: Arc<bombus_verifier::Map>,
+    /// User space may not write to it any more.
+    frozen: bool,
 }
 
 /// A map without keys, which needs nothing of this kernel: that of the crate that has them all.
@@ -108,7 +114,13 @@ pub(crate) enum Storage {
 impl Map {
     /// Creates a map, with the kernel's checks (`array_map_alloc_check`, `htab_map_alloc_check`,
     /// `ringbuf_map_alloc` and so on, `kernel/bpf`).
-    pub(crate) fn new(spec: &MapSpec, cpus: u32) -> Result<Map, Errno> {
+    pub(crate) fn new(spec: &MapSpec, types: Option<Arc<Btf>>, cpus: u32) -> Result<Map, Errno> {
+        let mut described = described_map(spec, types, None);
+        // (`dev_map_init_map`)
+        if matches!(spec.map_type, MapType::Devmap | MapType::DevmapHash) {
+            described.flags |= flag::RDONLY_PROG;
+        }
+        let described = Arc::new(described);
         let MapSpec { map_type, key_size, value_size, max_entries, flags, .. } = *spec;
         if matches!(map_type, MapType::Queue | MapType::Stack | MapType::BloomFilter) {
             let storage = Storage::Keyless(Keyless::new(spec)?);
@@ -122,6 +134,8 @@ impl Map {
                 read_only: false,
                 apart: false,
                 storage,
+                described,
+                frozen: false,
             });
         }
         let allowed = match map_type {
@@ -218,7 +232,35 @@ impl Map {
             read_only: flags & flag::RDONLY_PROG != 0 || devices,
             apart: matches!(map_type, MapType::PercpuHash | MapType::PercpuArray),
             storage,
+            described,
+            frozen: false,
         })
+    }
+
+    /// As the verifier sees it, with what it holds where nobody can change that any more.
+    pub(crate) fn described(&self) -> Arc<bombus_verifier::Map> {
+        let is_section = self.map_type == MapType::Array && self.max_entries == 1;
+        let is_constant =
+            self.frozen && is_section && self.described.flags & flag::RDONLY_PROG != 0;
+        let value =
+            self.table().filter(|_| is_constant).and_then(|table| table.lookup_all(&[0; 4]));
+        match value {
+            Some(value) => {
+                let constant = Some(value.into());
+                Arc::new(bombus_verifier::Map { constant, ..(*self.described).clone() })
+            }
+            None => self.described.clone(),
+        }
+    }
+
+    /// `map_freeze`.
+    pub(crate) fn freeze(&mut self) -> Result<(), Errno> {
+        if std::mem::replace(&mut self.frozen, true) { Err(libc::EBUSY) } else { Ok(()) }
+    }
+
+    /// That user space may write to it.
+    pub(crate) fn check_thawed(&self) -> Result<(), Errno> {
+        if self.frozen { Err(libc::EPERM) } else { Ok(()) }
     }
 
     /// What user space must not store in a map of devices (`__dev_map_update_elem`,

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bombus_btf::{Btf, TypeId};
+use bombus_btf::Btf;
 use bombus_platform::MapType;
 use bombus_spec::MapSpec;
-use bombus_verifier::{Map, MapTypes};
+use bombus_verifier::Map;
 
+use super::load::described_map;
 use crate::{Error, MapMemory, Result};
 
 /// `BPF_F_RDONLY_PROG`.
@@ -27,24 +28,7 @@ pub(super) struct Recorded {
 
 impl Recorded {
     pub(super) fn new(spec: &MapSpec, btf: Option<Arc<Btf>>, inner: Option<Arc<Map>>) -> Recorded {
-        let (key, value) = (TypeId(spec.key_type), TypeId(spec.value_type));
-        let map = Map {
-            name: spec.name.clone(),
-            map_type: spec.map_type,
-            key_size: spec.key_size,
-            value_size: spec.value_size,
-            max_entries: spec.max_entries,
-            flags: spec.flags,
-            extra: spec.extra,
-            types: btf.filter(|_| spec.key_type | spec.value_type != 0).map(|btf| MapTypes {
-                btf,
-                key,
-                value,
-            }),
-            inner,
-            constant: None,
-        };
-        Recorded { map, values: BTreeMap::new(), frozen: false }
+        Recorded { map: described_map(spec, btf, inner), values: BTreeMap::new(), frozen: false }
     }
 
     /// As the verifier sees it.

@@ -6,18 +6,17 @@
 
 mod attach;
 mod each;
+mod load;
 mod maps;
 
 use std::cell::{Ref, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use bombus_btf::{Btf, FuncInfo, LineInfo, TypeId};
-use bombus_isa::Insn;
-use bombus_isa::opcode::pseudo;
+use bombus_btf::{Btf, TypeId};
 use bombus_platform::ProgType;
 use bombus_spec::MapSpec;
-use bombus_verifier::{AttachTarget, Map, Options, Program, Verdict, verify};
+use bombus_verifier::{AttachTarget, Map, Options, Verdict};
 
 use crate::{
     AttachPoint, BtfFd, Error, Features, Kernel, KernelVersion, LinkFd, MapFd, MapMemory, MapTypes,
@@ -25,13 +24,9 @@ use crate::{
 };
 
 pub use self::each::prove_each;
+pub use self::load::{Handles, Machine, described_map, prove_load};
 
 use self::maps::{Memory, Recorded};
-
-/// The licences that open what is only for GPL programs (`license_is_gpl_compatible`,
-/// `include/linux/license.h`).
-const GPL_COMPATIBLE: [&str; 6] =
-    ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"];
 
 /// Where every symbol of the kernel is that code asks for: no verdict depends on it.
 const SYMBOL: u64 = 0xffff_ffff_8100_0000;
@@ -148,76 +143,12 @@ impl<'a> Prover<'a> {
 
     fn prove(&self, load: &ProgLoad<'_>) -> Result<Proved> {
         let attach = self.attach_target(load)?;
-        let types = load.btf.and_then(|handle| self.types(handle));
-        let mut modules: Vec<BtfFd> = load.module_types.to_vec();
-        let mut insns = load.insns.to_vec();
-        let maps = self.number(&mut insns, &mut modules);
-        let modules: Vec<Arc<Btf>> =
-            modules.into_iter().filter_map(|handle| self.types(handle)).collect();
-        let modules: Vec<&Btf> = modules.iter().map(|types| &**types).collect();
-        let functions: Vec<FuncInfo> = records(load.func_info).map(func_info).collect();
-        let lines: Vec<LineInfo> = records(load.line_info).map(line_info).collect();
-        let program = Program {
-            name: load.name,
-            insns: &insns,
-            prog_type: load.prog_type,
-            attach_type: load.attach_type,
-            attach_to: attach.borrowed(),
-            flags: load.flags,
-            gpl_compatible: GPL_COMPATIBLE.contains(&load.license),
-            maps: &maps,
-            btf: types.as_deref(),
-            functions: &functions,
-            lines: &lines,
-        };
-        let version = self.machine.version;
-        let target = bombus_verifier::Target {
-            version: (version.major as u16, version.minor as u16),
-            btf: self.machine.types.as_deref(),
-            modules: &modules,
-        };
+        let machine =
+            Machine { version: self.machine.version, types: self.machine.types.as_deref() };
         let log_level = self.options.log_level | load.log_level;
-        let verdict = verify(&program, &target, &Options { log_level, ..self.options });
-        Ok(Proved { name: load.name.to_owned(), insns: insns.len(), verdict })
-    }
-
-    /// Has the code name maps by their place in what this returns, and the modules of variables by
-    /// theirs in `modules`.
-    fn number(&self, insns: &mut [Insn], modules: &mut Vec<BtfFd>) -> Vec<Arc<Map>> {
-        let state = self.state.borrow();
-        let mut places: BTreeMap<u32, usize> = BTreeMap::new();
-        let mut maps = Vec::new();
-        let mut slot = 0;
-        while slot < insns.len() {
-            let [insn, rest @ ..] = &mut insns[slot..] else { break };
-            if !insn.is_wide() {
-                slot += 1;
-                continue;
-            }
-            slot += 2;
-            match (insn.src.0, rest.first_mut()) {
-                (pseudo::MAP_FD | pseudo::MAP_VALUE, _) => {
-                    let handle = insn.imm as u32;
-                    let Some(map) = state.map(MapFd(handle)) else { continue };
-                    let place = *places.entry(handle).or_insert_with(|| {
-                        maps.push(Arc::new(map.described()));
-                        maps.len() - 1
-                    });
-                    insn.imm = place as i32;
-                }
-                (pseudo::BTF_ID, Some(second)) if second.imm != 0 => {
-                    let handle = BtfFd(second.imm as u32);
-                    let place = modules.iter().position(|&module| module == handle);
-                    let place = place.unwrap_or_else(|| {
-                        modules.push(handle);
-                        modules.len() - 1
-                    });
-                    second.imm = place as i32 + 1;
-                }
-                _ => {}
-            }
-        }
-        maps
+        let options = Options { log_level, ..self.options };
+        let verdict = prove_load(load, attach.borrowed(), machine, self, &options);
+        Ok(Proved { name: load.name.to_owned(), insns: load.insns.len(), verdict })
     }
 
     fn with_map<T>(&self, map: MapFd, f: impl FnOnce(&mut Recorded) -> T) -> Result<T> {
@@ -228,23 +159,14 @@ impl<'a> Prover<'a> {
     }
 }
 
-/// What `struct bpf_func_info` and `struct bpf_line_info` are made of.
-fn records<const WORDS: usize>(bytes: &[u8]) -> impl Iterator<Item = [u32; WORDS]> {
-    bytes.chunks_exact(WORDS * 4).map(|record| {
-        let mut words = [0; WORDS];
-        for (word, bytes) in words.iter_mut().zip(record.chunks_exact(4)) {
-            *word = bytes.try_into().map_or(0, u32::from_le_bytes);
-        }
-        words
-    })
-}
+impl Handles for Prover<'_> {
+    fn map(&self, map: MapFd) -> Option<Arc<Map>> {
+        self.state.borrow().map(map).map(|map| Arc::new(map.described()))
+    }
 
-fn func_info([insn, func]: [u32; 2]) -> FuncInfo {
-    FuncInfo { insn, func: TypeId(func) }
-}
-
-fn line_info([insn, file, text, place]: [u32; 4]) -> LineInfo {
-    LineInfo { insn, file, text, line: place >> 10, column: place & 0x3ff }
+    fn types(&self, types: BtfFd) -> Option<Arc<Btf>> {
+        Prover::types(self, types)
+    }
 }
 
 impl Kernel for Prover<'_> {
@@ -391,43 +313,3 @@ impl Attached {
 
 const EBADF: i32 = 9;
 const EINVAL: i32 = 22;
-
-#[cfg(test)]
-mod tests {
-    use bombus_isa::Reg;
-    use bombus_platform::MapType;
-
-    use super::*;
-
-    fn machine() -> Described {
-        let version = KernelVersion { major: 7, minor: 3, patch: 0 };
-        Described { version, types: None, modules: Vec::new(), config: Arc::default() }
-    }
-
-    #[test]
-    fn maps_are_named_by_their_place_in_the_program() {
-        let machine = machine();
-        let prover = Prover::new(&machine, Options::default());
-        for name in ["a", "b", "c"] {
-            let spec =
-                MapSpec { name: name.into(), map_type: MapType::Array, ..MapSpec::default() };
-            prover.map_create(&spec).unwrap();
-        }
-        let load = |map: u32| Insn::ld_imm64(Reg(1), pseudo::MAP_FD, (FIRST_MAP + map).into());
-        let mut insns = [load(2), load(0), load(2)].concat();
-        let maps = prover.number(&mut insns, &mut Vec::new());
-        let names: Vec<&str> = maps.iter().map(|map| map.name.as_str()).collect();
-        assert_eq!(names, ["c", "a"]);
-        assert_eq!([insns[0].imm, insns[2].imm, insns[4].imm], [0, 1, 0]);
-    }
-
-    #[test]
-    fn records_of_functions_and_lines() {
-        let function = FuncInfo { insn: 3, func: TypeId(7) };
-        let read: Vec<FuncInfo> = records(&function.to_bytes()).map(func_info).collect();
-        assert_eq!(read, [function]);
-        let line = LineInfo { insn: 3, file: 1, text: 9, line: 77, column: 5 };
-        let read: Vec<LineInfo> = records(&line.to_bytes()).map(line_info).collect();
-        assert_eq!(read, [line]);
-    }
-}

@@ -1,0 +1,66 @@
+//! What comes before a program is loaded: the verifier proves it safe, or says why not.
+
+use std::sync::Arc;
+
+use bombus_btf::Btf;
+use bombus_isa::{Insn, Op};
+use bombus_kernel::{
+    BtfFd, Error, Handles, KernelVersion, Machine, MapFd, ProgLoad, Result, prove_load,
+};
+use bombus_platform::{HELPER_NAMES, Helper};
+use bombus_verifier::{AttachTarget, Map, Options};
+
+use crate::core::Core;
+use crate::kernel::index;
+use crate::run::is_supported;
+
+/// Everything that the engines can do: what programs may do is that of the newest kernel.
+const NEWEST: KernelVersion = KernelVersion { major: 7, minor: 3, patch: 0 };
+
+impl Handles for Core {
+    fn map(&self, map: MapFd) -> Option<Arc<Map>> {
+        Some(self.maps.get(index(map.0)?)?.described())
+    }
+
+    fn types(&self, types: BtfFd) -> Option<Arc<Btf>> {
+        Core::types(self, types).cloned()
+    }
+}
+
+/// Proves a program. What is told of a refusal is the kernel's log.
+pub(crate) fn prove(load: &ProgLoad<'_>, core: &Core, types: Option<&Btf>) -> Result<()> {
+    let machine = Machine { version: NEWEST, types };
+    let verify = |log_level| {
+        let options = Options { log_level, ..Options::default() };
+        prove_load(load, AttachTarget::Nothing, machine, core, &options)
+    };
+    // A log takes time, and most programs are accepted.
+    if verify(0).result.is_ok() {
+        return Ok(());
+    }
+    let verdict = verify(load.log_level.max(1));
+    match verdict.result {
+        Ok(()) => Ok(()),
+        Err(rejection) => Err(Error::Rejected {
+            program: load.name.to_owned(),
+            errno: rejection.errno,
+            log: verdict.log,
+        }),
+    }
+}
+
+/// That there is what a program calls.
+pub(crate) fn check_helpers(insns: &[Insn]) -> Result<()> {
+    let missing = bombus_isa::ops(insns).find_map(|(_, op)| match op {
+        Ok(Op::CallHelper { id }) if !Helper::from_id(id).is_some_and(is_supported) => {
+            usize::try_from(id).ok().filter(|&id| id != 0).and_then(|id| HELPER_NAMES.get(id))
+        }
+        _ => None,
+    });
+    missing.map_or(Ok(()), |name| {
+        Err(Error::Unsupported {
+            what: format!("the embedded kernel has no helper bpf_{name}"),
+            help: Some("with root privileges, --kernel linux has it".into()),
+        })
+    })
+}
