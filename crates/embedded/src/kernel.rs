@@ -237,10 +237,13 @@ impl Kernel for Embedded {
         let bad_btf = || Error::os(format!("load program {}", program.name), libc::EBADF);
         let btf = program.btf.map(|fd| core.types(fd).ok_or_else(bad_btf)).transpose()?;
         proof::check_helpers(program.insns)?;
-        if !self.unproved {
-            proof::prove(program, &core, self.types.borrow().as_deref())?;
-        }
-        let loaded = crate::programs::load(program, core.programs.len() as u32, &core.maps, btf)?;
+        let types = self.types.borrow();
+        let known = match self.unproved {
+            true => Vec::new(),
+            false => proof::prove(program, &core, types.as_deref())?,
+        };
+        let id = core.programs.len() as u32;
+        let loaded = crate::programs::load(program, id, &core.maps, btf, known)?;
         core.add_program(loaded);
         Ok(ProgFd(handle(core.programs.len() - 1)))
     }

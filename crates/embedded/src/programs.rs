@@ -1,4 +1,5 @@
 //! Loaded programs.
+#![allow(unsafe_code, reason = "has machine code leave out what is proved; says why that is sound")]
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use bombus_btf::Btf;
 use bombus_isa::{Imm64, Insn, Op};
 use bombus_kernel::{Error, ProgLoad, Result};
 use bombus_platform::{Helper, ProgType, takes_packets};
-use bombus_vm::{Guests, Program, Trap};
+use bombus_vm::{Guests, Known, Layout, Program, Proven, Trap};
 
 use crate::context_use;
 use crate::maps::Map;
@@ -33,8 +34,10 @@ pub(crate) struct Loaded {
     pub(crate) may_wait: bool,
     /// How many bytes of its context it may read, from the start.
     pub(crate) context_bytes: usize,
-    /// The maps with elements that it names, and the size of their keys.
-    tables: Vec<(usize, usize)>,
+    /// The maps with elements that it names.
+    tables: Vec<Elements>,
+    /// What is known of each slot; nothing, when nobody has proved the program.
+    known: Vec<Known>,
     /// Runs so far, while they are counted.
     runs: Cell<u32>,
     /// Where instructions came from: first slot, and the place as the user knows it. Sorted.
@@ -45,12 +48,23 @@ pub(crate) struct Loaded {
     pub(crate) first_fault: Option<String>,
 }
 
-/// Loads a program. `id` becomes its number; `maps` and `btf` are what it may refer to.
+/// A map with elements.
+#[derive(Clone, Copy, Debug)]
+struct Elements {
+    map: usize,
+    key_size: usize,
+    /// How they lie, where engines can find them by themselves.
+    layout: Option<Layout>,
+}
+
+/// Loads a program. `id` becomes its number; `maps` and `btf` are what it may refer to; `known` is what
+/// the verifier has proved.
 pub(crate) fn load(
     load: &ProgLoad<'_>,
     id: u32,
     maps: &[Map],
     btf: Option<&Arc<Btf>>,
+    known: Vec<Known>,
 ) -> Result<Loaded> {
     let rejected =
         |log: String| Error::Rejected { program: load.name.to_owned(), errno: libc::EINVAL, log };
@@ -82,6 +96,7 @@ pub(crate) fn load(
         may_wait: patient::may_wait(&ops, maps),
         context_bytes: context_use::bytes_read(&ops),
         tables: tables(&ops, maps),
+        known,
         runs: Cell::new(0),
         places: btf.map_or_else(Vec::new, |types| places(load.line_info, types)),
         faults: 0,
@@ -100,13 +115,19 @@ fn map_number(fd: i32, maps: &[Map]) -> Option<usize> {
     usize::try_from(fd).ok()?.checked_sub(1).filter(|&map| map < maps.len())
 }
 
-/// The maps with elements that a program names, and the size of their keys.
-fn tables(ops: &[Op], maps: &[Map]) -> Vec<(usize, usize)> {
+/// The maps with elements that a program names.
+fn tables(ops: &[Op], maps: &[Map]) -> Vec<Elements> {
     let named = ops.iter().filter_map(|op| match *op {
-        Op::LoadImm64 { imm: Imm64::MapFd(fd), .. } => map_number(fd, maps),
+        Op::LoadImm64 { imm: Imm64::MapFd(fd) | Imm64::MapValue { fd, .. }, .. } => {
+            map_number(fd, maps)
+        }
         _ => None,
     });
-    named.filter(|&map| maps[map].table().is_some()).map(|map| (map, maps[map].key_size)).collect()
+    let elements = |map: usize| {
+        let layout = maps[map].table()?.layout();
+        Some(Elements { map, key_size: maps[map].key_size, layout })
+    };
+    named.filter_map(elements).collect()
 }
 
 /// What a `ld_imm64` that names a map loads.
@@ -139,13 +160,18 @@ impl Loaded {
     #[cold]
     fn compile(&self, args: usize) {
         let prog_type = self.prog_type;
-        let key_size =
-            |map| self.tables.iter().find(|&&(table, _)| table == map).map(|&(_, size)| size);
+        let elements = |map| self.tables.iter().find(|elements| elements.map == map);
+        let known = |pc: usize| self.known.get(pc).copied().unwrap_or_default();
+        let layout = |map| elements(map)?.layout;
+        // SAFETY: the verifier has proved it, for maps of these sizes and for packets, which are what
+        // `Run` shows; and maps stay as they were created.
+        let proven = unsafe { Proven::new(&known, &layout) };
         self.program.compile(&Guests {
             args,
-            lookup: &|helper, number| lookup(helper, number, key_size),
+            lookup: &|helper, number| lookup(helper, number, |map| Some(elements(map)?.key_size)),
             field: &|offset, len| takes_packets(prog_type) && reads_plainly(prog_type, offset, len),
             may_tail_call: &|helper| helper == Helper::TailCall.id(),
+            proven: (!self.known.is_empty()).then_some(proven),
         });
     }
 

@@ -8,7 +8,8 @@ use bombus_kernel::{
     BtfFd, Error, Handles, KernelVersion, Machine, MapFd, ProgLoad, Result, prove_load,
 };
 use bombus_platform::{HELPER_NAMES, Helper};
-use bombus_verifier::{AttachTarget, Map, Options};
+use bombus_verifier::{AttachTarget, Map, Memory, Options, Proof};
+use bombus_vm::Known;
 
 use crate::core::Core;
 use crate::kernel::index;
@@ -27,26 +28,42 @@ impl Handles for Core {
     }
 }
 
-/// Proves a program. What is told of a refusal is the kernel's log.
-pub(crate) fn prove(load: &ProgLoad<'_>, core: &Core, types: Option<&Btf>) -> Result<()> {
+/// Proves a program; gives what is known of each slot. What is told of a refusal is the kernel's log.
+pub(crate) fn prove(load: &ProgLoad<'_>, core: &Core, types: Option<&Btf>) -> Result<Vec<Known>> {
     let machine = Machine { version: NEWEST, types };
     let verify = |log_level| {
         let options = Options { log_level, ..Options::default() };
         prove_load(load, AttachTarget::Nothing, machine, core, &options)
     };
     // A log takes time, and most programs are accepted.
-    if verify(0).result.is_ok() {
-        return Ok(());
+    let (mut verdict, maps) = verify(0);
+    if verdict.result.is_err() {
+        verdict = verify(load.log_level.max(1)).0;
     }
-    let verdict = verify(load.log_level.max(1));
     match verdict.result {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(known(&verdict.proof, load.insns.len(), &maps)),
         Err(rejection) => Err(Error::Rejected {
             program: load.name.to_owned(),
             errno: rejection.errno,
             log: verdict.log,
         }),
     }
+}
+
+/// What the verifier says of each slot, in the engine's terms.
+fn known(proof: &Proof, slots: usize, maps: &[MapFd]) -> Vec<Known> {
+    let element = |place: usize| maps.get(place).and_then(|map| index(map.0)).map(Known::Element);
+    let known = |slot: usize| {
+        let known = proof.at(slot);
+        match known.memory {
+            _ if !known.is_reached => Known::Unreached,
+            Some(Memory::Stack) => Known::Frame,
+            Some(Memory::Packet) => Known::Subject,
+            Some(Memory::MapValue(place)) => element(place).unwrap_or_default(),
+            Some(Memory::Other) | None => Known::Nothing,
+        }
+    };
+    (0..slots).map(known).collect()
 }
 
 /// That there is what a program calls.

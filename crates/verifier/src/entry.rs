@@ -13,6 +13,7 @@ use crate::code::{
 use crate::facts::{Tables, check_attach, check_version};
 use crate::log::Log;
 use crate::program::{F_SLEEPABLE, Options, Program, Target};
+use crate::proof::Proof;
 use crate::state::{Base, Object, Register, State};
 use crate::verdict::{Stats, Verdict};
 use crate::walk::{Check, Observer, Walk, refuse};
@@ -41,7 +42,8 @@ pub(crate) fn verify_watched(
             log.refuse(&rejection);
             let stats = Stats::default();
             log.say(format_args!("{}", processed(&stats)));
-            return Verdict { result: Err(rejection), log: log.finish(), stats };
+            let (log, proof) = (log.finish(), Proof::default());
+            return Verdict { result: Err(rejection), log, stats, proof };
         }
     };
     log.say(format_args!("{}", code.log()));
@@ -53,11 +55,12 @@ pub(crate) fn verify_watched(
         walk.log.refuse(rejection);
     }
     let functions = walk.function_stats(result.is_ok());
+    let proof = if result.is_ok() { walk.proof() } else { Proof::default() };
     let Walk { mut log, stats, .. } = walk;
     let took = start.elapsed().as_micros() as u64;
     let end = statistics(&code, &stats, &functions, took, options.log_level);
     log.say(format_args!("{end}"));
-    Verdict { result, log: log.finish(), stats }
+    Verdict { result, log: log.finish(), stats, proof }
 }
 
 impl Walk<'_> {

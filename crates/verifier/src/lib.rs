@@ -20,6 +20,7 @@ mod fields;
 mod log;
 mod maps;
 mod program;
+mod proof;
 mod state;
 mod types;
 mod verdict;
@@ -31,4 +32,5 @@ pub use program::{
     F_TEST_STATE_FREQ, F_XDP_DEV_BOUND_ONLY, F_XDP_HAS_FRAGS, Map, MapTypes, Options, Privileges,
     Program, Target,
 };
+pub use proof::{Known, Memory, Proof};
 pub use verdict::{Rejection, Stats, Verdict};

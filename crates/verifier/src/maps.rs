@@ -111,6 +111,11 @@ impl<'a> Maps<'a> {
         usize::try_from(index).ok().filter(|index| *index < self.named).map(|i| MapRef(i as u32))
     }
 
+    /// The place of a map among those that code names, when it is one of them.
+    pub(crate) fn place(&self, map: MapRef) -> Option<usize> {
+        Some(map.0 as usize).filter(|place| *place < self.named)
+    }
+
     /// A map.
     pub(crate) fn get(&self, map: MapRef) -> &Entry<'a> {
         &self.all[map.0 as usize]

@@ -1,5 +1,7 @@
 //! What comes out: accepted or refused, the log, figures.
 
+use crate::proof::Proof;
+
 /// Why a program was refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rejection {
@@ -49,4 +51,6 @@ pub struct Verdict {
     pub log: String,
     /// Figures.
     pub stats: Stats,
+    /// What engines need not check.
+    pub proof: Proof,
 }

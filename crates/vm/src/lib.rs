@@ -25,7 +25,7 @@ mod validate;
 
 pub use execution::{Context, Execution, Stack};
 pub use host::{Call, Host, Nothing, Return};
-pub use jit::guarded::{Guests, Lookup, Tables, View};
+pub use jit::guarded::{Block, Guests, Known, Layout, Lookup, Proven, Tables, View};
 pub use program::{InvalidProgram, Program};
 pub use trap::{Trap, TrapKind};
 

@@ -144,6 +144,7 @@ const GUESTS: Guests<'_> = Guests {
         (helper == LOOK_UP && number == TABLE).then_some(Lookup { table: 5, key: 4 })
     },
     may_tail_call: &|helper| helper == 7,
+    proven: None,
 };
 
 /// Runs it on both; whether there was machine code.

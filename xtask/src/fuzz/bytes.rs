@@ -179,6 +179,7 @@ const GUESTS: Guests<'_> = Guests {
     field: &|_, _| false,
     lookup: &|_, _| None,
     may_tail_call: &|helper| helper == 6,
+    proven: None,
 };
 
 impl Host for Memory {

@@ -86,6 +86,17 @@ impl Cells {
         (len <= self.size && at + len <= self.size).then(|| start..start + len)
     }
 
+    /// Where the first cell is, when cells lie there as far apart as in guest offsets.
+    #[inline]
+    pub(crate) fn block(&mut self) -> Option<*mut u8> {
+        self.is_plain().then_some(self.bytes.as_mut_ptr())
+    }
+
+    /// Whether cells lie in memory as far apart as in guest offsets.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.stride == 1 << self.shift
+    }
+
     /// The cell that a guest offset is in, and where it starts in guest offsets.
     #[inline]
     pub(crate) fn around(&mut self, offset: u64) -> Option<(u64, &mut [u8])> {

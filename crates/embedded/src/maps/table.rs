@@ -2,6 +2,7 @@
 
 use bombus_platform::MapType;
 use bombus_spec::MapSpec;
+use bombus_vm::Layout;
 
 use super::Errno;
 use super::cells::Cells;
@@ -232,6 +233,18 @@ impl Table {
             Index::Hash(index) => Some(index.keys()),
             Index::Prefixes(prefixes) => Some(prefixes.index().keys()),
         }
+    }
+
+    /// How values lie, when that is as in guest offsets: what engines need to find them.
+    pub(crate) fn layout(&self) -> Option<Layout> {
+        let array = match self.index {
+            Index::Array(len) => {
+                let distance = if len > 1 { self.value_offset(1, 0) } else { 1 };
+                Some((u32::try_from(len).ok()?, distance))
+            }
+            Index::Hash(_) | Index::Prefixes(_) => None,
+        };
+        self.values.is_plain().then_some(Layout { array })
     }
 
     pub(crate) fn values(&self) -> &Cells {

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 use bombus_platform::Helper;
-use bombus_vm::{Context, Lookup, Tables};
+use bombus_vm::{Block, Context, Lookup, Tables};
 
 use super::memory::{map_at, value_address, value_location};
 use crate::maps::{Map, Storage, Table};
@@ -56,6 +56,14 @@ impl Tables for Maps<'_> {
     fn around(&mut self, address: u64) -> Option<(u64, Context<'_>)> {
         let (map, offset) = value_location(address)?;
         self.value(map, |table, _| table.values_mut().around(offset))
+    }
+
+    #[inline]
+    fn block(&mut self, map: usize) -> Option<Block> {
+        let table = self.all.get_mut(map)?.table_mut()?;
+        let first = value_address(map, table.value_offset(0, self.cpu));
+        let memory = table.values_mut().block()?;
+        Some(Block { first, address: value_address(map, 0), memory })
     }
 }
 

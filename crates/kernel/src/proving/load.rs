@@ -34,18 +34,19 @@ pub struct Machine<'a> {
     pub types: Option<&'a Btf>,
 }
 
-/// What the verifier says of a program that is about to be loaded.
+/// What the verifier says of a program that is about to be loaded, and the maps that the program
+/// names: their places in this are what the verdict's proof names them by.
 pub fn prove_load(
     load: &ProgLoad<'_>,
     attach_to: AttachTarget<'_>,
     machine: Machine<'_>,
     handles: &dyn Handles,
     options: &Options,
-) -> Verdict {
+) -> (Verdict, Vec<MapFd>) {
     let types = load.btf.and_then(|handle| handles.types(handle));
     let mut modules: Vec<BtfFd> = load.module_types.to_vec();
     let mut insns = load.insns.to_vec();
-    let maps = number(&mut insns, &mut modules, handles);
+    let (maps, fds) = number(&mut insns, &mut modules, handles);
     let modules: Vec<Arc<Btf>> =
         modules.into_iter().filter_map(|handle| handles.types(handle)).collect();
     let modules: Vec<&Btf> = modules.iter().map(|types| &**types).collect();
@@ -66,7 +67,7 @@ pub fn prove_load(
     };
     let Machine { version, types: btf } = machine;
     let version = (version.major as u16, version.minor as u16);
-    verify(&program, &Target { version, btf, modules: &modules }, options)
+    (verify(&program, &Target { version, btf, modules: &modules }, options), fds)
 }
 
 /// A map as the verifier sees it. `inner` is one like those that it holds.
@@ -89,9 +90,13 @@ pub fn described_map(spec: &MapSpec, btf: Option<Arc<Btf>>, inner: Option<Arc<Ma
 
 /// Has the code name maps by their place in what this returns, and the modules of variables by
 /// theirs in `modules`.
-fn number(insns: &mut [Insn], modules: &mut Vec<BtfFd>, handles: &dyn Handles) -> Vec<Arc<Map>> {
+fn number(
+    insns: &mut [Insn],
+    modules: &mut Vec<BtfFd>,
+    handles: &dyn Handles,
+) -> (Vec<Arc<Map>>, Vec<MapFd>) {
     let mut places: BTreeMap<u32, usize> = BTreeMap::new();
-    let mut maps = Vec::new();
+    let (mut maps, mut fds) = (Vec::new(), Vec::new());
     let mut unknown = Vec::new();
     let mut slot = 0;
     while slot < insns.len() {
@@ -105,6 +110,7 @@ fn number(insns: &mut [Insn], modules: &mut Vec<BtfFd>, handles: &dyn Handles) -
                 let handle = insn.imm as u32;
                 let place = places.get(&handle).copied().or_else(|| {
                     maps.push(handles.map(MapFd(handle))?);
+                    fds.push(MapFd(handle));
                     places.insert(handle, maps.len() - 1);
                     Some(maps.len() - 1)
                 });
@@ -133,7 +139,7 @@ fn number(insns: &mut [Insn], modules: &mut Vec<BtfFd>, handles: &dyn Handles) -
             insn.imm = -1;
         }
     }
-    maps
+    (maps, fds)
 }
 
 /// What `struct bpf_func_info` and `struct bpf_line_info` are made of.
@@ -179,9 +185,10 @@ mod tests {
     fn maps_are_named_by_their_place_in_the_program() {
         let load = |map: u64| Insn::ld_imm64(Reg(1), pseudo::MAP_FD, map);
         let mut insns = [load(9), load(7), load(9), load(1), load(3)].concat();
-        let maps = number(&mut insns, &mut Vec::new(), &Named);
+        let (maps, fds) = number(&mut insns, &mut Vec::new(), &Named);
         let names: Vec<&str> = maps.iter().map(|map| map.name.as_str()).collect();
         assert_eq!(names, ["c", "a"]);
+        assert_eq!(fds, [MapFd(9), MapFd(7)]);
         let places: Vec<i32> = insns.iter().step_by(2).map(|insn| insn.imm).collect();
         assert_eq!(places, [0, 1, 0, -1, 3]);
     }

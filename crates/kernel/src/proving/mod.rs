@@ -147,7 +147,7 @@ impl<'a> Prover<'a> {
             Machine { version: self.machine.version, types: self.machine.types.as_deref() };
         let log_level = self.options.log_level | load.log_level;
         let options = Options { log_level, ..self.options };
-        let verdict = prove_load(load, attach.borrowed(), machine, self, &options);
+        let (verdict, _) = prove_load(load, attach.borrowed(), machine, self, &options);
         Ok(Proved { name: load.name.to_owned(), insns: load.insns.len(), verdict })
     }
 

@@ -38,7 +38,7 @@ impl Walk<'_> {
         let dst = self.written(dst)?;
         let at = At { pointer: &pointer, n: base.0, off: off.into(), size: size.bytes() };
         self.load_from(at, Some(dst), signed, strict)?;
-        self.note_pointer(pointer.kind, !strict)
+        self.note_pointer(&pointer, !strict)
     }
 
     /// `dst = load_acquire((size *)(base + off))`.
@@ -66,7 +66,7 @@ impl Walk<'_> {
         let pointer = self.read(base)?;
         let at = At { pointer: &pointer, n: base.0, off: off.into(), size: size.bytes() };
         self.store_to(at, src.into(), strict)?;
-        self.note_pointer(pointer.kind, false)
+        self.note_pointer(&pointer, false)
     }
 
     /// `store_release((size *)(base + off), src)`.
@@ -122,7 +122,7 @@ impl Walk<'_> {
         if let Some(loaded) = loaded {
             self.load_from(at, Some(loaded.0.into()), false, true)?;
         }
-        self.note_pointer(pointer.kind, false)?;
+        self.note_pointer(&pointer, false)?;
         self.store_to(at, Stored::Unknown, true)
     }
 
@@ -138,7 +138,9 @@ impl Walk<'_> {
 
     /// The same instruction goes through the same kind of pointer on every path
     /// (`save_aux_ptr_type`).
-    fn note_pointer(&mut self, kind: Kind, merges: bool) -> Check {
+    fn note_pointer(&mut self, pointer: &Register, merges: bool) -> Check {
+        self.note_memory(pointer);
+        let kind = pointer.kind;
         let noted = self.notes[self.slot].pointer;
         if noted == Kind::default() {
             self.notes[self.slot].pointer = kind;

@@ -25,6 +25,7 @@ use crate::maps::Maps;
 use crate::program::{
     F_ANY_ALIGNMENT, F_STRICT_ALIGNMENT, F_TEST_STATE_FREQ, Options, Program, Target,
 };
+use crate::proof::Memory;
 use crate::state::{Kind, MapRef, Register, State};
 use crate::types::Types;
 use crate::verdict::{Rejection, Stats};
@@ -83,6 +84,8 @@ struct Pending {
 pub(crate) struct Note {
     /// What kind of pointer it goes through.
     pub pointer: Kind,
+    /// Where the memory is that it accesses, on all paths so far.
+    pub memory: Option<Memory>,
     /// Speculation must not go on behind it.
     pub no_speculation: bool,
     /// Speculation must not see what it did.

@@ -33,6 +33,7 @@ pub(super) fn compile(program: &Program) -> bool {
         field: &|_, _| false,
         lookup: &|_, _| None,
         may_tail_call: &|helper| helper == UNWIND,
+        proven: None,
     })
 }
 

@@ -79,6 +79,7 @@ const GUESTS: Guests<'_> = Guests {
     field: &|_, _| false,
     lookup: &|_, _| None,
     may_tail_call: &|helper| helper == 4,
+    proven: None,
 };
 
 pub(crate) fn run(case: &Case) -> Result<String, Failed> {

@@ -416,8 +416,13 @@ impl Engines {
             let table = guest::map_at(number).filter(|_| helper == Helper::MapLookupElem.id())?;
             Some(bombus_vm::Lookup { table, key: 4 })
         };
-        let guests =
-            Guests { args: 2, field: &|_, _| false, lookup: &lookup, may_tail_call: &|_| false };
+        let guests = Guests {
+            args: 2,
+            field: &|_, _| false,
+            lookup: &lookup,
+            may_tail_call: &|_| false,
+            proven: None,
+        };
         let compiled = others && guarded.compile(&guests);
         let guarded = compiled.then_some(guarded);
         Ok(Loaded { checked: program(guest::map)?, guarded, fast, jits })

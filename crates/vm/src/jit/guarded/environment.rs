@@ -25,6 +25,16 @@ pub(crate) struct Pane {
     is_writable: bool,
 }
 
+/// Where some memory starts, for machine code.
+#[inline]
+pub(crate) fn start(bytes: &Context<'_>) -> u64 {
+    let start = match bytes {
+        Context::ReadOnly(bytes) => bytes.as_ptr(),
+        Context::Writable(bytes) => bytes.as_ptr(),
+    };
+    start.expose_provenance() as u64
+}
+
 impl Pane {
     /// Shows some memory.
     #[inline]
@@ -59,6 +69,18 @@ impl Pane {
     }
 }
 
+/// Tables that code reaches by itself, at most.
+pub(crate) const MAX_BLOCKS: usize = 8;
+
+/// A [`Block`](super::Block), as machine code needs it.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Place {
+    pub(crate) first: u64,
+    /// Host addresses less guest addresses.
+    pub(crate) distance: u64,
+}
+
 /// What machine code has in reach.
 #[repr(C)]
 #[derive(Clone, Debug)]
@@ -67,6 +89,12 @@ pub(crate) struct Environment {
     pub(crate) fuel: u64,
     /// Guest addresses of the stack less its own.
     pub(crate) stack_distance: u64,
+    /// The other way round.
+    pub(crate) frames: u64,
+    /// Addresses in what the program is about, less guest addresses.
+    pub(crate) distance: u64,
+    /// The tables that code reaches by itself.
+    pub(crate) blocks: [Place; MAX_BLOCKS],
     /// Where the first frame ends.
     pub(crate) frame: u64,
     /// The native stack at the start, for the way out.
@@ -97,6 +125,9 @@ impl Default for Environment {
             fuel: 0,
             depth: 0,
             stack_distance: 0,
+            frames: 0,
+            distance: 0,
+            blocks: [Place::default(); MAX_BLOCKS],
             frame: 0,
             native_stack: 0,
             fields: 0,
@@ -134,12 +165,18 @@ pub(crate) enum End {
 
 /// What code uses without asking, and a host must show.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct Wanted<'r> {
     /// Address of the context, and how many bytes of its fields are read.
     pub(crate) context: u64,
     pub(crate) fields: usize,
     /// Whether there are look-ups in tables.
     pub(crate) tables: bool,
+    /// Whether something is looked at through windows.
+    pub(crate) windows: bool,
+    /// Whether what the program is about is reached without asking.
+    pub(crate) subject: bool,
+    /// The tables whose elements are reached without asking.
+    pub(crate) blocks: &'r [usize],
 }
 
 /// A run, as the functions that machine code calls see it.
@@ -147,7 +184,7 @@ pub(crate) struct Run<'r, 'a, H> {
     pub(crate) execution: &'r mut Execution<'a>,
     pub(crate) program: &'r Rc<Program>,
     pub(crate) host: &'r mut H,
-    pub(crate) wanted: Wanted,
+    pub(crate) wanted: Wanted<'r>,
     pub(crate) end: Option<End>,
 }
 

@@ -7,7 +7,7 @@
 
 use bombus_isa::{AluOp, AtomicOp, Imm64, Op, Operand, Reg, Width};
 
-use super::NotTaken;
+use super::{Guests, Known, NotTaken};
 use crate::Program;
 use crate::program::target;
 
@@ -87,11 +87,7 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// Walks over a program that is given this many arguments.
-    pub(crate) fn new(
-        program: &Program,
-        args: usize,
-        may_tail_call: &dyn Fn(i32) -> bool,
-    ) -> Result<Facts, NotTaken> {
+    pub(crate) fn new(program: &Program, guests: &Guests<'_>) -> Result<Facts, NotTaken> {
         let ops = program.ops();
         let mut is_head = vec![false; ops.len()];
         for (pc, op) in ops.iter().enumerate() {
@@ -104,15 +100,15 @@ impl Facts {
         let returned = vec![None; functions.len()];
         let mut facts = Facts { heads: vec![None; ops.len()], is_head, returned, functions };
         let mut start = [Value::Unset; 11];
-        start[1..=args].fill(Value::Any);
-        if args > 0 {
+        start[1..=guests.args].fill(Value::Any);
+        if guests.args > 0 {
             start[1] = Value::Context(0);
         }
         start[10] = Value::Frame(0);
         facts.heads[0] = Some(Box::new(start));
         let mut open = vec![0];
         while let Some(head) = open.pop() {
-            facts.walk(ops, head, may_tail_call, &mut open)?;
+            facts.walk(ops, head, guests, &mut open)?;
         }
         Ok(facts)
     }
@@ -133,7 +129,7 @@ impl Facts {
         &mut self,
         ops: &[Op],
         head: usize,
-        may_tail_call: &dyn Fn(i32) -> bool,
+        guests: &Guests<'_>,
         open: &mut Vec<usize>,
     ) -> Result<(), NotTaken> {
         let Some(mut registers) = self.heads[head].as_deref().copied() else { return Ok(()) };
@@ -141,7 +137,7 @@ impl Facts {
         let mut pc = head;
         loop {
             let op = ops[pc];
-            self.check(op, &registers, function, may_tail_call)?;
+            self.check(op, &registers, function, guests.may_tail_call)?;
             if let Op::CallLocal { off } = op {
                 let callee = target(pc, off);
                 if callee == 0 {
@@ -160,7 +156,7 @@ impl Facts {
             if let Step::Reads(_) = step {
                 return Ok(());
             }
-            if let Some(to) = jump(op, pc) {
+            if let Some(to) = jump(op, pc).filter(|&to| is_reached(guests, to)) {
                 self.arrive(to, &before, open);
             }
             if let Op::Exit = op {
@@ -174,6 +170,7 @@ impl Facts {
                 }
             }
             match step {
+                Step::Next(next) if !is_reached(guests, next) => return Ok(()),
                 Step::Next(next) if self.is_head[next] => {
                     self.arrive(next, &registers, open);
                     return Ok(());
@@ -288,6 +285,11 @@ impl Facts {
         }
         Step::Next(pc + 1)
     }
+}
+
+/// Whether an instruction may be run.
+fn is_reached(guests: &Guests<'_>, pc: usize) -> bool {
+    guests.known(pc) != Known::Unreached
 }
 
 /// Where an instruction jumps to, without calls.

@@ -4,7 +4,9 @@
 //! can be known beforehand is checked when the program is compiled ([`facts`]): that a register holds
 //! something, that an access through the frame pointer stays in the frame. Other accesses look
 //! through two windows, in a few instructions: memory that the host says programs look at (a packet,
-//! the context, the element of a map that was used last). What is seen through neither is left to
+//! the context, the element of a map that was used last). Where somebody has proved that an access stays inside
+//! ([`Proven`]) nothing is looked at: all that is needed is how far host addresses are from guest
+//! addresses, which is the same for the whole packet, stack or table. What is seen through neither is left to
 //! the interpreter's own functions, as calls of helpers are; so nothing is written twice, and runs
 //! stop where and why they stop there. Helpers that look up a key of the frame in a table that the
 //! program names are called with less ado ([`Tables`]): they cannot stop the run, and only move the
@@ -16,6 +18,7 @@
 
 mod environment;
 mod facts;
+mod proven;
 mod tables;
 mod view;
 
@@ -29,9 +32,11 @@ use super::x64::X64;
 use crate::address::{self, STACK};
 use crate::{Execution, Host, Program, Trap, TrapKind};
 pub(crate) use environment::{
-    End, Environment, OUT_OF_FUEL, Pair, Pane, Run, STOPPED, TOO_MANY_FRAMES, UNSET, Wanted,
+    End, Environment, MAX_BLOCKS, OUT_OF_FUEL, Pair, Pane, Place, Run, STOPPED, TOO_MANY_FRAMES,
+    UNSET, Wanted,
 };
 pub(crate) use facts::{Facts, Registers, Step, Value, jump};
+pub use proven::{Block, Known, Layout, Proven};
 pub use tables::{Lookup, Tables};
 pub use view::View;
 
@@ -52,6 +57,15 @@ pub struct Guests<'a> {
     pub lookup: &'a dyn Fn(i32, u64) -> Option<Lookup>,
     /// Whether a helper may go on as another program.
     pub may_tail_call: &'a dyn Fn(i32) -> bool,
+    /// What need not be checked, when somebody has proved the program.
+    pub proven: Option<Proven<'a>>,
+}
+
+impl Guests<'_> {
+    /// What is known of the instruction in a slot.
+    pub(crate) fn known(&self, pc: usize) -> Known {
+        self.proven.map_or(Known::Nothing, |proven| (proven.known)(pc))
+    }
 }
 
 /// A program in guarded machine code.
@@ -64,12 +78,18 @@ pub(crate) struct GuardedCode {
 }
 
 /// What guarded code uses without asking.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reach {
     /// Bytes of the context that it reads.
     pub(crate) fields: usize,
     /// Whether it makes look-ups.
     pub(crate) tables: bool,
+    /// Tables whose elements it reaches by itself.
+    pub(crate) blocks: Vec<usize>,
+    /// Whether it looks through windows.
+    pub(crate) windows: bool,
+    /// Whether it reaches what the program is about by itself.
+    pub(crate) subject: bool,
     /// Where in the first frame it begins to write.
     pub(crate) frame: usize,
 }
@@ -91,7 +111,7 @@ impl GuardedCode {
         if !cfg!(target_arch = "x86_64") || !(1..=5).contains(&guests.args) || reads_packets {
             return Err(NotTaken);
         }
-        let facts = Facts::new(program, guests.args, guests.may_tail_call)?;
+        let facts = Facts::new(program, guests)?;
         let (bytes, reach) = X64::of_this_machine().emit_guarded(program, &facts, guests);
         // It has no addresses in it.
         let code = CodeMemory::place(|_| bytes.clone()).map_err(|_| NotTaken)?;
@@ -114,8 +134,8 @@ impl GuardedCode {
         let trap = |pc: u64, kind| Trap { program: program.id(), pc: pc as usize, kind };
         let fuel = execution.fuel;
         let (stack, environment) = execution.open_first_frame(self.reach.frame);
-        let Reach { fields, tables, .. } = self.reach;
-        let wanted = Wanted { context: args[0], fields, tables };
+        let Reach { fields, tables, windows, subject, ref blocks, .. } = self.reach;
+        let wanted = Wanted { context: args[0], fields, tables, windows, subject, blocks };
         let mut run = Run { execution, program, host, wanted, end: None };
         {
             // SAFETY: it is the execution's, which does not use it.
@@ -123,6 +143,7 @@ impl GuardedCode {
             let stack = stack.expose_provenance() as u64;
             environment.fuel = fuel;
             environment.depth = 1;
+            environment.frames = stack.wrapping_sub(address::pack(STACK, 0));
             environment.stack_distance = address::pack(STACK, 0).wrapping_sub(stack);
             environment.frame = stack + MAX_STACK as u64;
             environment.call = environment::call::<H> as *const () as u64;

@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 
 use super::environment::Environment;
+use super::proven::Block;
 use crate::Context;
 
 /// Tables whose elements are found by keys.
@@ -13,6 +14,13 @@ pub trait Tables {
 
     /// The element that a guest address is in: where it starts, and its memory.
     fn around(&mut self, address: u64) -> Option<(u64, Context<'_>)>;
+
+    /// Where the elements of a table are, if they have a [`Layout`](super::Layout). They stay there
+    /// until somebody else than [`Tables::look_up`] uses the tables.
+    fn block(&mut self, table: usize) -> Option<Block> {
+        let _ = table;
+        None
+    }
 }
 
 /// What a call of a helper does that is a look-up: what [`Tables::look_up`] gives is its value, or 0,

@@ -2,7 +2,8 @@
 
 use std::marker::PhantomData;
 
-use super::environment::{Environment, Pane, Wanted};
+use super::environment::{Environment, Pane, Place, Wanted, start};
+use super::proven::Block;
 use super::tables::{Tables, look_up};
 use crate::address::{self, CTX};
 use crate::{Context, Execution};
@@ -13,7 +14,7 @@ use crate::{Context, Execution};
 #[derive(Debug)]
 pub struct View<'v, 'a> {
     environment: &'v mut Environment,
-    wanted: &'v Wanted,
+    wanted: &'v Wanted<'v>,
     has_subject: bool,
     has_recent: bool,
     has_fields: bool,
@@ -23,7 +24,7 @@ pub struct View<'v, 'a> {
 
 impl<'v, 'a> View<'v, 'a> {
     #[inline]
-    pub(super) fn new(environment: &'v mut Environment, wanted: &'v Wanted) -> View<'v, 'a> {
+    pub(super) fn new(environment: &'v mut Environment, wanted: &'v Wanted<'v>) -> View<'v, 'a> {
         View {
             environment,
             wanted,
@@ -39,7 +40,10 @@ impl<'v, 'a> View<'v, 'a> {
     /// context.
     #[inline]
     pub fn subject(&mut self, address: u64, bytes: Context<'a>) {
-        self.environment.subject.show(address, bytes);
+        self.environment.distance = start(&bytes).wrapping_sub(address);
+        if self.wanted.windows {
+            self.environment.subject.show(address, bytes);
+        }
         self.has_subject = true;
     }
 
@@ -66,26 +70,41 @@ impl<'v, 'a> View<'v, 'a> {
     pub fn tables<T: Tables>(&mut self, recent: u64, tables: &'a mut T) {
         // The element stays what it is until somebody uses the tables again: that is `look_up`, which
         // shows another, or the host, which is asked anew.
-        if let Some((address, bytes)) = tables.around(recent) {
+        if self.wanted.windows
+            && let Some((address, bytes)) = tables.around(recent)
+        {
             self.environment.recent.show(address, bytes);
             self.has_recent = true;
         }
+        let mut has_blocks = true;
+        for (place, &table) in self.environment.blocks.iter_mut().zip(self.wanted.blocks) {
+            match tables.block(table) {
+                Some(Block { first, address, memory }) => {
+                    let distance = (memory.expose_provenance() as u64).wrapping_sub(address);
+                    *place = Place { first, distance };
+                }
+                None => has_blocks = false,
+            }
+        }
         self.environment.tables = std::ptr::from_mut(tables).cast();
         self.environment.look_up = look_up::<T> as *const () as u64;
-        self.has_tables = true;
+        self.has_tables = has_blocks;
     }
 
     /// Hides what was shown before and is not now; false: the code cannot run without.
     #[inline]
     pub(super) fn finish(self, execution: &mut Execution<'_>) -> bool {
-        if !self.has_subject {
+        let Wanted { fields, tables, windows, subject, blocks, .. } = *self.wanted;
+        if windows && !self.has_subject {
             self.environment.subject.show(address::pack(CTX, 0), execution.context());
         }
-        if !self.has_recent {
+        if windows && !self.has_recent {
             self.environment.recent.hide();
         }
-        let Wanted { fields, tables, .. } = *self.wanted;
-        (fields == 0 || self.has_fields) && (!tables || self.has_tables)
+        let reaches_tables = tables || !blocks.is_empty();
+        (fields == 0 || self.has_fields)
+            && (!subject || self.has_subject)
+            && (!reaches_tables || self.has_tables)
     }
 }
 

@@ -11,12 +11,12 @@ use bombus_isa::{AluOp, AtomicOp, Imm64, Op, Operand, Reg, Size, Width};
 use bombus_platform::MAX_STACK;
 
 use super::emit::Emitter;
-use super::encode::{Arith, Branch, Cc, Gpr, Mem};
+use super::encode::{Arith, Branch, Cc, Gpr, Mem, Shift};
 use super::{ENVIRONMENT, HOMES, SCRATCH, SCRATCH2, SCRATCH3, X64};
 use crate::address::FRAME_STRIDE;
 use crate::jit::guarded::{
-    Environment, Facts, Guests, Lookup, OUT_OF_FUEL, Pane, Reach, Registers, STOPPED, Step,
-    TOO_MANY_FRAMES, UNSET, Value, jump,
+    Environment, Facts, Guests, Known, Lookup, MAX_BLOCKS, OUT_OF_FUEL, Pane, Place, Reach,
+    Registers, STOPPED, Step, TOO_MANY_FRAMES, UNSET, Value, jump,
 };
 use crate::native::Unlinked;
 use crate::program::target;
@@ -71,9 +71,24 @@ impl Look {
 /// Code that is reached seldom.
 enum Cold {
     /// The end of the run, for a reason, at a slot.
-    Stop { from: usize, pc: usize, why: u64 },
+    Stop {
+        from: usize,
+        pc: usize,
+        why: u64,
+    },
     /// An access that was not in the first window. One that is not aligned comes from elsewhere.
-    Access { from: usize, misaligned: Option<usize>, to: usize, pc: usize, first: Look },
+    /// A look-up in an array that has no such element.
+    Absent {
+        from: usize,
+        to: usize,
+    },
+    Access {
+        from: usize,
+        misaligned: Option<usize>,
+        to: usize,
+        pc: usize,
+        first: Look,
+    },
 }
 
 /// Compiles one program.
@@ -116,7 +131,14 @@ impl X64 {
             ops: program.ops(),
             facts,
             guests,
-            reach: Reach { fields: 0, tables: false, frame: MAX_STACK },
+            reach: Reach {
+                fields: 0,
+                tables: false,
+                blocks: Vec::new(),
+                windows: false,
+                subject: false,
+                frame: MAX_STACK,
+            },
             offsets: vec![0; slots],
             branches: Vec::new(),
             to_finish: Vec::new(),
@@ -223,7 +245,12 @@ impl Guarded<'_> {
                     self.cold.push(Cold::Stop { from, pc, why: UNSET + u64::from(reg.0) });
                     registers = None;
                 }
-                Step::Next(_) => self.instruction(op, pc, &before),
+                Step::Next(next) => {
+                    self.instruction(op, pc, &before);
+                    if self.guests.known(next) == Known::Unreached {
+                        registers = None;
+                    }
+                }
                 Step::Stop => {
                     self.instruction(op, pc, &before);
                     registers = None;
@@ -275,6 +302,13 @@ impl Guarded<'_> {
             }
             Op::JumpIf { width, cond, dst, src, .. } => {
                 let Some(target) = jump(op, pc).filter(|&target| target != pc + 1) else { return };
+                // Which way it goes may be known.
+                if self.guests.known(target) == Known::Unreached {
+                    return;
+                }
+                if self.guests.known(pc + 1) == Known::Unreached {
+                    return self.go(pc, target);
+                }
                 let uses = dst == Reg::FP || src == Operand::Reg(Reg::FP);
                 let mut cc = Cc::E;
                 self.with_frame_pointer(uses, |emitter| {
@@ -385,6 +419,11 @@ impl Guarded<'_> {
     }
 
     fn look_up(&mut self, lookup: Lookup, key: i32) {
+        if let Some((len, stride)) = self.array(lookup.table)
+            && let Some(block) = self.block(lookup.table)
+        {
+            return self.element(block, len, stride, key);
+        }
         self.reach.tables = true;
         let asm = &mut self.emitter.asm;
         asm.mov(Width::W64, Gpr::RDI, ENVIRONMENT);
@@ -392,6 +431,44 @@ impl Guarded<'_> {
         asm.lea(Width::W64, Gpr::RDX, Mem::new(Gpr::RBP, key));
         asm.mov_imm(Gpr::RCX, lookup.key as u64);
         asm.call_mem(env!(look_up));
+        self.clear_arguments();
+    }
+
+    /// An array's length and distance of elements, when its elements can be found in line.
+    fn array(&self, table: usize) -> Option<(i32, i32)> {
+        let layout = self.guests.proven.and_then(|proven| (proven.layout)(table))?;
+        let (len, stride) = layout.array?;
+        Some((len.try_into().ok()?, stride.try_into().ok()?))
+    }
+
+    /// Where the environment says where the elements of a table are, when they can be reached without
+    /// asking.
+    fn block(&mut self, table: usize) -> Option<usize> {
+        (self.guests.proven?.layout)(table)?;
+        let blocks = &mut self.reach.blocks;
+        let place = blocks.iter().position(|&block| block == table).unwrap_or_else(|| {
+            blocks.push(table);
+            blocks.len() - 1
+        });
+        blocks.truncate(MAX_BLOCKS);
+        let offset = offset_of!(Environment, blocks) + place * size_of::<Place>();
+        (place < MAX_BLOCKS).then_some(offset)
+    }
+
+    /// `r0 =` the address of an element of an array, or 0.
+    fn element(&mut self, block: usize, len: i32, stride: i32, key: i32) {
+        let (asm, index) = (&mut self.emitter.asm, HOMES[0]);
+        asm.load(Size::W, false, index, Mem::new(Gpr::RBP, key));
+        asm.arith_imm(Arith::Cmp, Width::W32, index, len);
+        let from = asm.branch(Branch::Jcc(Cc::Ae));
+        if stride.count_ones() == 1 {
+            asm.shift_imm(Shift::Shl, Width::W64, index, stride.trailing_zeros() as u8);
+        } else {
+            asm.imul_imm(Width::W64, index, index, stride);
+        }
+        asm.arith_mem(Arith::Add, Width::W64, index, field(block + offset_of!(Place, first)));
+        let to = asm.len();
+        self.cold.push(Cold::Absent { from, to });
         self.clear_arguments();
     }
 
@@ -457,6 +534,14 @@ impl Guarded<'_> {
             }
             _ => {}
         }
+        if base != Reg::FP
+            && let Some(distance) = self.distance(pc, writes)
+        {
+            self.emitter.asm.load(Size::Dw, false, SCRATCH3, distance);
+            let index = Some((self.emitter.gpr(base), 0));
+            return self.perform(op, Mem { base: SCRATCH3, index, disp: off });
+        }
+        self.reach.windows = true;
         let first = if value == Value::Returned { Look::Recent } else { Look::Subject };
         self.guest_address(SCRATCH2, base, off);
         let misaligned = (aligned && size != Size::B).then(|| {
@@ -467,6 +552,28 @@ impl Guarded<'_> {
         self.perform_inside(op, first);
         let to = self.emitter.asm.len();
         self.cold.push(Cold::Access { from, misaligned, to, pc, first });
+    }
+
+    /// How far the host's addresses are from the guest's for an access that needs no look.
+    fn distance(&mut self, pc: usize, writes: bool) -> Option<Mem> {
+        match self.guests.known(pc) {
+            Known::Frame => {
+                if writes {
+                    self.reach.frame = 0;
+                }
+                Some(env!(frames))
+            }
+            // (Before somebody writes to what is lent, it is copied.)
+            Known::Subject if !writes => {
+                self.reach.subject = true;
+                Some(env!(distance))
+            }
+            Known::Element(table) => {
+                let block = self.block(table)?;
+                Some(field(block + offset_of!(Place, distance)))
+            }
+            _ => None,
+        }
     }
 
     /// `to = base + off`.
@@ -604,6 +711,11 @@ impl Guarded<'_> {
                     asm.mov_imm(Gpr::RDX, why);
                     let finish = asm.branch(Branch::Jmp);
                     self.to_finish.push(finish);
+                }
+                Cold::Absent { from, to } => {
+                    self.arrive(from);
+                    self.emitter.asm.clear(HOMES[0]);
+                    self.emitter.asm.branch_to(Branch::Jmp, to);
                 }
                 Cold::Access { from, misaligned, to, pc, first } => {
                     let op = self.ops[pc];
