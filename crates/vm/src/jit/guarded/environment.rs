@@ -72,6 +72,14 @@ impl Pane {
 /// Tables that code reaches by itself, at most.
 pub(crate) const MAX_BLOCKS: usize = 8;
 
+/// A table that code reaches by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Reached {
+    pub(crate) table: usize,
+    /// Elements are found in line; or are where a look-up says.
+    pub(crate) is_array: bool,
+}
+
 /// A [`Block`](super::Block), as machine code needs it.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]
@@ -89,6 +97,8 @@ pub(crate) struct Environment {
     pub(crate) fuel: u64,
     /// Guest addresses of the stack less its own.
     pub(crate) stack_distance: u64,
+    /// Whether something is looked at through windows.
+    pub(crate) windows: bool,
     /// The other way round.
     pub(crate) frames: u64,
     /// Addresses in what the program is about, less guest addresses.
@@ -125,6 +135,7 @@ impl Default for Environment {
             fuel: 0,
             depth: 0,
             stack_distance: 0,
+            windows: false,
             frames: 0,
             distance: 0,
             blocks: [Place::default(); MAX_BLOCKS],
@@ -176,7 +187,9 @@ pub(crate) struct Wanted<'r> {
     /// Whether what the program is about is reached without asking.
     pub(crate) subject: bool,
     /// The tables whose elements are reached without asking.
-    pub(crate) blocks: &'r [usize],
+    pub(crate) blocks: &'r [Reached],
+    /// Whether the program may have elements of tables that it has looked up.
+    pub(crate) has_elements: bool,
 }
 
 /// A run, as the functions that machine code calls see it.
@@ -201,6 +214,7 @@ impl<H: Host> Run<'_, '_, H> {
     /// The same in the middle of a run.
     #[inline(never)]
     fn look_again(&mut self, environment: &mut Environment, recent: u64) -> bool {
+        self.wanted.has_elements = true;
         self.look(environment, recent)
     }
 

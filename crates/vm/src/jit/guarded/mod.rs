@@ -32,8 +32,8 @@ use super::x64::X64;
 use crate::address::{self, STACK};
 use crate::{Execution, Host, Program, Trap, TrapKind};
 pub(crate) use environment::{
-    End, Environment, MAX_BLOCKS, OUT_OF_FUEL, Pair, Pane, Place, Run, STOPPED, TOO_MANY_FRAMES,
-    UNSET, Wanted,
+    End, Environment, MAX_BLOCKS, OUT_OF_FUEL, Pair, Pane, Place, Reached, Run, STOPPED,
+    TOO_MANY_FRAMES, UNSET, Wanted,
 };
 pub(crate) use facts::{Facts, Registers, Step, Value, jump};
 pub use proven::{Block, Known, Layout, Proven};
@@ -85,7 +85,7 @@ pub(crate) struct Reach {
     /// Whether it makes look-ups.
     pub(crate) tables: bool,
     /// Tables whose elements it reaches by itself.
-    pub(crate) blocks: Vec<usize>,
+    pub(crate) blocks: Vec<Reached>,
     /// Whether it looks through windows.
     pub(crate) windows: bool,
     /// Whether it reaches what the program is about by itself.
@@ -135,7 +135,8 @@ impl GuardedCode {
         let fuel = execution.fuel;
         let (stack, environment) = execution.open_first_frame(self.reach.frame);
         let Reach { fields, tables, windows, subject, ref blocks, .. } = self.reach;
-        let wanted = Wanted { context: args[0], fields, tables, windows, subject, blocks };
+        let (context, has_elements) = (args[0], false);
+        let wanted = Wanted { context, fields, tables, windows, subject, blocks, has_elements };
         let mut run = Run { execution, program, host, wanted, end: None };
         {
             // SAFETY: it is the execution's, which does not use it.
@@ -143,6 +144,7 @@ impl GuardedCode {
             let stack = stack.expose_provenance() as u64;
             environment.fuel = fuel;
             environment.depth = 1;
+            environment.windows = windows;
             environment.frames = stack.wrapping_sub(address::pack(STACK, 0));
             environment.stack_distance = address::pack(STACK, 0).wrapping_sub(stack);
             environment.frame = stack + MAX_STACK as u64;

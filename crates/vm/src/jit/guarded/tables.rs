@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use super::environment::Environment;
+use super::environment::{Environment, start};
 use super::proven::Block;
 use crate::Context;
 
@@ -33,7 +33,8 @@ pub struct Lookup {
     pub key: usize,
 }
 
-/// Looks up a key, and shows the element.
+/// Looks up a key, and shows the element: through a window, and in its table if that is one of the
+/// blocks.
 ///
 /// # Safety
 ///
@@ -44,21 +45,29 @@ pub(super) unsafe extern "C" fn look_up<T: Tables>(
     table: usize,
     key: *const u8,
     len: usize,
+    block: usize,
 ) -> u64 {
     // SAFETY: the caller's: while the code waits nobody else has the environment, and nobody uses
     // the tables, which the host has lent, or the frame that the key is in.
-    let (recent, tables, key) = unsafe {
-        let recent = &mut (*environment).recent;
-        let tables: *mut c_void = (*environment).tables;
-        (recent, &mut *tables.cast::<T>(), std::slice::from_raw_parts(key, len))
+    let (environment, tables, key) = unsafe {
+        let environment = &mut *environment;
+        let tables: *mut c_void = environment.tables;
+        (environment, &mut *tables.cast::<T>(), std::slice::from_raw_parts(key, len))
     };
     match tables.look_up(table, key) {
         Some((address, bytes)) => {
-            recent.show(address, bytes);
+            if let Some(place) = environment.blocks.get_mut(block) {
+                place.distance = start(&bytes).wrapping_sub(address);
+            }
+            if environment.windows {
+                environment.recent.show(address, bytes);
+            }
             address
         }
         None => {
-            recent.hide();
+            if environment.windows {
+                environment.recent.hide();
+            }
             0
         }
     }

@@ -77,8 +77,12 @@ impl<'v, 'a> View<'v, 'a> {
             self.has_recent = true;
         }
         let mut has_blocks = true;
-        for (place, &table) in self.environment.blocks.iter_mut().zip(self.wanted.blocks) {
-            match tables.block(table) {
+        for (place, reached) in self.environment.blocks.iter_mut().zip(self.wanted.blocks) {
+            // Of others there is nothing to reach before a look-up, which says where it is.
+            if !reached.is_array && !self.wanted.has_elements {
+                continue;
+            }
+            match tables.block(reached.table) {
                 Some(Block { first, address, memory }) => {
                     let distance = (memory.expose_provenance() as u64).wrapping_sub(address);
                     *place = Place { first, distance };

@@ -16,7 +16,7 @@ use super::{ENVIRONMENT, HOMES, SCRATCH, SCRATCH2, SCRATCH3, X64};
 use crate::address::FRAME_STRIDE;
 use crate::jit::guarded::{
     Environment, Facts, Guests, Known, Lookup, MAX_BLOCKS, OUT_OF_FUEL, Pane, Place, Reach,
-    Registers, STOPPED, Step, TOO_MANY_FRAMES, UNSET, Value, jump,
+    Reached, Registers, STOPPED, Step, TOO_MANY_FRAMES, UNSET, Value, jump,
 };
 use crate::native::Unlinked;
 use crate::program::target;
@@ -419,10 +419,9 @@ impl Guarded<'_> {
     }
 
     fn look_up(&mut self, lookup: Lookup, key: i32) {
-        if let Some((len, stride)) = self.array(lookup.table)
-            && let Some(block) = self.block(lookup.table)
-        {
-            return self.element(block, len, stride, key);
+        let block = self.block(lookup.table);
+        if let (Some((len, stride)), Some(block)) = (self.array(lookup.table), block) {
+            return self.element(place_of(block), len, stride, key);
         }
         self.reach.tables = true;
         let asm = &mut self.emitter.asm;
@@ -430,6 +429,7 @@ impl Guarded<'_> {
         asm.mov_imm(Gpr::RSI, lookup.table as u64);
         asm.lea(Width::W64, Gpr::RDX, Mem::new(Gpr::RBP, key));
         asm.mov_imm(Gpr::RCX, lookup.key as u64);
+        asm.mov_imm(Gpr::R8, block.unwrap_or(MAX_BLOCKS) as u64);
         asm.call_mem(env!(look_up));
         self.clear_arguments();
     }
@@ -441,18 +441,16 @@ impl Guarded<'_> {
         Some((len.try_into().ok()?, stride.try_into().ok()?))
     }
 
-    /// Where the environment says where the elements of a table are, when they can be reached without
-    /// asking.
+    /// The place of a table among the blocks, when its elements can be reached without asking.
     fn block(&mut self, table: usize) -> Option<usize> {
-        (self.guests.proven?.layout)(table)?;
+        let layout = (self.guests.proven?.layout)(table)?;
         let blocks = &mut self.reach.blocks;
-        let place = blocks.iter().position(|&block| block == table).unwrap_or_else(|| {
-            blocks.push(table);
-            blocks.len() - 1
-        });
-        blocks.truncate(MAX_BLOCKS);
-        let offset = offset_of!(Environment, blocks) + place * size_of::<Place>();
-        (place < MAX_BLOCKS).then_some(offset)
+        let known = blocks.iter().position(|block| block.table == table);
+        known.or_else(|| {
+            let place = Some(blocks.len()).filter(|&place| place < MAX_BLOCKS)?;
+            blocks.push(Reached { table, is_array: layout.array.is_some() });
+            Some(place)
+        })
     }
 
     /// `r0 =` the address of an element of an array, or 0.
@@ -570,7 +568,7 @@ impl Guarded<'_> {
             }
             Known::Element(table) => {
                 let block = self.block(table)?;
-                Some(field(block + offset_of!(Place, distance)))
+                Some(field(place_of(block) + offset_of!(Place, distance)))
             }
             _ => None,
         }
@@ -790,6 +788,11 @@ const MAIN_ROOM: i32 = 8;
 
 /// What is left of the budget of `may_goto`.
 const LOOPS: Mem = Mem::new(Gpr::RSP, 0);
+
+/// Where the environment has a block.
+const fn place_of(block: usize) -> usize {
+    offset_of!(Environment, blocks) + block * size_of::<Place>()
+}
 
 /// Size of an access, whether it writes, and whether it must be aligned.
 fn shape(op: Op) -> (Size, bool, bool) {
