@@ -10,6 +10,7 @@ use crate::check::Argument;
 use crate::code::{
     Code, FrameUse, Function, FunctionStats, check_depth, extra_stack, processed, statistics,
 };
+use crate::embedding::{Pruning, Watching, Witness};
 use crate::facts::{Tables, check_attach, check_version};
 use crate::log::Log;
 use crate::program::{F_SLEEPABLE, Options, Program, Target};
@@ -23,11 +24,38 @@ pub fn verify(program: &Program<'_>, target: &Target<'_>, options: &Options) -> 
     verify_watched(program, target, options, None)
 }
 
+/// Whether a program is safe, with paths ended in another way; somebody may look on.
+pub fn verify_with(
+    program: &Program<'_>,
+    target: &Target<'_>,
+    options: &Options,
+    pruning: Pruning,
+    witness: Option<&mut dyn Witness>,
+) -> Verdict {
+    match witness {
+        Some(witness) => {
+            let mut watching = Watching(witness);
+            prove(program, target, options, pruning, Some(&mut watching))
+        }
+        None => prove(program, target, options, pruning, None),
+    }
+}
+
 /// Whether a program is safe; somebody may watch the walk.
 pub(crate) fn verify_watched(
     program: &Program<'_>,
     target: &Target<'_>,
     options: &Options,
+    observer: Option<&mut dyn Observer>,
+) -> Verdict {
+    prove(program, target, options, Pruning::Kernel, observer)
+}
+
+fn prove(
+    program: &Program<'_>,
+    target: &Target<'_>,
+    options: &Options,
+    pruning: Pruning,
     observer: Option<&mut dyn Observer>,
 ) -> Verdict {
     let start = Instant::now();
@@ -48,6 +76,7 @@ pub(crate) fn verify_watched(
     };
     log.say(format_args!("{}", code.log()));
     let mut walk = Walk::new(program, target, options, &code, log);
+    walk.pruning = pruning;
     walk.observer = observer.map(|observer| observer as _);
     let result =
         walk.prove().and_then(|()| walk.check_depth()).and_then(|()| walk.check_tail_calls());

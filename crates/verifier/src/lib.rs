@@ -14,6 +14,7 @@
 mod check;
 pub mod code;
 pub mod domain;
+mod embedding;
 mod entry;
 mod facts;
 mod fields;
@@ -26,7 +27,8 @@ mod types;
 mod verdict;
 mod walk;
 
-pub use entry::verify;
+pub use embedding::{Held, Known, Place, Pruning, What, Witness};
+pub use entry::{verify, verify_with};
 pub use program::{
     AttachTarget, F_ANY_ALIGNMENT, F_SLEEPABLE, F_STRICT_ALIGNMENT, F_TEST_REG_INVARIANTS,
     F_TEST_STATE_FREQ, F_XDP_DEV_BOUND_ONLY, F_XDP_HAS_FRAGS, Map, MapTypes, Options, Privileges,

@@ -190,6 +190,12 @@ impl<'a> Execution<'a> {
         Ok(address::pack(STACK, (self.depth as u64 - 1) * FRAME_STRIDE + MAX_STACK as u64))
     }
 
+    /// The frames that are open, the innermost last.
+    #[inline(always)]
+    pub(crate) fn open_frames(&self) -> &[[u8; FRAME_STRIDE as usize]] {
+        self.stack.frames.get(..self.depth).unwrap_or_default()
+    }
+
     /// Opens the first frame for machine code that by itself writes from an offset on; gives where the
     /// frames start, and the environment.
     #[inline]

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use bombus_isa::Size;
 
+use crate::address::FRAME_STRIDE;
 use crate::{Execution, Program, TrapKind, View};
 
 /// A call of a helper.
@@ -26,6 +27,20 @@ pub enum Return {
     TailCall(Rc<Program>),
 }
 
+/// Where a run of the interpreter is: before an instruction.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// The slot of the instruction.
+    pub slot: usize,
+    /// The registers of the function that is running.
+    pub registers: &'a [u64],
+    /// Which of them hold something, a bit each.
+    pub set: u16,
+    /// The stack frames that are open, the innermost last; the frame pointer of each stands
+    /// [`MAX_STACK`](bombus_platform::MAX_STACK) bytes after its start.
+    pub frames: &'a [[u8; FRAME_STRIDE as usize]],
+}
+
 /// What surrounds a program. What a host does not say is not there.
 pub trait Host {
     /// Performs a helper call. `execution` is the way to the caller's stack and context, and to its
@@ -33,6 +48,12 @@ pub trait Host {
     fn call(&mut self, execution: &mut Execution<'_>, call: &Call<'_>) -> Result<Return, TrapKind> {
         let _ = execution;
         Err(TrapKind::UnknownHelper(call.helper))
+    }
+
+    /// The interpreter is about to do an instruction. Machine code does not say.
+    #[inline(always)]
+    fn follow(&mut self, step: &Step<'_>) {
+        let _ = step;
     }
 
     /// The `len` bytes at a guest address in one of the host's regions, for reading.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bombus_isa::{AtomicOp, Imm64, Op, Operand, Reg, Size};
 
-use crate::{Call, Execution, Host, MAX_LOOPS, Program, Return, Trap, TrapKind, semantics};
+use crate::{Call, Execution, Host, MAX_LOOPS, Program, Return, Step, Trap, TrapKind, semantics};
 
 /// The registers of one function, and which of them hold something.
 struct Registers {
@@ -120,6 +120,12 @@ impl Execution<'_> {
         loop {
             let pc = *at;
             let mut next = pc + 1;
+            host.follow(&Step {
+                slot: pc,
+                registers: &regs.values,
+                set: regs.set,
+                frames: self.open_frames(),
+            });
             match ops[pc] {
                 Op::Alu { width, op, dst, src } => {
                     let b = regs.operand(src)?;

@@ -24,7 +24,7 @@ mod trap;
 mod validate;
 
 pub use execution::{Context, Execution, Stack};
-pub use host::{Call, Host, Nothing, Return};
+pub use host::{Call, Host, Nothing, Return, Step};
 pub use jit::guarded::{Block, Guests, Known, Layout, Lookup, Proven, Tables, View};
 pub use program::{InvalidProgram, Program};
 pub use trap::{Trap, TrapKind};

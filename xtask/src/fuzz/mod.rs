@@ -2,8 +2,9 @@
 //! kernel. Nothing may panic, nothing may hang, and every message must name a place in the script.
 //! `cargo xtask fuzz elf` does the same to the reader of object files, `btf`, `btf-ext` and `core` to
 //! those of types, of what belongs to instructions, and of CO-RE relocations; these may not take
-//! more memory than the file's size allows, either. `cargo xtask fuzz vm`, `bytes`,
-//! `packets` and `maps` are other matters: see [`vm`], [`bytes`], [`packets`] and [`maps`].
+//! more memory than the file's size allows, either. `cargo xtask fuzz vm`,
+//! `verifier`, `bytes`, `packets` and `maps` are other matters: see [`vm`], [`verifier`], [`bytes`],
+//! [`packets`] and [`maps`].
 
 mod bytes;
 mod corrupt;
@@ -15,6 +16,7 @@ mod random;
 mod scripts;
 mod seeds;
 mod types;
+mod verifier;
 mod vm;
 mod world;
 
@@ -53,6 +55,7 @@ const USAGE: &str = "usage: cargo xtask fuzz script|elf|btf|btf-ext|core [--seco
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     match args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         Some(("vm", rest)) => return vm::run(rest),
+        Some(("verifier", rest)) => return verifier::run(rest),
         Some(("bytes", rest)) => return bytes::run(rest),
         Some(("packets", rest)) => return packets::run(rest),
         Some(("maps", rest)) => return maps::run(rest),

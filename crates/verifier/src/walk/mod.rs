@@ -20,6 +20,7 @@ use bombus_platform::Version;
 
 use crate::check::Argument;
 use crate::code::{Code, Fastcalls, FunctionStats, Instruction};
+use crate::embedding::Pruning;
 use crate::log::Log;
 use crate::maps::Maps;
 use crate::program::{
@@ -33,6 +34,8 @@ use compare::Ids;
 use history::{Jump, Links, Touch};
 use keep::Keep;
 pub(crate) use observe::Observer;
+pub(crate) use prune::clean_slot;
+pub(crate) use queries::LiveStack;
 
 /// What a check says.
 pub(crate) type Check<T = ()> = Result<T, Rejection>;
@@ -181,6 +184,8 @@ pub(crate) struct Walk<'a> {
     shown: (u32, u64),
     printed: report::Printed,
     kernel_functions: report::KernelFunctions,
+    /// When paths end at what was proved before.
+    pub pruning: Pruning,
     /// Who watches.
     pub observer: Option<&'a mut dyn Observer>,
 }
@@ -240,6 +245,7 @@ impl<'a> Walk<'a> {
             shown: (u32::MAX, u64::MAX),
             printed: report::Printed::default(),
             kernel_functions: kernel_functions(code, target),
+            pruning: Pruning::Kernel,
             observer: None,
         }
     }
@@ -325,7 +331,8 @@ impl<'a> Walk<'a> {
         }
         self.state.last_slot = self.previous;
         self.state.slot = self.slot;
-        if self.code.is_prune_point(self.slot) && self.is_visited()? {
+        let prunes = self.pruning != Pruning::Never && self.code.is_prune_point(self.slot);
+        if prunes && self.is_visited()? {
             self.report_safe(*is_new_path);
             return Ok(true);
         }

@@ -9,7 +9,8 @@ use super::compare::{Compare, Ids, Likeness, iterators_moved, may_loop};
 use super::history::{Links, Touch};
 use super::keep::LoopChain;
 use super::{Check, Walk, refuse};
-use crate::state::{Base, Byte, FP, IterState, Object, Register, State, StateRef};
+use crate::embedding::Pruning;
+use crate::state::{Base, Byte, FP, IterState, Object, Register, Slot, State, StateRef};
 
 /// States kept for one place at most for the unprivileged (`BPF_COMPLEXITY_LIMIT_STATES`).
 const MAX_STATES: usize = 64;
@@ -79,7 +80,8 @@ impl Walk<'_> {
         let old = &kept.state;
         if old.branches == 0 {
             let in_loop = keep.is_in_open_loop(old, self.code);
-            let likeness = if in_loop { Likeness::Within } else { Likeness::Loose };
+            let is_within = in_loop || self.pruning == Pruning::Within;
+            let likeness = if is_within { Likeness::Within } else { Likeness::Loose };
             return Ok(match compare.covers(old, state, likeness, ids) {
                 true => Found::Equal(in_loop),
                 false => Found::Other,
@@ -257,19 +259,17 @@ impl Walk<'_> {
                 }
             }
             for (place, held) in frame.stack.iter_mut().enumerate() {
-                // The half nearest to the frame pointer comes first.
-                let near = live_stack.is_live(number, place * 2);
-                let far = live_stack.is_live(number, place * 2 + 1);
-                if near && far {
-                    continue;
-                }
-                clean_slot(held, near, far, empty);
+                clean_slot(held, live_stack.of(number, place), empty);
             }
         }
     }
 }
 
-fn clean_slot(held: &mut crate::state::Slot, near: bool, far: bool, empty: Register) {
+/// Forgets what nothing reads of a slot: of the half nearest to the frame pointer, and of the other.
+pub(crate) fn clean_slot(held: &mut Slot, (near, far): (bool, bool), empty: Register) {
+    if near && far {
+        return;
+    }
     // Overwriting these means something, whether they are read or not.
     if matches!(held.lowest(), Byte::Dynptr | Byte::Iter | Byte::IrqFlag) {
         return;

@@ -7,11 +7,17 @@ use crate::code::{Caller, Code, StackSlots};
 use crate::state::State;
 
 /// Which halves of stack slots may still be read, of each frame.
-pub(super) struct LiveStack(Vec<StackSlots>);
+#[derive(Debug)]
+pub(crate) struct LiveStack(Vec<StackSlots>);
 
 impl LiveStack {
+    /// Whether the half of a slot nearest to the frame pointer may still be read, and the other.
+    pub(crate) fn of(&self, frame: usize, place: usize) -> (bool, bool) {
+        (self.is_live(frame, place * 2), self.is_live(frame, place * 2 + 1))
+    }
+
     /// Whether so many half slots from the frame pointer one may still be read.
-    pub(crate) fn is_live(&self, frame: usize, half: usize) -> bool {
+    fn is_live(&self, frame: usize, half: usize) -> bool {
         self.0.get(frame).is_none_or(|live| live.has(half))
     }
 }
@@ -50,7 +56,7 @@ impl Code {
     }
 
     /// What of the stack of each frame of a state may still be read.
-    pub(super) fn live_stacks(&self, state: &State) -> LiveStack {
+    pub(crate) fn live_stacks(&self, state: &State) -> LiveStack {
         let chain: Vec<Caller> = state
             .frames
             .iter()
