@@ -14,7 +14,7 @@
 mod check;
 pub mod code;
 pub mod domain;
-mod embedding;
+pub mod embedding;
 mod entry;
 mod facts;
 mod fields;
@@ -27,7 +27,6 @@ mod types;
 mod verdict;
 mod walk;
 
-pub use embedding::{Held, Known, Place, Pruning, What, Witness};
 pub use entry::{verify, verify_with};
 pub use program::{
     AttachTarget, F_ANY_ALIGNMENT, F_SLEEPABLE, F_STRICT_ALIGNMENT, F_TEST_REG_INVARIANTS,

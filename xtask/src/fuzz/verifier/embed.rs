@@ -5,7 +5,7 @@ use std::num::Wrapping;
 
 use bombus_platform::MAX_STACK;
 use bombus_verifier::domain::Scalar;
-use bombus_verifier::{Held, Known, Place, What, Witness};
+use bombus_verifier::embedding::{Held, Known, Place, What, Witness};
 use bombus_vm::{Step, address};
 
 use super::world::guest;

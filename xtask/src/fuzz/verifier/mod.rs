@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 
 use bombus_isa::{Insn, Op, Operand};
 use bombus_platform::AttachType;
-use bombus_verifier::{
-    AttachTarget, Options, Program, Pruning, Target, Verdict, verify, verify_with,
-};
+use bombus_verifier::embedding::Pruning;
+use bombus_verifier::{AttachTarget, Options, Program, Target, Verdict, verify, verify_with};
 use bombus_vm::{Context, Execution, Stack};
 
 use super::random::Random;
