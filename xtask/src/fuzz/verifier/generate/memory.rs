@@ -497,7 +497,11 @@ impl Function<'_> {
             return;
         }
         let rounds = match self.random.below(3) {
-            0 => self.bounded(5),
+            0 => {
+                let rounds = self.target();
+                self.alu(Width::W64, AluOp::And, rounds, 7);
+                rounds
+            }
             _ => {
                 let rounds = self.random.below(5) as i32;
                 self.mov_imm(1, rounds);
