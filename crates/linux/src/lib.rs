@@ -31,12 +31,13 @@ mod sys;
 mod tracefs;
 mod wait;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bombus_kernel::{
     AttachPoint, BtfFd, Command, Feature, Features, Kernel, LinkFd, MapFd, MapMemory, MapTypes,
@@ -68,6 +69,7 @@ pub struct Linux {
     answers: probe::Answers,
     waiter: RefCell<wait::Waiter>,
     target: RefCell<spawn::Target>,
+    load_time: Cell<Duration>,
 }
 
 impl Linux {
@@ -87,7 +89,13 @@ impl Linux {
             answers: Default::default(),
             waiter: RefCell::new(wait::Waiter::new()?),
             target: RefCell::default(),
+            load_time: Cell::default(),
         })
+    }
+
+    /// How long programs were being loaded: the time that `BPF_PROG_LOAD` took, all of them together.
+    pub fn load_time(&self) -> Duration {
+        self.load_time.get()
     }
 
     /// The kernel's id of a loaded program, as `bpftool prog` shows it.

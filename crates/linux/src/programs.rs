@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use bombus_kernel::{AttachTo, BtfFd, Error, ProgFd, ProgLoad, Result, TestRun};
 use bombus_platform::{AttachType, ProgType};
@@ -68,7 +69,9 @@ pub(crate) fn load(linux: &Linux, program: &ProgLoad<'_>) -> Result<ProgFd> {
     };
     let attempt =
         |token: Option<BorrowedFd<'_>>| load_retrying(&prog::ProgAttr { token, ..attr }, &mut []);
+    let before = Instant::now();
     let outcome = linux.permitted(attempt);
+    linux.load_time.set(linux.load_time.get() + before.elapsed());
     let fd = match outcome {
         Ok(fd) => fd,
         // Nothing that the verifier could explain.

@@ -3,12 +3,12 @@
 
 use std::num::Wrapping;
 
-use crate::code::Code;
+use crate::code::{Code, LiveStack};
 use crate::domain::Scalar;
 use crate::state::{
     ADD_CONST, ADD_CONST32, Base, Byte, FP, Object, REGISTERS, Register, SLOT, State,
 };
-use crate::walk::{LiveStack, Observer, Walk, clean_slot};
+use crate::walk::{Observer, Walk, clean_slot};
 
 /// Looks on, and keeps what it sees.
 pub trait Witness {
@@ -34,7 +34,7 @@ pub enum Pruning {
 pub struct Place<'a> {
     state: &'a State,
     code: &'a Code,
-    live: LiveStack,
+    live: LiveStack<'a>,
 }
 
 /// What a register holds.
@@ -126,12 +126,13 @@ impl Place<'_> {
     /// What the stack of a frame holds, by offsets from the frame pointer.
     pub fn stack(&self, frame: usize) -> Vec<(i32, Held)> {
         let mut held = Vec::new();
+        let live = self.live.of(frame);
         for (place, slot) in self.state.frames[frame].stack.iter().enumerate() {
             let start = -((place + 1) as i32 * SLOT as i32);
-            let mut slot = *slot;
-            clean_slot(&mut slot, self.live.of(frame, place), Register::not_init());
+            let mut slot = slot.clone();
+            clean_slot(&mut slot, live.halves(place));
             if slot.is_spill() {
-                held.push((start, Held::Register(slot.spill_size(), known(&slot.register))));
+                held.push((start, Held::Register(slot.spill_size(), known(slot.register()))));
             }
             let zeros = (0..SLOT).filter(|byte| slot.bytes[*byte] == Byte::Zero);
             held.extend(zeros.map(|byte| (start + (SLOT - 1 - byte) as i32, Held::Zero)));

@@ -16,26 +16,35 @@ pub(super) struct Cost {
 
 /// Runs the command with its output thrown away. An exit code other than 0 is an error.
 pub(super) fn run(command: &mut Command) -> Result<Cost, String> {
+    let (cost, status) = cost(command)?;
+    match status {
+        0 => Ok(cost),
+        _ => Err(format!("{command:?} ended with wait status {status}")),
+    }
+}
+
+/// Runs the command with its output thrown away: what it cost, and how it ended (wait(2)).
+pub(super) fn cost(command: &mut Command) -> Result<(Cost, i32), String> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let name = format!("{command:?}");
     let start = Instant::now();
-    let child = command.spawn().map_err(|error| format!("{name}: {error}"))?;
+    let child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
     let (mut status, mut usage) = (0, std::mem::MaybeUninit::<libc::rusage>::zeroed());
     // SAFETY: both pointers are to live locals of the right type; the child is ours and nobody
     // else waits for it.
     let waited = unsafe { libc::wait4(child.id() as i32, &mut status, 0, usage.as_mut_ptr()) };
     let wall = start.elapsed();
-    if waited < 0 || status != 0 {
-        return Err(format!("{name} ended with wait status {status}"));
+    if waited < 0 {
+        return Err(format!("{command:?} cannot be waited for"));
     }
     // SAFETY: zero bytes are a valid rusage, and wait4 filled it in.
     let usage = unsafe { usage.assume_init() };
     let time = |t: libc::timeval| Duration::new(t.tv_sec as u64, t.tv_usec as u32 * 1000);
-    Ok(Cost {
+    let cost = Cost {
         wall,
         cpu: time(usage.ru_utime) + time(usage.ru_stime),
         peak_kib: usage.ru_maxrss as u64,
-    })
+    };
+    Ok((cost, status))
 }
 
 /// Runs commands in turn, `rounds` times each, so that noise hits all alike; gives each one's runs.

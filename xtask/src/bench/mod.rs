@@ -6,6 +6,7 @@ mod maps;
 mod measure;
 mod packets;
 mod start;
+mod verify;
 mod vm;
 
 use std::path::PathBuf;
@@ -23,6 +24,11 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     }
     if args == ["maps-here"] {
         return maps::measure();
+    }
+    if let [command, rest @ ..] = args
+        && command == "verify"
+    {
+        return verify::run(&build()?, rest);
     }
     let all = ["start", "events", "embedded", "packets", "maps", "vm"].map(str::to_owned);
     let names = if args.is_empty() { &all[..] } else { args };

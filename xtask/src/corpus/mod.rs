@@ -10,7 +10,7 @@ mod old;
 mod oracle;
 mod pattern;
 mod ratchet;
-mod real;
+pub(crate) mod real;
 mod runner;
 mod running;
 mod score;

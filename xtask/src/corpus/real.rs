@@ -129,7 +129,7 @@ fn rejection(error: &Error) -> Value {
 }
 
 /// Loads nothing but this program.
-fn alone(object: &ObjectSpec, program: usize) -> Loader<'_> {
+pub(crate) fn alone(object: &ObjectSpec, program: usize) -> Loader<'_> {
     let programs = object.programs.iter().enumerate();
     programs.fold(Loader::new(object), |loader, (index, each)| {
         loader.autoload(&each.name, index == program)
@@ -137,7 +137,7 @@ fn alone(object: &ObjectSpec, program: usize) -> Loader<'_> {
 }
 
 /// Calls `each` for every object that can be opened.
-fn each_object(
+pub(crate) fn each_object(
     directory: &Path,
     settings: &Settings,
     each: &mut dyn FnMut(&str, &ObjectSpec),

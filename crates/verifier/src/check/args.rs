@@ -525,7 +525,7 @@ impl Walk<'_> {
         }
         let (index, byte) = place(offset);
         let frame = key.frame().min(self.state.top());
-        let Some(slot) = self.state.frames[frame].stack.get(index).copied() else {
+        let Some(slot) = self.state.frames[frame].stack.get(index).cloned() else {
             return Ok(None);
         };
         let run =
@@ -536,7 +536,7 @@ impl Walk<'_> {
         if !slot.is_scalar_spill() || run(Byte::Spill) != size {
             return Ok(None);
         }
-        let known = slot.register.known();
+        let known = slot.register().known();
         if known.is_some() {
             self.mark_slots_precise(frame, 1 << index)?;
         }

@@ -244,22 +244,19 @@ impl Walk<'_> {
         for number in (0..self.state.frames.len()).rev() {
             let live = self.code.live_registers(self.state.frame_slot(number));
             let frame = &mut self.state.frames[number];
-            let mut collect = |known: &mut Register, place: usize, is_register: bool| {
-                if known.is_scalar() && known.base_id() == id {
-                    let link = Link { frame: number as u8, place: place as u8, is_register };
-                    if !links.push(link) {
-                        known.forget_id();
-                    }
-                }
+            let depends = |known: &Register| known.is_scalar() && known.base_id() == id;
+            let mut has_room = |place: usize, is_register: bool| {
+                links.push(Link { frame: number as u8, place: place as u8, is_register })
             };
             for (place, known) in frame.regs[..FP].iter_mut().enumerate() {
-                if live & 1 << place != 0 {
-                    collect(known, place, true);
+                if live & 1 << place != 0 && depends(known) && !has_room(place, true) {
+                    known.forget_id();
                 }
             }
-            for (place, held) in frame.stack.iter_mut().enumerate() {
-                if held.is_spill() {
-                    collect(&mut held.register, place, false);
+            for place in frame.stack.held() {
+                let held = &frame.stack[place];
+                if held.is_spill() && depends(held.register()) && !has_room(place, false) {
+                    frame.stack[place].register_mut().forget_id();
                 }
             }
         }
@@ -418,7 +415,7 @@ fn sync_links(state: &mut State, register: usize, links: &Links) {
         let other = match link.is_register {
             true => &mut frame.regs[place],
             false => match frame.stack.get_mut(place) {
-                Some(held) => &mut held.register,
+                Some(held) => held.register_mut(),
                 None => continue,
             },
         };

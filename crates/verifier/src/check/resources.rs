@@ -4,7 +4,7 @@
 use bombus_platform::ProgType;
 
 use crate::state::{
-    Byte, DynptrKind, Flags, Object, Reference, ReferenceKind, Register, SLOT, Slot, place,
+    Byte, DynptrKind, Flags, Object, Reference, ReferenceKind, Register, SLOT, Slot, Stack, place,
 };
 use crate::walk::{Check, Walk, refuse};
 
@@ -63,9 +63,12 @@ impl Walk<'_> {
                     *register = invalid;
                 };
                 frame.regs.iter_mut().for_each(&mut visit);
-                let spills = frame.stack.iter_mut().filter(|slot| slot.is_spill());
-                spills.for_each(|slot| visit(&mut slot.register));
-                forget_dynptrs(&mut frame.stack, id, &mut ids, invalid);
+                for place in frame.stack.held() {
+                    if frame.stack[place].is_spill() {
+                        frame.stack[place].update(&mut visit);
+                    }
+                }
+                forget_dynptrs(&mut frame.stack, id, &mut ids);
             }
         }
         Ok(())
@@ -153,8 +156,11 @@ impl Walk<'_> {
         };
         for frame in &mut self.state.frames {
             frame.regs.iter_mut().for_each(distrust);
-            let held = |slot: &&mut Slot| matches!(slot.lowest(), Byte::Spill | Byte::Iter);
-            frame.stack.iter_mut().filter(held).for_each(|slot| distrust(&mut slot.register));
+            for place in frame.stack.held() {
+                if matches!(frame.stack[place].lowest(), Byte::Spill | Byte::Iter) {
+                    frame.stack[place].update(distrust);
+                }
+            }
         }
     }
 
@@ -164,11 +170,11 @@ impl Walk<'_> {
         let Some(held) = stack.get(slot).filter(|held| held.bytes[0] == Byte::Dynptr) else {
             return Ok(());
         };
-        let slot = match held.register.object {
+        let slot = match held.register().object {
             Object::Dynptr(_, true) => slot,
             _ => slot + 1,
         };
-        let Some(first) = stack.get(slot).map(|held| held.register) else { return Ok(()) };
+        let Some(first) = stack.get(slot).map(|held| *held.register()) else { return Ok(()) };
         if is_referenced(first.object) && self.dynptrs_over(first.parent_id) <= 1 {
             refuse!(self, EINVAL, "cannot overwrite referenced dynptr");
         }
@@ -182,8 +188,8 @@ impl Walk<'_> {
     fn dynptrs_over(&self, parent: u32) -> usize {
         let is_over = |slot: &&Slot| {
             slot.bytes[0] == Byte::Dynptr
-                && matches!(slot.register.object, Object::Dynptr(_, true))
-                && slot.register.parent_id == parent
+                && matches!(slot.register().object, Object::Dynptr(_, true))
+                && slot.register().parent_id == parent
         };
         self.state.frames.iter().map(|frame| frame.stack.iter().filter(is_over).count()).sum()
     }
@@ -236,7 +242,7 @@ impl Walk<'_> {
             let object = Object::Dynptr(kind, first);
             let register =
                 Register { id, parent_id, ..Register::pointer(crate::state::Base::Dynptr, object) };
-            stack[slot] = Slot { bytes: [Byte::Dynptr; SLOT], register };
+            stack[slot] = Slot::of(Byte::Dynptr, register);
         }
         self.touch_slot(slot);
         self.touch_slot(slot - 1);
@@ -251,7 +257,7 @@ impl Walk<'_> {
         let Some(slot) = self.object_slot(pointer, "dynptr", 2)? else { return Ok(None) };
         let stack = &self.state.frames[pointer.frame().min(self.state.top())].stack;
         let whole = [slot, slot - 1].iter().all(|slot| stack[*slot].bytes == [Byte::Dynptr; SLOT]);
-        let first = stack[slot].register;
+        let first = *stack[slot].register();
         Ok(match first.object {
             Object::Dynptr(_, true) if whole => Some(first),
             _ => None,
@@ -265,9 +271,9 @@ pub(crate) fn is_referenced(object: Object) -> bool {
 }
 
 /// Dynptrs on a stack that go with an id are void.
-fn forget_dynptrs(stack: &mut [Slot], id: u32, ids: &mut Vec<u32>, _: Register) {
-    for slot in 0..stack.len() {
-        let register = stack[slot].register;
+fn forget_dynptrs(stack: &mut Stack, id: u32, ids: &mut Vec<u32>) {
+    for slot in stack.held() {
+        let register = *stack[slot].register();
         if stack[slot].lowest() != Byte::Dynptr || (register.id != id && register.parent_id != id) {
             continue;
         }

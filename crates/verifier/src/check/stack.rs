@@ -115,7 +115,7 @@ impl Walk<'_> {
     /// A store whose place is known (`check_stack_write_fixed_off`).
     fn store_at(&mut self, frame: usize, offset: i64, size: usize, stored: Stored) -> Check {
         let (index, byte) = place(offset);
-        let slot = self.state.frames[frame].stack[index];
+        let slot = self.state.frames[frame].stack[index].clone();
         if !self.allowed.pointer_leaks && slot.is_spill() && !slot.is_scalar_spill() && size != SLOT
         {
             refuse!(self, EACCES, "attempt to corrupt spilled pointer on stack");
@@ -183,7 +183,7 @@ impl Walk<'_> {
         if slot.is_special() {
             slot.scrub();
         }
-        slot.register = Register::not_init();
+        slot.forget_register();
         let mut held = Byte::Misc;
         if is_zero {
             // That it is zero counts.
@@ -223,14 +223,14 @@ impl Walk<'_> {
                     "spilled ptr in range of var-offset stack write; insn {insn}, ptr off: {offset}"
                 );
             }
-            if is_zero && held == Byte::Spill && slot.is_spill() && slot.register.is_null() {
+            if is_zero && held == Byte::Spill && slot.is_spill() && slot.register().is_null() {
                 zero_counts = true;
                 continue;
             }
             if slot.is_special() {
                 slot.scrub();
             }
-            slot.register = Register::not_init();
+            slot.forget_register();
             let held = slot.bytes[byte];
             let stays_zero = is_zero && held == Byte::Zero;
             zero_counts |= stays_zero;
@@ -280,7 +280,7 @@ impl Walk<'_> {
     /// A load whose place is known (`check_stack_read_fixed_off`).
     fn load_at(&mut self, frame: usize, offset: i64, size: usize, dst: Option<usize>) -> Check {
         let (index, byte) = place(offset);
-        let slot = self.state.frames[frame].stack[index];
+        let slot = self.state.frames[frame].stack[index].clone();
         self.touch_slot(index);
         let touch = Touch { stack: Some((frame as u8, index as u8)), ..Touch::default() };
         if !slot.is_spill() {
@@ -290,7 +290,7 @@ impl Walk<'_> {
                 None => Ok(()),
             };
         }
-        let mut value = slot.register;
+        let mut value = *slot.register();
         let spill_size = slot.spill_size();
         if size == SLOT && spill_size == SLOT {
             let Some(dst) = dst else {
@@ -302,7 +302,7 @@ impl Walk<'_> {
             };
             if self.allowed.bpf {
                 value = self.share_id(value);
-                self.state.frames[frame].stack[index].register = value;
+                self.state.frames[frame].stack[index].set_register(value);
             }
             self.state.regs()[dst] = value;
             self.note_jump(touch, Links::default());
@@ -316,7 +316,7 @@ impl Walk<'_> {
         if size <= spill_size && offset.rem_euclid(SLOT as i64) == 0 {
             if self.allowed.bpf && size == 4 && spill_size == 4 && value.width() <= 32 {
                 value = self.share_id(value);
-                self.state.frames[frame].stack[index].register = value;
+                self.state.frames[frame].stack[index].set_register(value);
             }
             if value.width() as usize > size * 8 {
                 value.forget_id();
@@ -374,7 +374,7 @@ impl Walk<'_> {
             let slot = &self.state.frames[frame].stack[index];
             match slot.bytes[byte] {
                 Byte::Zero => {}
-                Byte::Spill if slot.register.is_null() => zero_spills |= 1 << index,
+                Byte::Spill if slot.register().is_null() => zero_spills |= 1 << index,
                 _ => {
                     all_zero = false;
                     break;
@@ -420,7 +420,6 @@ impl Walk<'_> {
         }
         let frame = pointer.frame().min(self.state.top());
         let (uninit, leaks) = (self.allowed.uninit_stack, self.allowed.pointer_leaks);
-        let unknown = self.unknown();
         for offset in low..high + size {
             let (index, byte) = place(offset);
             let slot = &mut self.state.frames[frame].stack[index];
@@ -440,9 +439,9 @@ impl Walk<'_> {
                 }
                 _ => {}
             }
-            if slot.is_spill() && (slot.register.is_scalar() || leaks) {
+            if slot.is_spill() && (slot.register().is_scalar() || leaks) {
                 if clobbers {
-                    slot.register = unknown;
+                    slot.forget_register();
                     slot.scrub();
                 }
                 continue;
@@ -483,7 +482,7 @@ impl Walk<'_> {
 
 /// Keeps a register in a slot (`save_register_state`).
 fn save(slot: &mut Slot, register: Register, size: usize) {
-    slot.register = register;
+    slot.set_register(register);
     for byte in &mut slot.bytes[SLOT - size..] {
         *byte = Byte::Spill;
     }

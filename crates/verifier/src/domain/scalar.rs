@@ -2,6 +2,7 @@
 
 use bombus_isa::{AluOp, Width};
 
+use super::value::holds;
 use super::{Comparison, Range, Tnum, Value, Wide, Word, alu, assume};
 
 /// What is known of a number and of its low half, which instructions can work on alone.
@@ -79,15 +80,23 @@ impl<T: Wide> Scalar<T> {
 
     /// With what its parts say of each other, and whether they contradict each other.
     pub fn reduced(self) -> (Scalar<T>, T::Truth) {
+        if holds::<T>(self.bits.is_exact()) {
+            let number = self.bits.value;
+            return (Scalar::exact(number), !self.contains(number));
+        }
+        if holds::<T>(self.is_same(Scalar::unknown())) {
+            return (self, T::zero().eq(T::one()));
+        }
         let (mut scalar, mut empty) = self.reduced_once();
         // What the halves tell each other can tell more.
+        let mut before = self;
         for _ in 0..2 {
-            let (next, also) = scalar.reduced_once();
-            let stays = T::decided(next.is_same(scalar)) == Some(true);
-            (scalar, empty) = (next, empty | also);
-            if stays {
+            if holds::<T>(scalar.is_same(before)) {
                 break;
             }
+            before = scalar;
+            let (next, also) = scalar.reduced_once();
+            (scalar, empty) = (next, empty | also);
         }
         (scalar.settled(), empty)
     }
@@ -138,6 +147,9 @@ impl<T: Wide> Scalar<T> {
             return Scalar::zero_extended(alu(op, self.half(), other.half()));
         }
         let whole = alu(op, self.whole(), other.whole());
+        if holds::<T>(whole.bits.is_exact()) {
+            return Scalar::exact(whole.bits.value);
+        }
         // The low half of the result depends on the low halves alone.
         let half = match op {
             AluOp::Add | AluOp::Sub | AluOp::Mul | AluOp::And | AluOp::Or | AluOp::Xor => {

@@ -2,6 +2,7 @@
 //! "Sound, Precise, and Fast Abstract Interpretation with Tristate Numbers", CGO 2022).
 
 use super::Word;
+use super::value::holds;
 
 /// A number of which some bits are known. Bits that are unknown are zero in `value`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,8 +121,14 @@ impl<T: Word> Tnum<T> {
 
     /// `self * other`: a sum over the bits of `self`.
     pub fn times(self, other: Tnum<T>) -> Tnum<T> {
+        if holds::<T>(self.is_exact() & other.is_exact()) {
+            return Tnum::exact(self.value * other.value);
+        }
         let mut sum = Tnum::exact(T::zero());
         for place in 0..T::BITS {
+            if holds::<T>((self.max() & T::one().shl(T::of(place.into()))).eq(T::zero())) {
+                continue;
+            }
             sum = self.plus_product(T::of(place.into()), other, sum);
         }
         sum

@@ -44,6 +44,14 @@ impl<T: Word> Value<T> {
 
     /// With what bits and range say of each other, and whether they contradict each other.
     pub fn reduced(self) -> (Value<T>, T::Truth) {
+        if holds::<T>(self.bits.is_exact()) {
+            let number = self.bits.value;
+            return (Value::exact(number), !self.range.contains(number));
+        }
+        if holds::<T>((!self.bits.mask).eq(T::zero())) {
+            let bits = Tnum::of_unsigned(self.range.umin(), self.range.umax());
+            return (Value { bits, ..self }, T::zero().eq(T::one()));
+        }
         let (range, empty) = self.range.meet_bits(self.bits);
         let (bits, also) = self.bits.meet(Tnum::of_unsigned(range.umin(), range.umax()));
         let (range, too) = range.meet_bits(bits);
@@ -62,6 +70,11 @@ impl<T: Word> Value<T> {
     pub fn join(self, other: Value<T>) -> Value<T> {
         Value { bits: self.bits.join(other.bits), range: self.range.join(other.range) }
     }
+}
+
+/// Whether something is known to hold at once.
+pub(super) fn holds<T: Word>(truth: T::Truth) -> bool {
+    T::decided(truth) == Some(true)
 }
 
 /// What `a op b` can be, where `a` is what is in the destination (RFC 9669 section 4.1).

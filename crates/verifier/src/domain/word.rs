@@ -43,7 +43,8 @@ pub trait Word:
     fn lt(self, other: Self) -> Self::Truth;
     /// Whether it is the same.
     fn eq(self, other: Self) -> Self::Truth;
-    /// What is known of a truth at once; of a solver's nothing is.
+    /// What is known of a truth at once; of a solver's nothing is. What is done where it is known must
+    /// be what would come out without.
     fn decided(truth: Self::Truth) -> Option<bool> {
         let _ = truth;
         None
@@ -171,6 +172,10 @@ macro_rules! machine_words {
             }
             fn decided(truth: bool) -> Option<bool> {
                 Some(truth)
+            }
+            fn smeared(self) -> Self {
+                // (All bits shifted by all their number would be none.)
+                Wrapping(if self.0 == 0 { 0 } else { <$word>::MAX >> self.0.leading_zeros() })
             }
         }
     )*};

@@ -257,31 +257,31 @@ fn write_stack(
         if !shown {
             continue;
         }
-        match (slot.lowest(), slot.register.object) {
+        match (slot.lowest(), slot.register().object) {
             (Byte::Spill, _) => {
                 let data = slot.bytes.iter().take_while(|byte| **byte != Byte::Spill);
                 let data: String = data.map(|byte| byte.sign()).collect();
-                let register = show_register(&slot.register, number, names);
+                let register = show_register(slot.register(), number, names);
                 write!(f, " fp{}={data}{register}", offset(at))?;
             }
             (Byte::Dynptr, _) => {
                 // Of its two slots the one further down is shown.
                 let slot = frame.stack.get(index).unwrap_or(slot);
-                let Object::Dynptr(kind, _) = slot.register.object else { continue };
+                let Object::Dynptr(kind, _) = slot.register().object else { continue };
                 write!(f, " fp{}=dynptr_{}(", offset(index), dynptr_name(kind))?;
                 let mut separator = "";
-                if slot.register.id != 0 {
-                    write!(f, "id={}", slot.register.id)?;
+                if slot.register().id != 0 {
+                    write!(f, "id={}", slot.register().id)?;
                     separator = ",";
                 }
-                if slot.register.parent_id != 0 {
-                    write!(f, "{separator}parent_id={}", slot.register.parent_id)?;
+                if slot.register().parent_id != 0 {
+                    write!(f, "{separator}parent_id={}", slot.register().parent_id)?;
                 }
                 f.write_char(')')?;
                 index += 1;
             }
             (Byte::Iter, Object::Iter(of, how_far, depth)) => {
-                if slot.register.id == 0 {
+                if slot.register().id == 0 {
                     continue;
                 }
                 let name = names.types.name(of);
@@ -290,7 +290,7 @@ fn write_stack(
                     IterState::Active => "active",
                     IterState::Drained => "drained",
                 };
-                let id = slot.register.id;
+                let id = slot.register().id;
                 write!(f, " fp{}=iter_{name}(id={id},state={how_far},depth={depth})", offset(at))?;
             }
             _ => {

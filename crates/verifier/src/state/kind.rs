@@ -70,7 +70,7 @@ bases! {
 
 /// What is said of a pointer beside what it points to (`enum bpf_type_flag`).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Flags(pub u32);
+pub(crate) struct Flags(pub u16);
 
 macro_rules! flags {
     ($($(#[$doc:meta])* $name:ident = $bit:literal;)*) => {

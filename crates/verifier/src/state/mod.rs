@@ -10,7 +10,7 @@ pub(crate) use register::{
     ADD_CONST, ADD_CONST32, ADD_CONST64, AT_PACKET_END, BEYOND_PACKET_END, DynptrKind, IterState,
     MAX_OFFSET, MapRef, Number, Object, Register, TypeRef,
 };
-pub(crate) use stack::{Byte, SLOT, Slot, place};
+pub(crate) use stack::{Byte, SLOT, Slot, Stack, bits, place};
 
 use crate::walk::history::Jump;
 
@@ -53,12 +53,12 @@ impl ReturnRange {
 }
 
 /// A function that is running.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Frame {
     /// Its registers.
     pub regs: [Register; REGISTERS],
     /// Its stack, from the frame pointer down.
-    pub stack: Vec<Slot>,
+    pub stack: Stack,
     /// The slot of the call, or [`NO_CALL`].
     pub callsite: i32,
     /// Which function.
@@ -73,6 +73,8 @@ pub(crate) struct Frame {
     pub in_async_callback: bool,
     /// It is called when the program throws.
     pub in_exception_callback: bool,
+    /// Of a state that is kept: the slots that do not cover just any other, a bit each.
+    pub held_slots: u64,
     /// How many times the callback of the helper that it called was walked.
     pub callback_depth: u32,
 }
@@ -84,7 +86,7 @@ impl Frame {
         regs[FP] = Register::pointer(Base::Stack, Object::Frame(number as u8));
         Frame {
             regs,
-            stack: Vec::new(),
+            stack: Stack::default(),
             callsite,
             function,
             async_entries: 0,
@@ -92,21 +94,31 @@ impl Frame {
             in_callback: false,
             in_async_callback: false,
             in_exception_callback: false,
+            held_slots: 0,
             callback_depth: 0,
         }
     }
 
     /// Room for the stack down to an offset.
     pub(crate) fn grow(&mut self, offset: i64) {
-        let slots = (offset.unsigned_abs() as usize).div_ceil(SLOT);
-        if self.stack.len() < slots {
-            self.stack.resize(slots, Slot::empty());
-        }
+        self.stack.grow((offset.unsigned_abs() as usize).div_ceil(SLOT));
     }
 
     /// Bytes of stack that something was stored in.
     pub(crate) fn depth(&self) -> i64 {
         (self.stack.len() * SLOT) as i64
+    }
+}
+
+impl Clone for Frame {
+    fn clone(&self) -> Frame {
+        Frame { stack: self.stack.clone(), ..*self }
+    }
+
+    fn clone_from(&mut self, other: &Frame) {
+        let mut stack = std::mem::take(&mut self.stack);
+        stack.clone_from(&other.stack);
+        *self = Frame { stack, ..*other };
     }
 }
 
@@ -225,6 +237,17 @@ impl State {
         }
     }
 
+    /// The same, in the memory of a state that is not needed any more, if there is one.
+    pub(crate) fn clone_in(&self, spare: Option<State>) -> State {
+        let Some(State { mut frames, mut references, mut history, .. }) = spare else {
+            return self.clone();
+        };
+        frames.clone_from(&self.frames);
+        references.clone_from(&self.references);
+        history.clone_from(&self.history);
+        State { frames, references, history, ..*self }
+    }
+
     /// The number of the innermost frame.
     pub(crate) fn top(&self) -> usize {
         self.frames.len() - 1
@@ -258,8 +281,11 @@ impl State {
     pub(crate) fn each_register(&mut self, mut change: impl FnMut(&mut Register)) {
         for frame in &mut self.frames {
             frame.regs.iter_mut().for_each(&mut change);
-            let spills = frame.stack.iter_mut().filter(|slot| slot.is_spill());
-            spills.for_each(|slot| change(&mut slot.register));
+            for place in frame.stack.held() {
+                if frame.stack[place].is_spill() {
+                    frame.stack[place].update(&mut change);
+                }
+            }
         }
     }
 

@@ -113,22 +113,33 @@ pub(crate) struct Register {
 
 impl Register {
     /// Nothing that may be read.
+    pub(crate) const NOT_INIT: Register = Register {
+        kind: Kind { base: Base::NotInit, flags: Flags::NONE },
+        object: Object::None,
+        value: Scalar {
+            bits: Tnum { value: Wrapping(0), mask: Wrapping(u64::MAX) },
+            range: Range { start: Wrapping(0), len: Wrapping(u64::MAX) },
+            low: Range { start: Wrapping(0), len: Wrapping(u32::MAX) },
+        },
+        id: 0,
+        delta: 0,
+        parent_id: 0,
+        map_uid: 0,
+        precise: false,
+    };
+
+    /// Any number.
+    pub(crate) const UNKNOWN: Register =
+        Register { kind: Kind { base: Base::Scalar, flags: Flags::NONE }, ..Register::NOT_INIT };
+
+    /// Nothing that may be read.
     pub(crate) fn not_init() -> Register {
-        Register { kind: Kind::default(), ..Register::unknown() }
+        Register::NOT_INIT
     }
 
     /// Any number.
     pub(crate) fn unknown() -> Register {
-        Register {
-            kind: Base::Scalar.into(),
-            object: Object::None,
-            value: Scalar::unknown(),
-            id: 0,
-            delta: 0,
-            parent_id: 0,
-            map_uid: 0,
-            precise: false,
-        }
+        Register::UNKNOWN
     }
 
     /// This number.
@@ -286,6 +297,14 @@ impl Register {
             return;
         }
         let mask = (1u64 << (bytes * 8)) - 1;
+        if self.value == Scalar::unknown() {
+            // As memory is read that nothing is known of.
+            let bits = Tnum { value: Wrapping(0), mask: Wrapping(mask) };
+            let range = Range::between(Wrapping(0), Wrapping(mask));
+            let low = Range::between(Wrapping(0), Wrapping(mask as u32));
+            self.value = Scalar { bits, range, low };
+            return;
+        }
         let (min, max) = (self.umin(), self.umax());
         let same_above = min & !mask == max & !mask;
         let range = if same_above { (min & mask, max & mask) } else { (0, mask) };

@@ -1,5 +1,8 @@
 //! The stack of a frame: what each byte of it holds (`struct bpf_stack_state`).
 
+use std::ops::{Deref, Index, IndexMut};
+use std::rc::Rc;
+
 use super::{Base, Register};
 
 /// Bytes of a slot.
@@ -49,18 +52,64 @@ impl Byte {
 }
 
 /// Eight bytes of the stack. Byte 0 is nearest to the frame pointer, byte 7 has the lowest address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Slot {
     /// What each byte holds.
     pub bytes: [Byte; SLOT],
-    /// The register that was spilled here, or what is known of the object that is here.
-    pub register: Register,
+    /// The register that was spilled here, or what is known of the object that is here. States share
+    /// it until one of them learns something.
+    held: Option<Rc<Register>>,
 }
 
 impl Slot {
     /// One that nothing was stored in.
     pub(crate) fn empty() -> Slot {
-        Slot { bytes: [Byte::Invalid; SLOT], register: Register::not_init() }
+        Slot { bytes: [Byte::Invalid; SLOT], held: None }
+    }
+
+    /// One that something is in, all of it.
+    pub(crate) fn of(byte: Byte, register: Register) -> Slot {
+        Slot { bytes: [byte; SLOT], held: Some(Rc::new(register)) }
+    }
+
+    /// The register that was spilled here, or what is known of the object that is here.
+    pub(crate) fn register(&self) -> &Register {
+        self.held.as_deref().unwrap_or(&Register::NOT_INIT)
+    }
+
+    /// The same, to be changed in this state alone.
+    pub(crate) fn register_mut(&mut self) -> &mut Register {
+        Rc::make_mut(self.held.get_or_insert_with(|| Rc::new(Register::NOT_INIT)))
+    }
+
+    /// Something else is known of what is here.
+    pub(crate) fn set_register(&mut self, register: Register) {
+        match self.held.as_mut().and_then(Rc::get_mut) {
+            Some(held) => *held = register,
+            None => self.held = Some(Rc::new(register)),
+        }
+    }
+
+    /// Nothing is known of what is here.
+    pub(crate) fn forget_register(&mut self) {
+        self.held = None;
+    }
+
+    /// Changes what is known of what is here, in this state alone, if anything changes.
+    pub(crate) fn update(&mut self, change: impl FnOnce(&mut Register)) {
+        let before = *self.register();
+        let mut after = before;
+        change(&mut after);
+        if after != before {
+            self.set_register(after);
+        }
+    }
+
+    /// What all of its bytes hold, when that is the same.
+    pub(crate) fn whole(&self) -> Option<Byte> {
+        // (As one number, which is one load.)
+        let bytes = u64::from_le_bytes(self.bytes.map(|byte| byte as u8));
+        (bytes == (bytes & 0xff) * 0x0101_0101_0101_0101).then_some(self.bytes[0])
     }
 
     /// What the byte with the lowest address holds, which says what the slot is.
@@ -75,7 +124,7 @@ impl Slot {
 
     /// Whether a number was spilled here.
     pub(crate) fn is_scalar_spill(&self) -> bool {
-        self.is_spill() && self.register.kind.is(Base::Scalar)
+        self.is_spill() && self.register().kind.is(Base::Scalar)
     }
 
     /// Whether anything but data is here (`is_stack_slot_special`).
@@ -96,6 +145,89 @@ impl Slot {
     pub(crate) fn spill_size(&self) -> usize {
         self.bytes.iter().rev().take_while(|byte| **byte == Byte::Spill).count()
     }
+}
+
+/// The stack of a frame, from the frame pointer down.
+#[derive(Debug, Default)]
+pub(crate) struct Stack {
+    slots: Vec<Slot>,
+    /// Slots that nothing reads any more, and that nothing was stored in since: a bit each.
+    poisoned: u64,
+}
+
+impl Stack {
+    /// Room for so many slots.
+    pub(crate) fn grow(&mut self, slots: usize) {
+        if self.slots.len() < slots {
+            self.slots.resize(slots, Slot::empty());
+        }
+    }
+
+    /// The slots that may hold something.
+    pub(crate) fn held(&self) -> impl Iterator<Item = usize> + use<> {
+        let all = u64::MAX.checked_shl(self.slots.len() as u32).map_or(u64::MAX, |beyond| !beyond);
+        bits(all & !self.poisoned)
+    }
+
+    /// The slots that a register was spilled to.
+    pub(crate) fn spills(&self) -> impl Iterator<Item = (usize, &Slot)> {
+        self.held().map(|place| (place, &self.slots[place])).filter(|(_, slot)| slot.is_spill())
+    }
+
+    /// A slot, to be changed.
+    pub(crate) fn get_mut(&mut self, place: usize) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(place)?;
+        self.poisoned &= !(1 << place);
+        Some(slot)
+    }
+
+    /// Takes note of it when nothing reads a slot any more.
+    pub(crate) fn note_poison(&mut self, place: usize) {
+        if self.slots[place].whole() == Some(Byte::Poison) {
+            self.poisoned |= 1 << place;
+        }
+    }
+}
+
+impl Clone for Stack {
+    fn clone(&self) -> Stack {
+        Stack { slots: self.slots.clone(), poisoned: self.poisoned }
+    }
+
+    fn clone_from(&mut self, other: &Stack) {
+        self.slots.clone_from(&other.slots);
+        self.poisoned = other.poisoned;
+    }
+}
+
+impl Deref for Stack {
+    type Target = [Slot];
+    fn deref(&self) -> &[Slot] {
+        &self.slots
+    }
+}
+
+impl Index<usize> for Stack {
+    type Output = Slot;
+    fn index(&self, place: usize) -> &Slot {
+        &self.slots[place]
+    }
+}
+
+impl IndexMut<usize> for Stack {
+    fn index_mut(&mut self, place: usize) -> &mut Slot {
+        self.poisoned &= !(1 << place);
+        &mut self.slots[place]
+    }
+}
+
+/// The bits that are set.
+pub(crate) fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = (set != 0).then(|| set.trailing_zeros() as usize);
+        set &= set.wrapping_sub(1);
+        lowest
+    })
 }
 
 /// The slot and the byte in it of an offset from the frame pointer, which is below 0.

@@ -10,6 +10,39 @@ use crate::state::{FP, MAX_FRAMES};
 /// The registers that carry arguments.
 const ARGUMENTS: u32 = 0b11_1110;
 
+/// Which wanted registers an instruction has something to do with when it is passed on the way back:
+/// a bit each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Concerns(u16);
+
+impl Concerns {
+    /// Whatever is wanted.
+    const ALL: u16 = 1 << 15;
+    /// Stack slots, when it is in the history.
+    const SLOTS: u16 = 1 << 14;
+
+    /// Of the instruction in a slot. Those that nothing is known of concern all.
+    pub(crate) fn of(code: &Code, slot: usize) -> Concerns {
+        let bit = |register: bombus_isa::Reg| 1 << register.0;
+        let Some(op) = code.op(slot) else {
+            return Concerns(if code.is_argument_access(slot) { Concerns::ALL } else { 0 });
+        };
+        Concerns(match op {
+            Op::Neg { .. } | Op::End { .. } | Op::Goto { .. } | Op::GotoLong { .. } => 0,
+            Op::MayGoto { .. } | Op::JumpIf { src: Operand::Imm(_), .. } => 0,
+            Op::Alu { dst, .. }
+            | Op::MovSx { dst, .. }
+            | Op::AddrSpaceCast { dst, .. }
+            | Op::Load { dst, .. }
+            | Op::LoadAcquire { dst, .. }
+            | Op::LoadImm64 { dst, .. } => bit(dst),
+            Op::Store { base, .. } => bit(base) | Concerns::SLOTS,
+            Op::JumpIf { dst, src: Operand::Reg(src), .. } => bit(dst) | bit(src),
+            _ => Concerns::ALL,
+        })
+    }
+}
+
 /// What must be precise before an instruction: a bit a register, and a bit a stack slot, of each
 /// frame (`struct backtrack_state`).
 #[derive(Clone, Debug, Default)]
@@ -32,9 +65,20 @@ impl Wanted {
 
     /// Nothing is left.
     pub(crate) fn is_empty(&self) -> bool {
-        let frames = ..=self.frame.min(MAX_FRAMES - 1);
+        let top = self.frame.min(MAX_FRAMES - 1);
+        if self.registers[top] != 0 {
+            return false;
+        }
+        let frames = ..=top;
         self.registers[frames].iter().all(|set| *set == 0)
             && self.slots[frames].iter().all(|set| *set == 0)
+    }
+
+    /// Whether the instruction has something to do with what is wanted.
+    pub(super) fn is_met_by(&self, concerns: Concerns, jump: Option<&Jump>) -> bool {
+        let slots = if jump.is_some() { Concerns::SLOTS } else { 0 };
+        let wanted = self.registers[self.frame] as u16 | slots | Concerns::ALL;
+        wanted & concerns.0 != 0 || jump.is_some_and(|jump| jump.links.len() > 0)
     }
 
     /// The registers of a frame.

@@ -1,8 +1,11 @@
 //! Whether a state is covered by one that was proved safe (`states_equal`, `kernel/bpf/states.c`).
 
+use std::cell::Cell;
+
 use crate::code::Code;
 use crate::state::{
     ADD_CONST, Base, Byte, Frame, Object, REGISTERS, ReferenceKind, Register, SLOT, Slot, State,
+    bits,
 };
 
 /// How alike states must be.
@@ -72,6 +75,15 @@ impl Ids {
     }
 }
 
+/// Where a state did not cover another: a frame, and a register or a slot of its stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// A register.
+    Register(u8, u8),
+    /// A slot.
+    Slot(u8, u8),
+}
+
 /// Compares states.
 #[derive(Debug)]
 pub(crate) struct Compare<'a> {
@@ -86,18 +98,26 @@ pub(crate) struct Compare<'a> {
 }
 
 impl Compare<'_> {
-    /// Whether all that can happen from `new` on can happen from `old` on.
+    /// Whether all that can happen from `new` on can happen from `old` on. What `old` did not cover
+    /// of the state before, `missed`, is looked at first: most likely it does not this time, either.
     pub(crate) fn covers(
         &self,
         old: &State,
         new: &State,
         likeness: Likeness,
         ids: &mut Ids,
+        missed: &Cell<Option<Place>>,
     ) -> bool {
         if old.frames.len() != new.frames.len() {
             return false;
         }
         ids.reset(self.last_id);
+        if let Some(place) = missed.get() {
+            if !self.place_covers(old, new, place, likeness, ids) {
+                return false;
+            }
+            ids.reset(self.last_id);
+        }
         if (old.speculative && !new.speculative) || old.sleepable != new.sleepable {
             return false;
         }
@@ -105,31 +125,57 @@ impl Compare<'_> {
             return false;
         }
         old.frames.iter().zip(&new.frames).enumerate().all(|(number, (was, is))| {
-            let slot = old.frame_slot(number);
-            was.callsite == is.callsite && self.frame_covers(was, is, slot, likeness, ids)
+            let live = self.code.live_registers(old.frame_slot(number));
+            if was.callsite != is.callsite || was.callback_depth > is.callback_depth {
+                return false;
+            }
+            let miss = match self.missed_register(was, is, live, likeness, ids) {
+                Some(register) => Place::Register(number as u8, register as u8),
+                None => match self.missed_slot(was, is, likeness, ids) {
+                    Some(slot) => Place::Slot(number as u8, slot as u8),
+                    None => return true,
+                },
+            };
+            missed.set(Some(miss));
+            false
         })
     }
 
-    fn frame_covers(
+    /// Whether one register or slot covers the other by itself.
+    fn place_covers(
         &self,
-        old: &Frame,
-        new: &Frame,
-        slot: usize,
+        old: &State,
+        new: &State,
+        place: Place,
         likeness: Likeness,
         ids: &mut Ids,
     ) -> bool {
-        if old.callback_depth > new.callback_depth {
-            return false;
-        }
-        let live = self.code.live_registers(slot);
-        for register in 0..REGISTERS {
-            if live & 1 << register != 0
-                && !self.register_covers(&old.regs[register], &new.regs[register], likeness, ids)
-            {
-                return false;
+        match place {
+            Place::Register(frame, register) => {
+                let (frame, register) = (usize::from(frame), usize::from(register));
+                let (was, is) = (&old.frames[frame].regs, &new.frames[frame].regs);
+                self.register_covers(&was[register], &is[register], likeness, ids)
+            }
+            Place::Slot(frame, slot) => {
+                let (frame, slot) = (usize::from(frame), usize::from(slot));
+                let (was, is) = (&old.frames[frame].stack, &new.frames[frame].stack);
+                self.slot_covers(&was[slot], is.get(slot), likeness, ids)
             }
         }
-        self.stack_covers(old, new, likeness, ids)
+    }
+
+    /// The first register that is live and not covered.
+    fn missed_register(
+        &self,
+        old: &Frame,
+        new: &Frame,
+        live: u16,
+        likeness: Likeness,
+        ids: &mut Ids,
+    ) -> Option<usize> {
+        bits(live.into()).take_while(|register| *register < REGISTERS).find(|&register| {
+            !self.register_covers(&old.regs[register], &new.regs[register], likeness, ids)
+        })
     }
 
     fn register_covers(
@@ -188,39 +234,46 @@ impl Compare<'_> {
     }
 
     /// The register that a slot's bytes from `byte` on hold, when they hold a number.
-    fn number_at<'s>(
-        &self,
-        slot: &'s Slot,
-        byte: usize,
-        unknown: &'s Register,
-    ) -> Option<&'s Register> {
-        if slot.bytes[byte] == Byte::Spill && slot.register.is_scalar() {
-            return Some(&slot.register);
+    fn number_at<'s>(&self, slot: &'s Slot, byte: usize) -> Option<&'s Register> {
+        if slot.bytes[byte] == Byte::Spill && slot.register().is_scalar() {
+            return Some(slot.register());
         }
         let is_any =
             |held: &Byte| *held == Byte::Misc || (held.is_empty() && self.allows_uninit_stack);
-        slot.bytes[byte..].iter().all(is_any).then_some(unknown)
+        slot.bytes[byte..].iter().all(is_any).then_some(&Register::UNKNOWN)
     }
 
-    fn stack_covers(&self, old: &Frame, new: &Frame, likeness: Likeness, ids: &mut Ids) -> bool {
-        let unknown = Register::unknown();
-        for (place, was) in old.stack.iter().enumerate() {
-            let is = new.stack.get(place);
-            if !self.slot_covers(was, is, &unknown, likeness, ids) {
-                return false;
-            }
+    /// The first slot that is not covered.
+    fn missed_slot(
+        &self,
+        old: &Frame,
+        new: &Frame,
+        likeness: Likeness,
+        ids: &mut Ids,
+    ) -> Option<usize> {
+        let mut misses = |place: &usize| {
+            !self.slot_covers(&old.stack[*place], new.stack.get(*place), likeness, ids)
+        };
+        match likeness {
+            Likeness::Exact => (0..old.stack.len()).find(&mut misses),
+            _ => bits(old.held_slots).find(&mut misses),
         }
-        true
     }
 
     fn slot_covers(
         &self,
         old: &Slot,
         new: Option<&Slot>,
-        unknown: &Register,
         likeness: Likeness,
         ids: &mut Ids,
     ) -> bool {
+        // Most slots hold the same all through.
+        if likeness != Likeness::Exact
+            && let Some(new) = new
+            && (old.whole(), new.whole()) == (Some(Byte::Spill), Some(Byte::Spill))
+        {
+            return self.register_covers(old.register(), new.register(), likeness, ids);
+        }
         let mut byte = 0;
         while byte < SLOT {
             let was = old.bytes[byte];
@@ -237,8 +290,8 @@ impl Compare<'_> {
             }
             let Some(new) = new else { return false };
             if byte == 0 || byte == 4 {
-                let was = self.number_at(old, byte, unknown);
-                let is = self.number_at(new, byte, unknown);
+                let was = self.number_at(old, byte);
+                let is = self.number_at(new, byte);
                 if let (Some(was), Some(is)) = (was, is) {
                     if !self.register_covers(was, is, likeness, ids) {
                         return false;
@@ -264,7 +317,7 @@ impl Compare<'_> {
 
     /// What stands in a whole slot.
     fn objects_cover(&self, old: &Slot, new: &Slot, likeness: Likeness, ids: &mut Ids) -> bool {
-        let (was, is) = (&old.register, &new.register);
+        let (was, is) = (old.register(), new.register());
         match old.lowest() {
             Byte::Spill => self.register_covers(was, is, likeness, ids),
             Byte::Dynptr => {
@@ -285,6 +338,16 @@ impl Compare<'_> {
             _ => true,
         }
     }
+}
+
+/// The slots of a frame that do not cover just any other, a bit each.
+pub(super) fn held_slots(frame: &Frame, allows_uninit_stack: bool) -> u64 {
+    let is_held = |slot: &Slot| match slot.whole() {
+        Some(byte) => !(byte.is_empty() || allows_uninit_stack && byte == Byte::Misc),
+        None => true,
+    };
+    let slots = frame.stack.held();
+    slots.fold(0, |held, place| held | u64::from(is_held(&frame.stack[place])) << place)
 }
 
 /// Numbers alike in all but their ids.
@@ -337,14 +400,13 @@ pub(crate) fn may_loop(old: &State, new: &State) -> bool {
 /// Whether an iterator was advanced more often in one than in the other
 /// (`iter_active_depths_differ`).
 pub(crate) fn iterators_moved(old: &State, new: &State) -> bool {
-    let slots = |state: &State, frame: usize| state.frames[frame].stack.clone();
-    (0..old.frames.len()).any(|frame| {
-        slots(old, frame).iter().enumerate().any(|(place, slot)| {
-            let Object::Iter(_, crate::state::IterState::Active, depth) = slot.register.object
+    old.frames.iter().enumerate().any(|(frame, was)| {
+        was.stack.iter().enumerate().any(|(place, slot)| {
+            let Object::Iter(_, crate::state::IterState::Active, depth) = slot.register().object
             else {
                 return false;
             };
-            let now = new.frames[frame].stack.get(place).map(|slot| slot.register.object);
+            let now = new.frames[frame].stack.get(place).map(|slot| slot.register().object);
             slot.bytes[0] == Byte::Iter
                 && !matches!(now, Some(Object::Iter(_, _, other)) if other == depth)
         })

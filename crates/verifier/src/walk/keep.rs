@@ -1,8 +1,10 @@
 //! The states that are kept, to end a path where an equal state was seen before
 //! (`kernel/bpf/states.c`).
 
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::collections::BTreeMap;
 
+use super::compare::Place;
 use crate::code::Code;
 use crate::state::{State, StateRef};
 
@@ -11,6 +13,10 @@ use crate::state::{State, StateRef};
 pub(crate) struct Kept {
     /// The state.
     pub state: State,
+    /// The loop that it is in.
+    pub chain: Option<LoopChain>,
+    /// Where it did not cover the last that was compared with it.
+    pub missed: Cell<Option<Place>>,
     /// How many times another was equal to it.
     pub hits: u32,
     /// How many times another was not.
@@ -20,7 +26,7 @@ pub(crate) struct Kept {
 }
 
 /// The calls that lead into a loop, and which loop (`struct bpf_scc_callchain`).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct LoopChain {
     /// The slots of the calls.
     pub calls: Vec<u32>,
@@ -60,7 +66,7 @@ pub(crate) struct Keep {
     /// By where they are, and where they were called from: places, the newest last.
     explored: Vec<Vec<StateRef>>,
     /// Loops that are being walked.
-    pub visits: HashMap<LoopChain, Visit>,
+    pub visits: BTreeMap<LoopChain, Visit>,
     /// States that others are compared with.
     pub explored_count: u32,
     /// States that are not compared with any more, and stand still.
@@ -78,7 +84,7 @@ impl Keep {
             states: Vec::new(),
             free: Vec::new(),
             explored: vec![Vec::new(); slots.max(1)],
-            visits: HashMap::new(),
+            visits: BTreeMap::new(),
             explored_count: 0,
             dropped_count: 0,
             backedge_count: 0,
@@ -123,8 +129,20 @@ impl Keep {
     }
 
     /// Keeps a state.
-    pub(crate) fn add(&mut self, bucket: usize, state: State) -> StateRef {
-        let kept = Box::new(Kept { state, hits: 0, misses: 0, is_dropped: false });
+    pub(crate) fn add(
+        &mut self,
+        bucket: usize,
+        state: State,
+        chain: Option<LoopChain>,
+    ) -> StateRef {
+        let kept = Box::new(Kept {
+            state,
+            chain,
+            missed: Cell::new(None),
+            hits: 0,
+            misses: 0,
+            is_dropped: false,
+        });
         let place = match self.free.pop() {
             Some(place) => {
                 self.states[place as usize] = Some(kept);
@@ -153,23 +171,24 @@ impl Keep {
 
     /// Lets a state go that is dropped, and that nothing comes from any more
     /// (`maybe_free_verifier_state`).
-    pub(crate) fn release(&mut self, state: StateRef, code: &Code) {
-        let Some(kept) = self.get(state) else { return };
-        if !kept.is_dropped || kept.state.branches != 0 || self.is_in_open_loop(&kept.state, code) {
-            return;
+    pub(crate) fn release(&mut self, state: StateRef) -> Option<State> {
+        let kept = self.get(state)?;
+        if !kept.is_dropped || kept.state.branches != 0 || self.is_in_open_loop(kept) {
+            return None;
         }
-        self.states[state.0 as usize] = None;
+        let kept = self.states[state.0 as usize].take()?;
         self.free.push(state.0);
         self.dropped_count -= 1;
+        Some(kept.state)
     }
 
     /// Whether a state is in a loop of which not all ways back are known
     /// (`incomplete_read_marks`).
-    pub(crate) fn is_in_open_loop(&self, state: &State, code: &Code) -> bool {
+    pub(crate) fn is_in_open_loop(&self, kept: &Kept) -> bool {
         if self.backedge_count == 0 {
             return false;
         }
-        let visit = LoopChain::of(state, code).and_then(|chain| self.visits.get(&chain));
+        let visit = kept.chain.as_ref().and_then(|chain| self.visits.get(chain));
         visit.is_some_and(|visit| !visit.backedges.is_empty())
     }
 

@@ -27,15 +27,15 @@ use crate::program::{
     F_ANY_ALIGNMENT, F_STRICT_ALIGNMENT, F_TEST_STATE_FREQ, Options, Program, Target,
 };
 use crate::proof::Memory;
-use crate::state::{Kind, MapRef, Register, State};
+use crate::state::{Kind, MapRef, Register, State, StateRef};
 use crate::types::Types;
 use crate::verdict::{Rejection, Stats};
+use backtrack::Concerns;
 use compare::Ids;
 use history::{Jump, Links, Touch};
 use keep::Keep;
 pub(crate) use observe::Observer;
 pub(crate) use prune::clean_slot;
-pub(crate) use queries::LiveStack;
 
 /// What a check says.
 pub(crate) type Check<T = ()> = Result<T, Rejection>;
@@ -61,6 +61,9 @@ pub(crate) mod errno {
 
 /// Paths that wait at most (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`).
 const MAX_PENDING: usize = 8192;
+
+/// States at most whose memory is saved.
+const MAX_SPARE: usize = 32;
 
 /// Where the walk goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -154,6 +157,8 @@ pub(crate) struct Walk<'a> {
     pub previous: i32,
     pub notes: Vec<Note>,
     pub functions: Vec<FunctionNote>,
+    /// What each instruction has to do with what is wanted on the way back.
+    concerns: Vec<Concerns>,
     /// What its types say of each function's arguments, once somebody has asked.
     pub signatures: Vec<OnceCell<Check<Vec<Argument>>>>,
     pub stats: Stats,
@@ -170,6 +175,8 @@ pub(crate) struct Walk<'a> {
     walked: Vec<u32>,
     keep: Keep,
     pending: Vec<Pending>,
+    /// States that are not needed any more, for their memory.
+    spare: Vec<State>,
     last_id: u32,
     /// The instruction is in the history already.
     is_in_history: bool,
@@ -226,6 +233,7 @@ impl<'a> Walk<'a> {
             previous: -1,
             notes: vec![Note::default(); slots],
             functions: vec![FunctionNote::default(); code.functions().len()],
+            concerns: (0..slots).map(|slot| Concerns::of(code, slot)).collect(),
             signatures: vec![OnceCell::new(); code.functions().len()],
             stats: Stats::default(),
             fastcalls: code.fastcalls().clone(),
@@ -235,6 +243,7 @@ impl<'a> Walk<'a> {
             walked: Vec::new(),
             keep: Keep::new(slots),
             pending: Vec::new(),
+            spare: Vec::new(),
             last_id: 0,
             is_in_history: false,
             ids: Ids::default(),
@@ -299,8 +308,9 @@ impl<'a> Walk<'a> {
                     if !self.log.tells_all() {
                         self.log.reset(pending.log);
                     }
-                    (self.state, self.slot, previous) =
-                        (pending.state, pending.slot, pending.previous);
+                    let ended = std::mem::replace(&mut self.state, pending.state);
+                    self.save(ended);
+                    (self.slot, previous) = (pending.slot, pending.previous);
                     is_new_path = true;
                     if let Some(observer) = &mut self.observer {
                         observer.turns_back();
@@ -425,7 +435,7 @@ impl<'a> Walk<'a> {
 
     /// A path to be walked later, from what is known now (`push_stack`): what it starts with.
     pub(crate) fn push_path(&mut self, slot: usize, speculative: bool) -> Check<&mut State> {
-        let mut state = self.state.clone();
+        let mut state = self.state.clone_in(self.spare.pop());
         state.speculative |= speculative;
         self.push_state(state, slot)?;
         let last = self.pending.len() - 1;
@@ -460,6 +470,20 @@ impl<'a> Walk<'a> {
         Ok(&mut self.pending[last].state)
     }
 
+    /// Lets a state go that is no longer compared with, when nothing comes from it any more.
+    pub(crate) fn release_state(&mut self, at: StateRef) {
+        if let Some(state) = self.keep.release(at) {
+            self.save(state);
+        }
+    }
+
+    /// Saves the memory of a state that is not needed any more.
+    fn save(&mut self, state: State) {
+        if self.spare.len() < MAX_SPARE {
+            self.spare.push(state);
+        }
+    }
+
     /// One path less goes on from the states that this one came from (`bpf_update_branch_counts`).
     fn end_path(&mut self) -> Check {
         let mut parent = self.state.parent;
@@ -471,7 +495,7 @@ impl<'a> Walk<'a> {
             }
             let next = kept.state.parent;
             self.leave_loop(at)?;
-            self.keep.release(at, self.code);
+            self.release_state(at);
             parent = next;
         }
         Ok(())

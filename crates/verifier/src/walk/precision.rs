@@ -3,14 +3,14 @@
 
 use std::fmt::Write;
 
-use super::backtrack::{Lost, Wanted};
+use super::backtrack::{Concerns, Lost, Wanted};
 use super::history::Jump;
 use super::keep::Keep;
 use super::report::KernelFunctions;
 use super::{Check, Walk};
 use crate::code::Code;
 use crate::log::Log;
-use crate::state::{State, StateRef};
+use crate::state::{State, StateRef, bits};
 
 impl Walk<'_> {
     /// The number in a register of the innermost frame decides something.
@@ -29,23 +29,19 @@ impl Walk<'_> {
             return Ok(());
         }
         let mut wanted = Wanted::new(self.state.top());
-        for slot in 0..64 {
-            if slots & 1 << slot != 0 {
-                wanted.want_slot(frame, slot);
-            }
-        }
+        bits(slots).for_each(|slot| wanted.want_slot(frame, slot));
         self.mark_wanted(wanted)
     }
 
     /// Every number that a state came through is precise.
     pub(super) fn mark_all_precise(&mut self, start: &State) {
-        let Walk { keep, code, log, kernel_functions: names, .. } = self;
-        Path { code, keep, log, names }.mark_all(start);
+        let Walk { keep, code, concerns, log, kernel_functions: names, .. } = self;
+        Path { code, concerns, keep, log, names }.mark_all(start);
     }
 
     fn mark_wanted(&mut self, wanted: Wanted) -> Check {
-        let Walk { state, keep, code, log, kernel_functions: names, .. } = self;
-        Path { code, keep, log, names }.mark(state, wanted);
+        let Walk { state, keep, code, concerns, log, kernel_functions: names, .. } = self;
+        Path { code, concerns, keep, log, names }.mark(state, wanted);
         Ok(())
     }
 
@@ -55,7 +51,7 @@ impl Walk<'_> {
         if !self.allowed.bpf {
             return false;
         }
-        let Walk { state: current, keep, code, log, kernel_functions: names, .. } = self;
+        let Walk { state: current, keep, code, concerns, log, kernel_functions: names, .. } = self;
         let state = state.unwrap_or(current);
         let mut wanted = Wanted::new(state.top());
         let Some(kept) = keep.get(old) else { return false };
@@ -65,8 +61,8 @@ impl Walk<'_> {
                     wanted.want_register(number, register);
                 }
             }
-            for (slot, held) in frame.stack.iter().enumerate() {
-                if held.is_scalar_spill() && held.register.precise {
+            for (slot, held) in frame.stack.spills() {
+                if held.register().precise && held.is_scalar_spill() {
                     wanted.want_slot(number, slot);
                 }
             }
@@ -82,13 +78,8 @@ impl Walk<'_> {
                 }
             }
         }
-        Path { code, keep, log, names }.mark(state, wanted)
+        Path { code, concerns, keep, log, names }.mark(state, wanted)
     }
-}
-
-/// The bits that are set.
-fn bits(set: u64) -> impl Iterator<Item = usize> {
-    (0..64).filter(move |bit| set & 1 << bit != 0)
 }
 
 /// The offset of a slot from the frame pointer.
@@ -98,6 +89,8 @@ fn offset(slot: usize) -> i64 {
 
 struct Path<'p> {
     code: &'p Code,
+    /// Of each instruction.
+    concerns: &'p [Concerns],
     keep: &'p mut Keep,
     log: &'p mut Log,
     names: &'p KernelFunctions,
@@ -167,18 +160,26 @@ impl Path<'_> {
             None => start,
         };
         let first = state.first_slot as i32;
+        let tells = self.log.tells_all();
         let mut left = state.history.len();
         let mut slot = last;
         let mut skips = skip_first;
+        if wanted.is_empty() {
+            return Ok(());
+        }
         loop {
             if !std::mem::take(&mut skips) {
                 let jump = left.checked_sub(1).map(|last| &state.history[last]);
                 let jump = jump.filter(|jump| jump.slot as i32 == slot);
-                tell(self.log, self.code, self.names, wanted, slot);
-                wanted.before(self.code, slot as usize, next, jump)?;
-            }
-            if wanted.is_empty() {
-                return Ok(());
+                if tells {
+                    tell(self.log, self.code, self.names, wanted, slot);
+                }
+                if wanted.is_met_by(self.concerns[slot as usize], jump) {
+                    wanted.before(self.code, slot as usize, next, jump)?;
+                    if wanted.is_empty() {
+                        return Ok(());
+                    }
+                }
             }
             next = slot;
             match previous(&state.history, &mut left, slot, first) {
@@ -207,9 +208,9 @@ impl Path<'_> {
                 }
             }
             for slot in bits(wanted.slots(number)) {
-                match frame.stack.get_mut(slot) {
-                    Some(held) if held.is_scalar_spill() && !held.register.precise => {
-                        held.register.precise = true;
+                match frame.stack.get(slot) {
+                    Some(held) if held.is_scalar_spill() && !held.register().precise => {
+                        frame.stack[slot].register_mut().precise = true;
                         changed = true;
                     }
                     _ => wanted.drop_slot(number, slot),
@@ -265,9 +266,10 @@ impl Path<'_> {
                         }
                     }
                 }
-                for (index, held) in frame.stack.iter_mut().enumerate() {
-                    if held.is_scalar_spill() && !held.register.precise {
-                        held.register.precise = true;
+                for index in frame.stack.held() {
+                    let held = &mut frame.stack[index];
+                    if held.is_scalar_spill() && !held.register().precise {
+                        held.register_mut().precise = true;
                         changed = true;
                         if log.tells_all() {
                             let offset = offset(index);
@@ -288,9 +290,6 @@ fn list(set: u64, name: impl Fn(usize) -> String) -> String {
 }
 
 fn tell(log: &mut Log, code: &Code, names: &KernelFunctions, wanted: &Wanted, slot: i32) {
-    if !log.tells_all() {
-        return;
-    }
     let frame = wanted.frame;
     let registers = list(wanted.registers(frame).into(), |bit| format!("r{bit}"));
     let slots = list(wanted.slots(frame), |bit| offset(bit).to_string());
@@ -313,7 +312,7 @@ fn previous(history: &[Jump], left: &mut usize, slot: i32, first: i32) -> Option
             return None;
         }
     }
-    match left.checked_sub(1).map(|last| history[last]) {
+    match left.checked_sub(1).map(|last| &history[last]) {
         Some(jump) if jump.slot as i32 == slot => {
             *left -= 1;
             Some(jump.previous)

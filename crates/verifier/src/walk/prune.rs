@@ -1,14 +1,13 @@
 //! Ends a path where all that can follow was proved safe already, and keeps states for it
 //! (`bpf_is_state_visited`, `kernel/bpf/states.c`).
 
-use std::collections::HashMap;
-
 use bombus_isa::Op;
 
-use super::compare::{Compare, Ids, Likeness, iterators_moved, may_loop};
+use super::compare::{Compare, Ids, Likeness, held_slots, iterators_moved, may_loop};
 use super::history::{Links, Touch};
 use super::keep::LoopChain;
 use super::{Check, Walk, refuse};
+use crate::code::StackSlots;
 use crate::embedding::Pruning;
 use crate::state::{Base, Byte, FP, IterState, Object, Register, Slot, State, StateRef};
 
@@ -79,15 +78,16 @@ impl Walk<'_> {
         let Some(kept) = keep.get(at) else { return Ok(Found::Other) };
         let old = &kept.state;
         if old.branches == 0 {
-            let in_loop = keep.is_in_open_loop(old, self.code);
+            let in_loop = keep.is_in_open_loop(kept);
             let is_within = in_loop || self.pruning == Pruning::Within;
             let likeness = if is_within { Likeness::Within } else { Likeness::Loose };
-            return Ok(match compare.covers(old, state, likeness, ids) {
+            return Ok(match compare.covers(old, state, likeness, ids, &kept.missed) {
                 true => Found::Equal(in_loop),
                 false => Found::Other,
             });
         }
-        let covers = |likeness, ids: &mut Ids| compare.covers(old, state, likeness, ids);
+        let covers =
+            |likeness, ids: &mut Ids| compare.covers(old, state, likeness, ids, &kept.missed);
         let frame = old.frame();
         let is_other_entry =
             frame.in_async_callback && frame.async_entries != state.frame().async_entries;
@@ -150,7 +150,7 @@ impl Walk<'_> {
         }
         // What the old state still learns, this one has to learn, too.
         let Some(kept) = self.keep.get(at) else { return Ok(()) };
-        let Some(chain) = LoopChain::of(&kept.state, self.code) else { return Ok(()) };
+        let Some(chain) = kept.chain.clone() else { return Ok(()) };
         let mut backedge = self.state.clone();
         backedge.equal = Some(at);
         backedge.slot = self.slot;
@@ -175,7 +175,7 @@ impl Walk<'_> {
             return false;
         }
         self.keep.drop_state(bucket, at);
-        self.keep.release(at, self.code);
+        self.release_state(at);
         true
     }
 
@@ -185,18 +185,26 @@ impl Walk<'_> {
         self.kept_at = (self.jumps, self.stats.processed);
         if self.allowed.bpf {
             // What later instructions want precise they will say.
-            self.state.each_register(|register| {
-                if register.is_scalar() {
-                    register.precise = false;
+            for frame in &mut self.state.frames {
+                let numbers = frame.regs.iter_mut().filter(|register| register.is_scalar());
+                numbers.for_each(|number| number.precise = false);
+                for place in frame.stack.held() {
+                    let held = &frame.stack[place];
+                    if held.register().precise && held.is_scalar_spill() {
+                        frame.stack[place].register_mut().precise = false;
+                    }
                 }
-            });
+            }
         }
         clear_lonely_ids(&mut self.state);
-        let mut kept = self.state.clone();
+        let mut kept = self.state.clone_in(self.spare.pop());
         kept.slot = self.slot;
+        for frame in &mut kept.frames {
+            frame.held_slots = held_slots(frame, self.allowed.uninit_stack);
+        }
         let chain = LoopChain::of(&kept, self.code);
         let depth = kept.depth + 1;
-        let at = self.keep.add(bucket, kept);
+        let at = self.keep.add(bucket, kept, chain.clone());
         if let Some(chain) = chain {
             let tells = self.log.tells_all();
             let visit = self.keep.visits.entry(chain.clone()).or_default();
@@ -218,7 +226,7 @@ impl Walk<'_> {
     /// is complete, and is propagated until nothing changes (`maybe_exit_scc`).
     pub(super) fn leave_loop(&mut self, at: StateRef) -> Check {
         let Some(kept) = self.keep.get(at) else { return Ok(()) };
-        let Some(chain) = LoopChain::of(&kept.state, self.code) else { return Ok(()) };
+        let Some(chain) = kept.chain.clone() else { return Ok(()) };
         let Some(visit) = self.keep.visits.get_mut(&chain) else { return Ok(()) };
         if visit.entry != Some(at) {
             return Ok(());
@@ -254,19 +262,27 @@ impl Walk<'_> {
             let live = self.code.live_registers(slot);
             let frame = &mut self.state.frames[number];
             for (register, known) in frame.regs[..FP].iter_mut().enumerate() {
-                if live & 1 << register == 0 {
+                if live & 1 << register == 0 && !known.kind.is(Base::NotInit) {
                     *known = empty;
                 }
             }
-            for (place, held) in frame.stack.iter_mut().enumerate() {
-                clean_slot(held, live_stack.of(number, place), empty);
+            let live = live_stack.of(number);
+            if live == StackSlots::ALL {
+                continue;
+            }
+            for place in frame.stack.held() {
+                let halves = live.halves(place);
+                if halves != (true, true) {
+                    clean_slot(&mut frame.stack[place], halves);
+                    frame.stack.note_poison(place);
+                }
             }
         }
     }
 }
 
 /// Forgets what nothing reads of a slot: of the half nearest to the frame pointer, and of the other.
-pub(crate) fn clean_slot(held: &mut Slot, (near, far): (bool, bool), empty: Register) {
+pub(crate) fn clean_slot(held: &mut Slot, (near, far): (bool, bool)) {
     if near && far {
         return;
     }
@@ -277,7 +293,7 @@ pub(crate) fn clean_slot(held: &mut Slot, (near, far): (bool, bool), empty: Regi
     if !far {
         if near && held.is_spill() {
             // Half of a pointer is none; half of a zero would have to be precise.
-            if !held.register.is_scalar() || held.register.is_null() {
+            if !held.register().is_scalar() || held.register().is_null() {
                 return;
             }
             for byte in &mut held.bytes[..4] {
@@ -286,7 +302,7 @@ pub(crate) fn clean_slot(held: &mut Slot, (near, far): (bool, bool), empty: Regi
                 }
             }
         }
-        held.register = empty;
+        held.forget_register();
     }
     let dead = if near { 4 } else { 0 }..if far { 4 } else { 8 };
     held.bytes[dead].fill(Byte::Poison);
@@ -301,25 +317,37 @@ fn is_active_iterator(state: &State) -> bool {
     };
     let (place, _) = crate::state::place(offset);
     let slot = state.frames.get(pointer.frame()).and_then(|frame| frame.stack.get(place));
-    slot.is_some_and(|slot| matches!(slot.register.object, Object::Iter(_, IterState::Active, _)))
+    slot.is_some_and(|slot| matches!(slot.register().object, Object::Iter(_, IterState::Active, _)))
 }
 
 /// A number that no other has the id of needs none (`bpf_clear_singular_ids`).
 fn clear_lonely_ids(state: &mut State) {
-    let mut counts: HashMap<u32, u32> = HashMap::new();
-    state.each_register(|register| {
-        if register.kind.is(Base::Scalar) && register.id != 0 {
-            *counts.entry(register.base_id()).or_default() += 1;
-        }
-    });
-    if counts.is_empty() {
+    let has_id = |register: &Register| register.is_scalar() && register.id != 0;
+    let mut ids: Vec<u32> = Vec::new();
+    for frame in &state.frames {
+        let spills = frame.stack.spills().map(|(_, held)| held.register());
+        let known = frame.regs.iter().chain(spills).filter(|register| has_id(register));
+        ids.extend(known.map(Register::base_id));
+    }
+    if ids.is_empty() {
         return;
     }
-    state.each_register(|register| {
-        if register.kind.is(Base::Scalar) && counts.get(&register.base_id()) == Some(&1) {
-            register.forget_id();
+    ids.sort_unstable();
+    let is_lonely = |register: &Register| {
+        let id = register.base_id();
+        let first = ids.partition_point(|other| *other < id);
+        has_id(register) && ids.get(first + 1) != Some(&id)
+    };
+    for frame in &mut state.frames {
+        let lonely = frame.regs.iter_mut().filter(|register| is_lonely(register));
+        lonely.for_each(Register::forget_id);
+        for place in frame.stack.held() {
+            let held = &frame.stack[place];
+            if held.is_spill() && is_lonely(held.register()) {
+                frame.stack[place].register_mut().forget_id();
+            }
         }
-    });
+    }
 }
 
 /// The calls and the loop, as the log shows them.

@@ -3,24 +3,8 @@
 use bombus_isa::Op;
 use bombus_platform::Helper;
 
-use crate::code::{Caller, Code, StackSlots};
+use crate::code::{Caller, Code, LiveStack};
 use crate::state::State;
-
-/// Which halves of stack slots may still be read, of each frame.
-#[derive(Debug)]
-pub(crate) struct LiveStack(Vec<StackSlots>);
-
-impl LiveStack {
-    /// Whether the half of a slot nearest to the frame pointer may still be read, and the other.
-    pub(crate) fn of(&self, frame: usize, place: usize) -> (bool, bool) {
-        (self.is_live(frame, place * 2), self.is_live(frame, place * 2 + 1))
-    }
-
-    /// Whether so many half slots from the frame pointer one may still be read.
-    fn is_live(&self, frame: usize, half: usize) -> bool {
-        self.0.get(frame).is_none_or(|live| live.has(half))
-    }
-}
 
 impl Code {
     /// The plain instruction in a slot.
@@ -56,16 +40,11 @@ impl Code {
     }
 
     /// What of the stack of each frame of a state may still be read.
-    pub(crate) fn live_stacks(&self, state: &State) -> LiveStack {
-        let chain: Vec<Caller> = state
-            .frames
-            .iter()
-            .map(|frame| Caller {
-                function: frame.function as usize,
-                callsite: frame.callsite.max(0) as usize,
-            })
-            .collect();
-        let of = |frame: usize| self.live_stack(&chain, frame, state.slot);
-        LiveStack((0..chain.len()).map(of).collect())
+    pub(crate) fn live_stacks(&self, state: &State) -> LiveStack<'_> {
+        let callers = state.frames.iter().map(|frame| Caller {
+            function: frame.function as usize,
+            callsite: frame.callsite.max(0) as usize,
+        });
+        self.stack_at(callers, state.slot)
     }
 }

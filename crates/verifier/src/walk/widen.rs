@@ -55,9 +55,9 @@ impl Walk<'_> {
         };
         for (was, is) in old.state.frames.iter().zip(&mut state.frames) {
             was.regs.iter().zip(&mut is.regs).for_each(|(was, is)| widen(was, is));
-            for (was, is) in was.stack.iter().zip(&mut is.stack) {
-                if was.is_spill() && is.is_spill() {
-                    widen(&was.register, &mut is.register);
+            for (place, was) in was.stack.spills() {
+                if is.stack.get(place).is_some_and(|is| is.is_spill()) {
+                    is.stack[place].update(|is| widen(was.register(), is));
                 }
             }
         }

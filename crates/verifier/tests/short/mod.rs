@@ -55,6 +55,9 @@ impl<const W: u32> Word for Short<W> {
     fn of(number: u64) -> Self {
         Short(number & ((1 << W) - 1))
     }
+    fn decided(truth: bool) -> Option<bool> {
+        Some(truth)
+    }
     fn shl(self, n: Self) -> Self {
         Short::of(self.0 << n.0)
     }

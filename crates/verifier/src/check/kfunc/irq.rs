@@ -21,7 +21,7 @@ impl Walk<'_> {
         let saves = call.is_one_of(&[Special::LocalIrqSave, Special::ResSpinLockIrqsave]);
         let slot = self.object_slot(register, "irq_flag", 1);
         let frame = register.frame().min(self.state.top());
-        let held = |walk: &Self, slot: usize| walk.state.frames[frame].stack[slot];
+        let held = |walk: &Self, slot: usize| walk.state.frames[frame].stack[slot].clone();
         if saves {
             let is_free = match &slot {
                 Ok(None) => true,
@@ -41,16 +41,15 @@ impl Walk<'_> {
             self.state.references.push(Reference { kind, id, slot: taken_at });
             self.state.irq_id = id;
             let flags = Register { id, ..Register::pointer(Base::Stack, Object::Irq(by_lock)) };
-            self.state.frames[frame].stack[slot] =
-                Slot { bytes: [Byte::IrqFlag; SLOT], register: flags };
+            self.state.frames[frame].stack[slot] = Slot::of(Byte::IrqFlag, flags);
             self.touch_slot(slot);
             return Ok(());
         }
         let found = match &slot {
             Ok(Some(slot)) => {
                 let held = held(self, *slot);
-                (held.register.id != 0 && held.bytes == [Byte::IrqFlag; SLOT])
-                    .then_some((*slot, held.register))
+                (held.register().id != 0 && held.bytes == [Byte::IrqFlag; SLOT])
+                    .then_some((*slot, *held.register()))
             }
             _ => None,
         };

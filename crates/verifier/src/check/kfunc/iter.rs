@@ -56,7 +56,7 @@ impl Walk<'_> {
         let Some(slot) = found else {
             refuse!(self, EINVAL, "expected an initialized iter_{short} as R{n}");
         };
-        let held = self.state.frames[frame].stack[slot].register;
+        let held = *self.state.frames[frame].stack[slot].register();
         if held.kind.flags.has(Flags::UNTRUSTED) {
             let name = call.name;
             return Err(self.rejection(71, format!("expected an RCU CS when using {name}")));
@@ -114,8 +114,7 @@ impl Walk<'_> {
             let object = Object::Iter(of, IterState::Active, 0);
             let held = Register::pointer(Kind::new(Base::Stack, flags), object);
             let held = Register { id: if index == 0 { id } else { 0 }, ..held };
-            self.state.frames[frame].stack[slot - index] =
-                Slot { bytes: [Byte::Iter; SLOT], register: held };
+            self.state.frames[frame].stack[slot - index] = Slot::of(Byte::Iter, held);
             self.touch_slot(slot - index);
         }
         Ok(())
@@ -127,8 +126,8 @@ impl Walk<'_> {
             let Some(place) = slot.checked_sub(index) else { return false };
             let held = &self.state.frames[frame].stack[place];
             let is_first = index == 0;
-            is_first == (held.register.id != 0)
-                && matches!(held.register.object, Object::Iter(is, ..) if is == of)
+            is_first == (held.register().id != 0)
+                && matches!(held.register().object, Object::Iter(is, ..) if is == of)
                 && held.bytes == [Byte::Iter; SLOT]
         })
     }
@@ -144,7 +143,7 @@ impl Walk<'_> {
 
     /// Once more, or no more (`process_iter_next_call`).
     pub(super) fn advance(&mut self, frame: usize, slot: usize) -> Check {
-        let held = self.state.frames[frame].stack[slot].register;
+        let held = *self.state.frames[frame].stack[slot].register();
         let Object::Iter(of, how_far, depth) = held.object else { return Ok(()) };
         if how_far == IterState::Active {
             if !self.parent_is_here() {
@@ -152,13 +151,13 @@ impl Walk<'_> {
             }
             let previous = self.previous_round_of_parent(self.slot);
             let mut queued = self.state.clone();
-            queued.frames[frame].stack[slot].register.object =
+            queued.frames[frame].stack[slot].register_mut().object =
                 Object::Iter(of, IterState::Active, depth + 1);
             let mut queued = self.widened(previous, queued);
             queued.regs()[0].set_not_null();
             self.push_state(queued, self.slot + 1)?;
         }
-        self.state.frames[frame].stack[slot].register.object =
+        self.state.frames[frame].stack[slot].register_mut().object =
             Object::Iter(of, IterState::Drained, depth);
         let precise = !self.allowed.bpf;
         self.state.regs()[0] = Register { precise, ..Register::constant(0) };

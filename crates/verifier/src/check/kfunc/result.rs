@@ -81,7 +81,7 @@ impl Walk<'_> {
             }
             None => {
                 let from_rcu = call.iterator.is_some_and(|(frame, slot)| {
-                    let held = &self.state.frames[frame].stack[slot].register;
+                    let held = self.state.frames[frame].stack[slot].register();
                     held.kind.flags.has(Flags::RCU)
                 });
                 let flags = if call.special == Some(Special::GetKmemCache) {

@@ -14,7 +14,7 @@ mod passed_on;
 mod slots;
 mod track;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use bombus_isa::{Insn, Op};
@@ -56,7 +56,7 @@ pub(super) struct Given<'a> {
 pub(super) struct StackLiveness {
     instances: Vec<Instance>,
     /// Places in `instances`, by depth and callsite.
-    places: HashMap<(u8, u32), u32>,
+    places: BTreeMap<(u8, u32), u32>,
 }
 
 /// A frame of a chain of calls.
@@ -389,7 +389,7 @@ impl Analysis<'_> {
         let mut callsites = Vec::new();
         let mut origins = Origins::new();
         let function = usize::from(instance.function);
-        let mut lists: HashMap<usize, String> = HashMap::new();
+        let mut lists: BTreeMap<usize, String> = BTreeMap::new();
         for &block in self.blocks.of_function(function).iter().rev() {
             let block = block as usize;
             let Some(Some(entry)) = entries.get(block - start) else { continue };

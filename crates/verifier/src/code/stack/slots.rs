@@ -26,6 +26,11 @@ impl StackSlots {
         slot < 128 && self.0 >> slot & 1 != 0
     }
 
+    /// Whether the half of an 8-byte slot nearest to the frame pointer is among them, and the other.
+    pub const fn halves(self, place: usize) -> (bool, bool) {
+        (self.has(place * 2), self.has(place * 2 + 1))
+    }
+
     /// Those that have one of `bytes` bytes from `off` on, at the end of the stack at most.
     pub(super) fn touched(off: i64, bytes: i64) -> StackSlots {
         if off >= 0 {
