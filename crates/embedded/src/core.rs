@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bombus_btf::Btf;
 use bombus_kernel::BtfFd;
-use bombus_vm::{Context, Execution, Stack, Trap};
+use bombus_vm::{Context, DEFAULT_FUEL, Execution, Stack, Trap};
 
 use crate::hooks::Task;
 use crate::kernel::index;
@@ -23,6 +23,8 @@ pub(crate) struct Core {
     /// Type information, as it was loaded.
     pub(crate) btfs: Vec<Arc<Btf>>,
     pub(crate) workspace: Workspace,
+    /// Instructions that a run may take.
+    pub(crate) fuel: u64,
     /// Whether any program can tell on which CPU it runs. When none can, asking the traced task is
     /// not worth a system call for every event, and all run on CPU 0.
     sees_cpu: bool,
@@ -32,6 +34,7 @@ pub(crate) struct Core {
 pub(crate) struct Runs<'a> {
     pub(crate) run: Run<'a>,
     stack: &'a mut Stack,
+    fuel: u64,
 }
 
 impl Runs<'_> {
@@ -39,7 +42,7 @@ impl Runs<'_> {
     #[inline]
     pub(crate) fn next(&mut self, loaded: &Loaded) -> Result<u64, Trap> {
         loaded.about_to_run(1);
-        let mut execution = Execution::new(self.stack, Context::ReadOnly(&[]));
+        let mut execution = Execution::new(self.stack, Context::ReadOnly(&[])).with_fuel(self.fuel);
         let result = execution.run_with(&loaded.program, &[PACKET_CONTEXT], &mut self.run);
         self.run.finish();
         result
@@ -50,7 +53,7 @@ impl Core {
     pub(crate) fn new(cpus: u32, seed: u64) -> Core {
         let workspace = Workspace::new(seed);
         let (maps, programs, btfs) = (Vec::new(), Vec::new(), Vec::new());
-        Core { cpus, maps, programs, btfs, workspace, sees_cpu: false }
+        Core { cpus, maps, programs, btfs, workspace, fuel: DEFAULT_FUEL, sees_cpu: false }
     }
 
     pub(crate) fn add_program(&mut self, program: Loaded) {
@@ -73,7 +76,9 @@ impl Core {
         let occasion = Occasion { cookie: attached.cookie, func_ip, cpu };
         let (maps, workspace) = (&mut self.maps, &mut self.workspace);
         let (mut run, stack) = Run::new(maps, &self.programs, workspace, task, None, occasion);
-        let result = Execution::new(stack, context).run(program, &mut run);
+        run.arena = loaded.arena;
+        let mut execution = Execution::new(stack, context).with_fuel(self.fuel);
+        let result = execution.run(program, &mut run);
         run.finish();
         self.outcome(result)
     }
@@ -101,8 +106,10 @@ impl Core {
         let cpu = if self.sees_cpu { task.cpu() % self.cpus } else { 0 };
         let occasion = Occasion { cpu, ..Occasion::default() };
         let (maps, workspace) = (&mut self.maps, &mut self.workspace);
-        let (run, stack) = Run::new(maps, &self.programs, workspace, task, Some(packet), occasion);
-        Some((Runs { run, stack }, loaded))
+        let (mut run, stack) =
+            Run::new(maps, &self.programs, workspace, task, Some(packet), occasion);
+        run.arena = loaded.arena;
+        Some((Runs { run, stack, fuel: self.fuel }, loaded))
     }
 
     /// The number of the device that a program sent a packet to.

@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use bombus_btf::Btf;
 use bombus_kernel::{
-    AttachPoint, BtfFd, Error, Features, Kernel, LinkFd, MapFd, MapTypes, PerfRecord, ProgFd,
-    ProgLoad, Result, TestRun, UpdateFlag,
+    AttachPoint, BtfFd, Error, Features, Kernel, LinkFd, MapFd, MapMemory, MapTypes, PerfRecord,
+    ProgFd, ProgLoad, Result, TestRun, UpdateFlag,
 };
-use bombus_platform::{ProgType, takes_packets};
+use bombus_platform::{MapType, takes_packets};
 use bombus_spec::MapSpec;
 use bombus_vm::Context;
 
 use crate::Embedded;
 use crate::links::Attached;
-use crate::maps::{ENOTSUPP, Errno, Keyless, Map, Storage, ringbuf};
+use crate::maps::{ENOTSUPP, Errno, Keyless, Map, Storage, ringbuf, shown};
 use crate::network::{Entry, interface_index};
 use crate::proof;
 use crate::run::MAX_MAPS;
+use crate::shared::Shared;
 use crate::this_task::ThisTask;
 
 /// Handles count from 1, so that an immediate that nobody filled in names nothing.
@@ -65,13 +66,22 @@ impl Kernel for Embedded {
             return Err(Error::os(doing(), libc::ENFILE));
         }
         let btf = types.btf.and_then(|fd| core.types(fd)).cloned();
-        let map = Map::new(spec, btf, core.cpus).map_err(|errno| match errno {
-            libc::EOPNOTSUPP => Error::Unsupported {
-                what: format!("the embedded kernel has no maps of type {}", spec.map_type.name()),
-                help: None,
-            },
-            errno => Error::os(doing(), errno),
-        })?;
+        let inner = types.inner.and_then(|fd| bombus_kernel::Handles::map(&*core, fd));
+        let number = core.maps.len();
+        let mut map =
+            Map::new(spec, btf, inner, core.cpus, number).map_err(|errno| match errno {
+                libc::EOPNOTSUPP => Error::Unsupported {
+                    what: format!(
+                        "the embedded kernel has no maps of type {}",
+                        spec.map_type.name()
+                    ),
+                    help: None,
+                },
+                errno => Error::os(doing(), errno),
+            })?;
+        if let Some(types) = self.types.borrow().as_deref() {
+            map.shown = shown(&map, number, spec, types).unwrap_or_default();
+        }
         core.maps.push(map);
         Ok(MapFd(handle(core.maps.len() - 1)))
     }
@@ -89,7 +99,11 @@ impl Kernel for Embedded {
                     Err(libc::ENOENT) => Ok(None),
                     Err(errno) => Err(errno),
                 },
-                Storage::Ringbuf(_) | Storage::Perf(_) => Err(ENOTSUPP),
+                Storage::Places(places) => {
+                    Ok(program_index(key).and_then(|index| places.lookup(index)))
+                }
+                Storage::Maps(table) => Ok(table.lookup_all(key)),
+                _ => Err(ENOTSUPP),
             }
         })
     }
@@ -108,7 +122,10 @@ impl Kernel for Embedded {
     }
 
     fn map_update(&self, map: MapFd, key: &[u8], value: &[u8], flag: UpdateFlag) -> Result<()> {
-        let programs = self.core.borrow().programs.len();
+        let (programs, maps) = {
+            let core = self.core.borrow();
+            (core.programs.len(), core.maps.len())
+        };
         self.with_map(map, "update", |map| {
             check(key, map.key_size)?;
             check(value, map.user_value_size)?;
@@ -128,7 +145,19 @@ impl Kernel for Embedded {
                     Ok(())
                 }
                 Storage::Keyless(Keyless(map)) => map.user_update(key, value, flag as u64),
-                Storage::Ringbuf(_) | Storage::Perf(_) => Err(ENOTSUPP),
+                Storage::Places(places) => {
+                    places.update(program_index(key).unwrap_or(usize::MAX), value)
+                }
+                Storage::Maps(table) => {
+                    let fd = value.try_into().map_or(0, u32::from_ne_bytes);
+                    let is_map = index(fd).is_some_and(|index| index < maps);
+                    if is_map {
+                        table.update_all(key, value, flag as u64)
+                    } else {
+                        Err(libc::EBADF)
+                    }
+                }
+                _ => Err(ENOTSUPP),
             }
         })
     }
@@ -137,6 +166,7 @@ impl Kernel for Embedded {
         self.with_map(map, "delete from", |map| {
             check(key, map.key_size)?;
             map.check_thawed()?;
+            let map_type = map.map_type();
             match &mut map.storage {
                 Storage::Table(table) => table.delete(key),
                 Storage::Programs(slots) => {
@@ -144,7 +174,12 @@ impl Kernel for Embedded {
                     Ok(slot.ok_or(libc::E2BIG)?.take().is_some())
                 }
                 Storage::Keyless(Keyless(map)) => map.user_delete(key).map(|()| true),
-                Storage::Ringbuf(_) | Storage::Perf(_) => Err(ENOTSUPP),
+                // (An array of maps has places for them, which may be empty.)
+                Storage::Maps(table) if map_type == MapType::ArrayOfMaps => {
+                    table.update_all(key, &[0; 4], UpdateFlag::Any as u64).map(|()| true)
+                }
+                Storage::Maps(table) => table.delete(key),
+                _ => Err(ENOTSUPP),
             }
         })
     }
@@ -164,7 +199,13 @@ impl Kernel for Embedded {
                     Ok((next < slots.len()).then(|| (next as u32).to_ne_bytes().to_vec()))
                 }
                 Storage::Keyless(Keyless(map)) => map.user_next_key(key).map(Some),
-                Storage::Ringbuf(_) | Storage::Perf(_) => Err(ENOTSUPP),
+                Storage::Places(places) => {
+                    let at = key.and_then(program_index).filter(|&index| index < places.count());
+                    let next = at.map_or(0, |index| index + 1);
+                    Ok((next < places.count()).then(|| (next as u32).to_ne_bytes().to_vec()))
+                }
+                Storage::Maps(table) => Ok(table.after(key).map(|element| table.key(element))),
+                _ => Err(ENOTSUPP),
             }
         })
     }
@@ -180,6 +221,29 @@ impl Kernel for Embedded {
             }
             Ok(elements)
         })
+    }
+
+    fn map_mmap(&self, map: MapFd) -> Result<Box<dyn MapMemory>> {
+        let index = self.with_map(map, "map", |map| match &map.storage {
+            Storage::Arena(_) => Ok(()),
+            _ => Err(ENOTSUPP),
+        });
+        index.map(|()| Box::new(Shared { core: self.core.clone(), map }) as Box<dyn MapMemory>)
+    }
+
+    fn user_ringbuf_submit(&self, map: MapFd, record: &[u8]) -> Result<()> {
+        self.with_map(map, "write to", |map| {
+            let ring = map.keyless().and_then(|map| map.user_ringbuf());
+            ring.ok_or(libc::EINVAL)?.push(record)
+        })
+    }
+
+    fn kernel_btf(&self) -> Result<Option<Arc<[u8]>>> {
+        Ok(self.types.borrow().as_ref().map(|types| types.bytes().into()))
+    }
+
+    fn kernel_types(&self) -> Result<Option<Arc<Btf>>> {
+        Ok(self.types.borrow().clone())
     }
 
     fn perf_buffer_consume(
@@ -228,12 +292,6 @@ impl Kernel for Embedded {
 
     fn prog_load(&self, program: &ProgLoad<'_>) -> Result<ProgFd> {
         let mut core = self.core.borrow_mut();
-        if program.prog_type == ProgType::Tracing {
-            return Err(Error::Unsupported {
-                what: format!("the embedded kernel has nothing to attach {} to", program.name),
-                help: Some("with root privileges, --kernel linux has".into()),
-            });
-        }
         let bad_btf = || Error::os(format!("load program {}", program.name), libc::EBADF);
         let btf = program.btf.map(|fd| core.types(fd).ok_or_else(bad_btf)).transpose()?;
         proof::check_helpers(program.insns)?;
@@ -243,7 +301,7 @@ impl Kernel for Embedded {
             false => proof::prove(program, &core, types.as_deref())?,
         };
         let id = core.programs.len() as u32;
-        let loaded = crate::programs::load(program, id, &core.maps, btf, known)?;
+        let loaded = crate::programs::load(program, id, &core.maps, btf, types.as_deref(), known)?;
         core.add_program(loaded);
         Ok(ProgFd(handle(core.programs.len() - 1)))
     }
@@ -259,7 +317,9 @@ impl Kernel for Embedded {
             return self.prog_run(program, &mut run).map(|()| run.retval);
         }
         let attached = Attached { program: index as u32, cookie: 0 };
+        let fuel = std::mem::replace(&mut core.fuel, crate::test_run::FUEL);
         let value = core.run(attached, Context::ReadOnly(ctx), &mut ThisTask, 0);
+        core.fuel = fuel;
         Ok(value.unwrap_or(0) as u32)
     }
 

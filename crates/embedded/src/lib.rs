@@ -20,6 +20,7 @@ mod kernel;
 mod links;
 mod maps;
 mod network;
+mod objects;
 mod os;
 mod over_packets;
 mod packet;
@@ -29,12 +30,14 @@ mod proof;
 mod random;
 mod records;
 mod run;
+mod shared;
 mod test_run;
 mod this_task;
 mod timers;
 mod tracer;
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bombus_btf::Btf;
@@ -79,7 +82,7 @@ pub struct Embedded {
     unproved: bool,
     /// The types of the kernel that programs are proved for.
     types: RefCell<Option<Arc<Btf>>>,
-    core: RefCell<Core>,
+    core: Rc<RefCell<Core>>,
     links: RefCell<Links>,
     timers: RefCell<Timers>,
     network: RefCell<Network>,
@@ -121,7 +124,7 @@ impl Embedded {
             },
             unproved: options.unproved,
             types: RefCell::default(),
-            core: RefCell::new(Core::new(cpus, seed)),
+            core: Rc::new(RefCell::new(Core::new(cpus, seed))),
             links: RefCell::default(),
             timers: RefCell::default(),
             network: RefCell::default(),

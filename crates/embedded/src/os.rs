@@ -105,3 +105,9 @@ impl Drop for LowMemory {
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
     }
 }
+
+/// The number of this thread's network namespace.
+pub(crate) fn network_namespace() -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/thread-self/ns/net").ok().map(|found| found.ino())
+}

@@ -62,7 +62,7 @@ mod tests {
     fn check(insns: &[Insn], map_type: MapType) -> bool {
         let (key_size, value_size, max_entries) = (4, 8, 1);
         let spec = MapSpec { map_type, key_size, value_size, max_entries, ..MapSpec::default() };
-        let map = Map::new(&spec, None, 2).unwrap();
+        let map = Map::new(&spec, None, None, 2, 0).unwrap();
         may_wait(&crate::programs::decode(insns), &[map])
     }
 

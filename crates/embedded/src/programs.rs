@@ -5,17 +5,17 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bombus_btf::Btf;
+use bombus_btf::{Btf, Type, TypeId};
 use bombus_isa::{Imm64, Insn, Op};
 use bombus_kernel::{Error, ProgLoad, Result};
 use bombus_platform::{Helper, ProgType, takes_packets};
-use bombus_vm::{Guests, Known, Layout, Program, Proven, Trap};
+use bombus_vm::{Arena, Guests, Known, Layout, Program, Proven, Trap};
 
 use crate::context_use;
 use crate::maps::Map;
 use crate::packet::reads_plainly;
 use crate::patient;
-use crate::run::{lookup, map_address, value_address};
+use crate::run::{arena_address, kfunc_number, lookup, map_address};
 
 /// Runs that are left to the interpreter.
 const RUNS_INTERPRETED: u32 = 16;
@@ -26,6 +26,10 @@ pub(crate) struct Loaded {
     pub(crate) name: String,
     pub(crate) prog_type: ProgType,
     pub(crate) program: Rc<Program>,
+    /// Its types, when it allocates objects.
+    pub(crate) types: Option<Arc<Btf>>,
+    /// The map that is its arena.
+    pub(crate) arena: Option<usize>,
     /// Whether it can tell on which CPU it runs.
     pub(crate) sees_cpu: bool,
     /// Whether it asks for user and group.
@@ -64,19 +68,25 @@ pub(crate) fn load(
     id: u32,
     maps: &[Map],
     btf: Option<&Arc<Btf>>,
+    kernel: Option<&Btf>,
     known: Vec<Known>,
 ) -> Result<Loaded> {
     let rejected =
         |log: String| Error::Rejected { program: load.name.to_owned(), errno: libc::EINVAL, log };
-    let program = Program::new(load.insns, id, &mut |imm| resolve(imm, maps))
-        .map_err(|invalid| rejected(invalid.to_string()))?;
     let ops = decode(load.insns);
+    let arena = ops.iter().find_map(|op| arena_of(*op, maps));
+    let mut names = Names { maps, kernel, arena, is_proved: !known.is_empty() };
+    names.check_kfuncs(&ops)?;
+    let program = Program::linked(load.insns, id, &mut names)
+        .map_err(|invalid| rejected(invalid.to_string()))?;
     let helpers = || {
         ops.iter().filter_map(|&op| match op {
             Op::CallHelper { id } => Some(id),
             _ => None,
         })
     };
+    // Only who allocates objects has to know their types.
+    let types = btf.filter(|_| ops.iter().any(|op| matches!(op, Op::CallKfunc { .. }))).cloned();
     let sees_user = helpers().any(|id| id == Helper::GetCurrentUidGid.id());
     let sees_cpu = helpers().any(|id| {
         let cpu = [
@@ -93,6 +103,8 @@ pub(crate) fn load(
         program,
         sees_cpu,
         sees_user,
+        types,
+        arena,
         may_wait: patient::may_wait(&ops, maps),
         context_bytes: context_use::bytes_read(&ops),
         tables: tables(&ops, maps),
@@ -130,14 +142,80 @@ fn tables(ops: &[Op], maps: &[Map]) -> Vec<Elements> {
     named.filter_map(elements).collect()
 }
 
+/// The arena that an instruction names.
+fn arena_of(op: Op, maps: &[Map]) -> Option<usize> {
+    let (Op::LoadImm64 { imm: Imm64::MapFd(fd), .. }
+    | Op::LoadImm64 { imm: Imm64::MapValue { fd, .. }, .. }) = op
+    else {
+        return None;
+    };
+    map_number(fd, maps).filter(|&map| maps[map].arena().is_some())
+}
+
+/// What a program's instructions name.
+struct Names<'a> {
+    maps: &'a [Map],
+    kernel: Option<&'a Btf>,
+    arena: Option<usize>,
+    is_proved: bool,
+}
+
+impl Names<'_> {
+    /// The name of a function of the kernel's.
+    fn kfunc_name(&self, id: i32, btf: i16) -> Option<&str> {
+        match self.kernel?.ty(TypeId(u32::try_from(id).ok()?))? {
+            Type::Func { name, .. } if btf == 0 => Some(name),
+            _ => None,
+        }
+    }
+
+    /// That there is what the program calls.
+    fn check_kfuncs(&self, ops: &[Op]) -> Result<()> {
+        let missing = ops.iter().find_map(|op| match *op {
+            Op::CallKfunc { id, btf } => {
+                let name = self.kfunc_name(id, btf);
+                let is_there = name.is_some_and(|name| kfunc_number(name).is_some());
+                (!is_there).then(|| name.map_or_else(|| format!("#{id}"), str::to_owned))
+            }
+            _ => None,
+        });
+        missing.map_or(Ok(()), |name| {
+            Err(Error::Unsupported {
+                what: format!("the embedded kernel has no function {name}"),
+                help: Some("with root privileges, --kernel linux may have it".into()),
+            })
+        })
+    }
+}
+
+impl bombus_vm::Names for Names<'_> {
+    fn immediate(&mut self, imm: Imm64) -> Option<u64> {
+        resolve(imm, self.maps)
+    }
+
+    fn kfunc(&mut self, id: i32, btf: i16) -> Option<i32> {
+        kfunc_number(self.kfunc_name(id, btf)?)
+    }
+
+    fn is_proved(&self) -> bool {
+        self.is_proved
+    }
+
+    fn arena(&self) -> Option<Arena> {
+        let map = self.arena?;
+        let arena = self.maps[map].arena()?;
+        let user = if arena.converts() { arena.user() } else { 0 };
+        Some(Arena { address: arena_address(map), user })
+    }
+}
+
 /// What a `ld_imm64` that names a map loads.
 fn resolve(imm: Imm64, maps: &[Map]) -> Option<u64> {
     match imm {
         Imm64::MapFd(fd) => map_number(fd, maps).map(map_address),
         Imm64::MapValue { fd, offset } => {
             let map = map_number(fd, maps)?;
-            let inside = maps[map].table().is_some() && (offset as usize) < maps[map].value_size;
-            inside.then(|| value_address(map, offset.into()))
+            maps[map].direct_value(map, offset)
         }
         _ => None,
     }

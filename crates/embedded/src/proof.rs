@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bombus_btf::Btf;
 use bombus_isa::{Insn, Op};
 use bombus_kernel::{
-    BtfFd, Error, Handles, KernelVersion, Machine, MapFd, ProgLoad, Result, prove_load,
+    AttachTo, BtfFd, Error, Handles, KernelVersion, Machine, MapFd, ProgLoad, Result, hook_type,
+    prove_load,
 };
 use bombus_platform::{HELPER_NAMES, Helper};
 use bombus_verifier::{AttachTarget, Map, Memory, Options, Proof};
@@ -31,9 +32,10 @@ impl Handles for Core {
 /// Proves a program; gives what is known of each slot. What is told of a refusal is the kernel's log.
 pub(crate) fn prove(load: &ProgLoad<'_>, core: &Core, types: Option<&Btf>) -> Result<Vec<Known>> {
     let machine = Machine { version: NEWEST, types };
+    let attach = attach_target(load, types);
     let verify = |log_level| {
         let options = Options { log_level, ..Options::default() };
-        prove_load(load, AttachTarget::Nothing, machine, core, &options)
+        prove_load(load, attach, machine, core, &options)
     };
     // A log takes time, and most programs are accepted.
     let (mut verdict, maps) = verify(0);
@@ -64,6 +66,16 @@ fn known(proof: &Proof, slots: usize, maps: &[MapFd]) -> Vec<Known> {
         }
     };
     (0..slots).map(known).collect()
+}
+
+/// What a program attaches to by its type, if these types have it.
+fn attach_target<'t>(load: &ProgLoad<'_>, types: Option<&'t Btf>) -> AttachTarget<'t> {
+    let (AttachTo::Kernel(symbol), Some(btf)) = (load.attach_to, types) else {
+        return AttachTarget::Nothing;
+    };
+    let (kind, name) = hook_type(load.attach_type, symbol);
+    let id = btf.find(kind, &name);
+    id.map_or(AttachTarget::Nothing, |id| AttachTarget::Kernel { btf, id, member: 0 })
 }
 
 /// That there is what a program calls.

@@ -10,6 +10,7 @@ use crate::core::Core;
 use crate::links::Attached;
 use crate::maps::{ENOTSUPP, Errno};
 use crate::packet::{Packet, TAILROOM};
+use crate::run::SOCKET;
 use crate::this_task::ThisTask;
 
 /// The loopback device, where packets of test runs come from.
@@ -26,11 +27,27 @@ const MAX_ARGUMENTS: usize = 12 * 8;
 /// `BPF_F_TEST_RUN_ON_CPU`.
 const ON_CPU: u32 = 1;
 
+/// Instructions that a test run may take, which keeps nobody from anything.
+pub(crate) const FUEL: u64 = 1 << 28;
+
 /// Runs a program.
 pub(crate) fn run(core: &mut Core, program: usize, run: &mut TestRun) -> Result<(), Errno> {
+    let fuel = std::mem::replace(&mut core.fuel, FUEL);
+    let result = run_as_its_type(core, program, run);
+    core.fuel = fuel;
+    result
+}
+
+fn run_as_its_type(core: &mut Core, program: usize, run: &mut TestRun) -> Result<(), Errno> {
     match core.programs[program].prog_type {
         ProgType::Xdp => run_xdp(core, program, run),
         prog_type if takes_packets(prog_type) => run_skb(core, program, prog_type, run),
+        // (`bpf_prog_test_run_tracing`) It calls functions of the kernel's that are there to be traced;
+        // here are none, so nothing is at them, and the program does not run.
+        ProgType::Tracing => {
+            run.retval = 0;
+            Ok(())
+        }
         ProgType::RawTracepoint | ProgType::RawTracepointWritable => {
             if run.ctx.len() > MAX_ARGUMENTS || run.repeat != 0 || !run.data.is_empty() {
                 return Err(libc::EINVAL);
@@ -109,8 +126,15 @@ fn run_skb(
     if run.ctx.get(SK_BUFF_SIZE..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) {
         return Err(libc::E2BIG);
     }
+    let mut context = std::mem::take(&mut run.ctx);
+    let linear = linear_bytes(prog_type, run.data.len(), &mut context)?;
+    run.ctx = context.clone();
     let mut packet = Packet::new()?;
-    packet.receive_skb(prog_type, &run.data, &run.ctx)?;
+    packet.receive_skb(prog_type, &run.data, &context)?;
+    packet.set_socket(SOCKET);
+    if linear < run.data.len() {
+        packet.set_linear(linear);
+    }
     if !packet.has_network_header() {
         return Err(libc::EINVAL);
     }
@@ -124,4 +148,22 @@ fn run_skb(
         run.ctx = packet.skb_context();
     }
     Ok(())
+}
+
+/// How many bytes of a packet are in one piece, which the context says by its `data_end`: that is taken
+/// out of it.
+fn linear_bytes(prog_type: ProgType, len: usize, context: &mut [u8]) -> Result<usize, Errno> {
+    /// Where it is in `struct __sk_buff`.
+    const DATA_END: std::ops::Range<usize> = 80..84;
+    let Some(end) = context.get_mut(DATA_END).and_then(|end| end.first_chunk_mut::<4>()) else {
+        return Ok(len);
+    };
+    let linear = u32::from_ne_bytes(std::mem::take(end)) as usize;
+    let is_lwt = matches!(prog_type, ProgType::LwtIn | ProgType::LwtOut | ProgType::LwtXmit);
+    match linear {
+        0 => Ok(len),
+        _ if linear > len => Err(libc::EINVAL),
+        _ if is_lwt => Err(ENOTSUPP),
+        _ => Ok(linear.max(ETHERNET_HEADER)),
+    }
 }

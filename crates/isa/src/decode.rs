@@ -190,6 +190,13 @@ impl Insn {
             let dst = self.dst()?;
             return Ok(Op::JumpIf { width, cond, dst, src: self.operand()?, off: self.off });
         }
+        if (code, width) == (jmp::JA, Width::W64) && self.code & X != 0 {
+            let dst = self.dst()?;
+            self.no_src()?;
+            self.no_off()?;
+            self.no_imm()?;
+            return Ok(Op::GotoRegister { dst });
+        }
         if self.code & X != 0 {
             return self.unknown();
         }

@@ -264,6 +264,7 @@ impl Display for Text<'_> {
             }
             Op::Goto { off } => write!(f, "goto pc{off:+}"),
             Op::GotoLong { off } => write!(f, "gotol pc{off:+}"),
+            Op::GotoRegister { dst } => write!(f, "gotox {dst}"),
             Op::MayGoto { off } => write!(f, "may_goto pc{off:+}"),
             Op::JumpIf { width, cond, dst, src, off } => {
                 write!(f, "if {} {} ", Sub(width, dst), cond.symbol())?;

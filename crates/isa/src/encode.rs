@@ -183,6 +183,7 @@ impl Op {
             }
             Op::Goto { off } => (class::JMP | jmp::JA, R0, R0, off, 0),
             Op::GotoLong { off } => (class::JMP32 | jmp::JA, R0, R0, 0, off),
+            Op::GotoRegister { dst } => (class::JMP | jmp::JA | X, dst, R0, 0, 0),
             Op::MayGoto { off } => (class::JMP | jmp::JCOND, R0, R0, off, 0),
             Op::JumpIf { width, cond, dst, src, off } => {
                 let class = match width {

@@ -298,6 +298,11 @@ pub enum Op {
         /// Slots from the next instruction.
         off: i16,
     },
+    /// Jump to the place that a register holds (`gotox`), which comes out of a table of them.
+    GotoRegister {
+        /// The place.
+        dst: Reg,
+    },
     /// Call of a helper function.
     CallHelper {
         /// Its number.

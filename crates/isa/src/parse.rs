@@ -57,6 +57,7 @@ impl<'a> Line<'a> {
             "goto" => self.jump(Op::Goto { off: 0 }),
             "gotol" => self.jump(Op::GotoLong { off: 0 }),
             "may_goto" => self.jump(Op::MayGoto { off: 0 }),
+            "gotox" => self.jump_to_register(),
             "if" => self.jump_if(),
             "call" => self.call(),
             "lock" => self.locked(),
@@ -238,6 +239,14 @@ impl<'a> Line<'a> {
     fn jump(&mut self, op: Op) -> Parsed<'a> {
         self.word();
         Ok((op, Some(self.target()?)))
+    }
+
+    fn jump_to_register(&mut self) -> Parsed<'a> {
+        self.word();
+        match self.register() {
+            Some((Width::W64, dst)) => Ok((Op::GotoRegister { dst }, None)),
+            _ => Err(self.expected("a register")),
+        }
     }
 
     fn jump_if(&mut self) -> Parsed<'a> {

@@ -45,6 +45,7 @@ impl Op {
             | Op::Load { signed: true, .. }
             | Op::End { order: Endian::Swap, .. }
             | Op::GotoLong { .. }
+            | Op::GotoRegister { .. }
             | Op::MayGoto { .. }
             | Op::AddrSpaceCast { .. }
             | Op::LoadAcquire { .. }

@@ -25,6 +25,7 @@ mod hash;
 mod lock;
 mod lpm;
 mod map;
+pub mod pages;
 mod queue;
 pub mod raw;
 mod references;

@@ -61,6 +61,12 @@ impl Region {
         Ok(Region { start: unsafe { std::alloc::alloc_zeroed(layout) }, len })
     }
 
+    /// Bytes that it spans.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Where it starts.
     #[inline]
     pub(crate) fn start(&self) -> *mut u8 {

@@ -212,6 +212,14 @@ helpers! {
     FibLookup = 69;
     /// Id of the task's cgroup.
     GetCurrentCgroupId = 80;
+    /// The value of a cgroup's storage.
+    GetLocalStorage = 81;
+    /// A TCP socket by its addresses, held.
+    SkLookupTcp = 84;
+    /// A UDP socket by its addresses, held.
+    SkLookupUdp = 85;
+    /// Let go of a socket.
+    SkRelease = 86;
     /// Add a value to a map without keys.
     MapPushElem = 87;
     /// Take the next value out of a map without keys.
@@ -222,10 +230,22 @@ helpers! {
     SpinLock = 93;
     /// Release it.
     SpinUnlock = 94;
+    /// The whole socket of one, or null.
+    SkFullsock = 95;
+    /// What TCP knows of a socket, or null.
+    TcpSock = 96;
+    /// The socket that listens for one.
+    GetListenerSock = 98;
+    /// A TCP socket by its addresses, also one that is just being made, held.
+    SkcLookupTcp = 99;
     /// Read a signed number.
     Strtol = 105;
     /// Read an unsigned number.
     Strtoul = 106;
+    /// A value that belongs to a socket.
+    SkStorageGet = 107;
+    /// Remove it.
+    SkStorageDelete = 108;
     /// Send a signal to the current process.
     SendSignal = 109;
     /// Read user memory.
@@ -238,6 +258,8 @@ helpers! {
     ProbeReadKernelStr = 115;
     /// Ticks since boot.
     Jiffies64 = 118;
+    /// A number that no other network namespace has.
+    GetNetnsCookie = 122;
     /// Nanoseconds since boot, with suspend.
     KtimeGetBootNs = 125;
     /// Copy a record into a ring buffer.
@@ -270,6 +292,8 @@ helpers! {
     XdpLoadBytes = 189;
     /// Change bytes of the packet.
     XdpStoreBytes = 190;
+    /// Exchange the object that a value keeps.
+    KptrXchg = 194;
     /// A value of a per-CPU map on another CPU.
     MapLookupPercpuElem = 195;
     /// A bounded pointer to memory.
@@ -288,6 +312,8 @@ helpers! {
     DynptrData = 203;
     /// TAI clock, nanoseconds.
     KtimeGetTaiNs = 208;
+    /// Call a function for every record of a user ring buffer.
+    UserRingbufDrain = 209;
 }
 
 #[cfg(test)]

@@ -89,11 +89,27 @@ impl<'a> Execution<'a> {
         args: &[u64],
         host: &mut H,
     ) -> Result<u64, Trap> {
+        let depth = self.depth;
+        match self.run_through(program, args, host) {
+            Err(Trap { kind: TrapKind::Thrown(value), .. }) => {
+                self.depth = depth;
+                Ok(value)
+            }
+            result => result,
+        }
+    }
+
+    fn run_through<H: Host>(
+        &mut self,
+        program: &Rc<Program>,
+        args: &[u64],
+        host: &mut H,
+    ) -> Result<u64, Trap> {
         let code = program.code().filter(|code| self.depth == 0 && code.args() == args.len());
         match code.and_then(|code| code.run(self, program, args, host)) {
             Some(Ok(Ended::Value(value))) => Ok(value),
             Some(Err(trap)) => Err(trap),
-            Some(Ok(Ended::TailCall(next, context))) => self.run_with(&next, &[context], host),
+            Some(Ok(Ended::TailCall(next, context))) => self.run_through(&next, &[context], host),
             // The outermost function has a value, or traps.
             None => Ok(self.enter(program, 0, Args::new(args), host)?.unwrap_or_default()),
         }

@@ -223,10 +223,17 @@ impl Execution<'_> {
                     self.burn(pc.saturating_sub(entry) as u64 + 1)?;
                     return Ok(End::Exit(regs.get(Reg::R0).ok()));
                 }
-                // Program::new refuses these.
-                Op::CallKfunc { .. } | Op::AddrSpaceCast { .. } => {
-                    return Err(TrapKind::Unsupported.into());
+                Op::GotoRegister { dst } => {
+                    let place = regs.get(dst)?;
+                    next = program.place_at(entry, place).ok_or(TrapKind::BadFunction(place))?;
                 }
+                Op::AddrSpaceCast { dst, src, to } => {
+                    let arena = program.arena().ok_or(TrapKind::Unsupported)?;
+                    let value = regs.get(src)?;
+                    regs.set(dst, arena.cast(to, value));
+                }
+                // Program::linked leaves none.
+                Op::CallKfunc { .. } => return Err(TrapKind::Unsupported.into()),
             }
             if next <= pc {
                 self.burn((pc - next) as u64 + 1)?;

@@ -17,6 +17,7 @@ pub mod fast;
 mod host;
 mod interpreter;
 pub mod jit;
+mod names;
 pub mod native;
 mod program;
 pub mod semantics;
@@ -26,12 +27,13 @@ mod validate;
 pub use execution::{Context, Execution, Stack};
 pub use host::{Call, Host, Nothing, Return, Step};
 pub use jit::guarded::{Block, Guests, Known, Layout, Lookup, Proven, Tables, View};
+pub use names::{Arena, Names};
 pub use program::{InvalidProgram, Program};
 pub use trap::{Trap, TrapKind};
 
-/// Frames that may be open at once, callbacks included (`MAX_CALL_FRAMES`,
-/// `include/linux/bpf_verifier.h`).
-pub const MAX_FRAMES: usize = 8;
+/// Frames that may be open at once, callbacks included: those of one program (`MAX_CALL_FRAMES`,
+/// `include/linux/bpf_verifier.h`), and one more for each tail call that one of its functions makes.
+pub const MAX_FRAMES: usize = 16 + bombus_platform::MAX_TAIL_CALLS as usize;
 
 /// Iterations that `may_goto` allows (`BPF_MAX_LOOPS`, `include/linux/bpf.h`).
 pub(crate) const MAX_LOOPS: u32 = 8 * 1024 * 1024;

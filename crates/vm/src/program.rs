@@ -8,6 +8,7 @@ use bombus_isa::opcode::{class, jmp, mode};
 use bombus_isa::{Imm64, Insn, Op};
 
 use crate::jit::guarded::{GuardedCode, Guests};
+use crate::names::{Arena, Names};
 use crate::{address, validate};
 
 /// A program that can run: every instruction decoded, every `ld_imm64` a number or one of the
@@ -19,6 +20,9 @@ pub struct Program {
     functions: Box<[u32]>,
     /// What each of them uses.
     uses: Box<[Uses]>,
+    /// By slot, where `gotox` may go; empty when there is none.
+    places: Box<[bool]>,
+    arena: Option<Arena>,
     /// Guarded machine code, if it was asked for; inside: if there can be some.
     code: OnceCell<Option<Rc<GuardedCode>>>,
     id: u32,
@@ -84,22 +88,24 @@ impl Program {
         id: u32,
         resolve: &mut dyn FnMut(Imm64) -> Option<u64>,
     ) -> Result<Rc<Program>, InvalidProgram> {
-        let mut ops = validate::decode(insns)?;
+        Program::linked(insns, id, &mut |imm| resolve(imm))
+    }
+
+    /// The same, with everything that a program can name.
+    pub fn linked(
+        insns: &[Insn],
+        id: u32,
+        names: &mut dyn Names,
+    ) -> Result<Rc<Program>, InvalidProgram> {
+        let (ops, arena) = validate::decode(insns, names)?;
         let functions = validate::check(&ops)?;
-        for (pc, op) in ops.iter_mut().enumerate() {
-            let Op::LoadImm64 { imm, .. } = op else { continue };
-            if matches!(imm, Imm64::Value(_) | Imm64::Func(_)) {
-                continue;
-            }
-            let reason = || format!("{imm:?} names nothing that this program can use");
-            let value = resolve(*imm).ok_or_else(|| InvalidProgram { pc, reason: reason() })?;
-            *imm = Imm64::Value(value);
-        }
         let ends = functions.iter().skip(1).map(|&next| next as usize).chain([insns.len()]);
         let uses =
             functions.iter().zip(ends).map(|(&entry, end)| Uses::of(&insns[entry as usize..end]));
         let uses = uses.collect();
         Ok(Rc::new(Program {
+            places: validate::places(&ops),
+            arena,
             ops: ops.into(),
             functions: functions.into(),
             uses,
@@ -141,6 +147,22 @@ impl Program {
     /// What each of them uses.
     pub(crate) fn uses(&self) -> &[Uses] {
         &self.uses
+    }
+
+    /// The arena that its addresses are cast for.
+    #[inline]
+    pub(crate) fn arena(&self) -> Option<Arena> {
+        self.arena
+    }
+
+    /// The slot that `gotox` goes to from a function, when its register holds a place of that
+    /// function.
+    pub(crate) fn place_at(&self, entry: usize, value: u64) -> Option<usize> {
+        let slot = usize::try_from(address::offset(value)).ok()?;
+        let is_place = address::region(value) == address::CODE && *self.places.get(slot)?;
+        let after = self.functions.partition_point(|&function| function as usize <= entry);
+        let end = self.functions.get(after).map_or(self.ops.len(), |&next| next as usize);
+        (is_place && (entry..end).contains(&slot)).then_some(slot)
     }
 
     /// The guest address of the function that a `ld_imm64` in slot `pc` means.

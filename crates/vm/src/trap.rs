@@ -54,6 +54,8 @@ pub enum TrapKind {
     TooManyFrames,
     /// Ran longer than it may.
     OutOfFuel,
+    /// Asked to be ended with this value (`bpf_throw`): no fault.
+    Thrown(u64),
 }
 
 impl fmt::Display for TrapKind {
@@ -75,6 +77,7 @@ impl fmt::Display for TrapKind {
             TrapKind::BadFunction(value) => write!(f, "{value:#x} is no function of the program"),
             TrapKind::TooManyFrames => write!(f, "the call stack is too deep"),
             TrapKind::OutOfFuel => write!(f, "the program ran too long"),
+            TrapKind::Thrown(value) => write!(f, "an exception with {value:#x}"),
         }
     }
 }

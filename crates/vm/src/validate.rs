@@ -4,6 +4,7 @@
 use bombus_isa::{Imm64, Insn, Op, Reg};
 
 use crate::InvalidProgram;
+use crate::names::{Arena, Names};
 
 /// Instructions that a program may have (`BPF_COMPLEXITY_LIMIT_INSNS`, `include/linux/bpf.h`).
 const MAX_INSNS: usize = 1_000_000;
@@ -12,8 +13,15 @@ fn fault<T>(pc: usize, reason: impl Into<String>) -> Result<T, InvalidProgram> {
     Err(InvalidProgram { pc, reason: reason.into() })
 }
 
-/// Decodes every slot. Second slots of `ld_imm64` become copies of the first.
-pub(crate) fn decode(insns: &[Insn]) -> Result<Vec<Op>, InvalidProgram> {
+/// A call of this helper, which nobody has, stands where an instruction is that must not be reached.
+const NO_HELPER: i32 = i32::MIN;
+
+/// Decodes every slot. Second slots of `ld_imm64` become copies of the first. What names something
+/// outside of the program is named as it will be at run time.
+pub(crate) fn decode(
+    insns: &[Insn],
+    names: &mut dyn Names,
+) -> Result<(Vec<Op>, Option<Arena>), InvalidProgram> {
     if insns.is_empty() || insns.len() > MAX_INSNS {
         return fault(0, format!("a program has 1 to {MAX_INSNS} instructions"));
     }
@@ -24,21 +32,32 @@ pub(crate) fn decode(insns: &[Insn]) -> Result<Vec<Op>, InvalidProgram> {
             Ok(op) => op,
             Err(error) => return fault(pc, error.to_string()),
         };
-        match op {
-            Op::CallKfunc { .. } => return fault(pc, "calling kernel function is not supported"),
-            Op::AddrSpaceCast { .. } => return fault(pc, "arenas are not supported"),
-            _ => {}
-        }
         let Insn { dst, src, .. } = insns[pc];
-        if (dst == Reg::FP || src == Reg::FP) && written(op) == Some(Reg::FP) {
-            return fault(pc, "frame pointer is read only");
-        }
-        ops.push(op);
-        if op.slots() == 2 {
-            ops.push(op);
-        }
+        let writes_frame = (dst == Reg::FP || src == Reg::FP) && written(op) == Some(Reg::FP);
+        let op = match op {
+            _ if writes_frame && names.is_proved() => Op::CallHelper { id: NO_HELPER },
+            _ if writes_frame => return fault(pc, "frame pointer is read only"),
+            Op::CallKfunc { id, btf } => match names.kfunc(id, btf) {
+                Some(id) => Op::CallHelper { id },
+                None => return fault(pc, "calling kernel function is not supported"),
+            },
+            Op::AddrSpaceCast { .. } if names.arena().is_none() => {
+                return fault(pc, "arenas are not supported");
+            }
+            Op::LoadImm64 { dst, imm: imm @ (Imm64::Value(_) | Imm64::Func(_)) } => {
+                Op::LoadImm64 { dst, imm }
+            }
+            Op::LoadImm64 { dst, imm } => match names.immediate(imm) {
+                Some(value) => Op::LoadImm64 { dst, imm: Imm64::Value(value) },
+                None => {
+                    return fault(pc, format!("{imm:?} names nothing that this program can use"));
+                }
+            },
+            op => op,
+        };
+        ops.extend(std::iter::repeat_n(op, op.slots()));
     }
-    Ok(ops)
+    Ok((ops, names.arena()))
 }
 
 /// The register that an instruction writes, apart from calls.
@@ -47,6 +66,7 @@ fn written(op: Op) -> Option<Reg> {
         Op::Alu { dst, .. }
         | Op::Neg { dst, .. }
         | Op::MovSx { dst, .. }
+        | Op::AddrSpaceCast { dst, .. }
         | Op::End { dst, .. }
         | Op::LoadImm64 { dst, .. }
         | Op::Load { dst, .. }
@@ -97,7 +117,7 @@ pub(crate) fn check(ops: &[Op]) -> Result<Vec<u32>, InvalidProgram> {
     for (index, &entry) in entries.iter().enumerate() {
         let end = entries.get(index + 1).map_or(ops.len(), |&next| next as usize);
         match ops[end - 1] {
-            Op::Exit | Op::Goto { .. } | Op::GotoLong { .. } => {}
+            Op::Exit | Op::Goto { .. } | Op::GotoLong { .. } | Op::GotoRegister { .. } => {}
             _ => return fault(end - 1, "last insn is not an exit or jmp"),
         }
         let function = entry as usize..end;
@@ -110,6 +130,12 @@ pub(crate) fn check(ops: &[Op]) -> Result<Vec<u32>, InvalidProgram> {
         }
     }
     Ok(entries)
+}
+
+/// Where `gotox` may go: to every instruction.
+pub(crate) fn places(ops: &[Op]) -> Box<[bool]> {
+    let jumps = ops.iter().any(|op| matches!(op, Op::GotoRegister { .. }));
+    if jumps { second_slots(ops).into_iter().map(|second| !second).collect() } else { [].into() }
 }
 
 fn second_slots(ops: &[Op]) -> Vec<bool> {

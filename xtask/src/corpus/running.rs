@@ -1,7 +1,7 @@
 //! What an accepted program returns, in the embedded kernel.
 
 use bombus_embedded::Embedded;
-use bombus_kernel::{Described, Error, Kernel, TestRun, UpdateFlag};
+use bombus_kernel::{Described, Error, Kernel, TestRun, Tracer, UpdateFlag};
 use bombus_platform::ProgType;
 use bombus_spec::ObjectSpec;
 
@@ -47,7 +47,8 @@ fn first_value() -> Vec<u8> {
 }
 
 fn run(object: &ObjectSpec, case: &Case, machine: &Described) -> Result<u32, String> {
-    let kernel = Embedded::new(bombus_embedded::Options { seed: Some(1), ..Default::default() });
+    let options = bombus_embedded::Options { seed: Some(1), ..Default::default() };
+    let kernel = Embedded::new(options);
     let mut loader = super::runner::only(object, case);
     if let Some(types) = &machine.types {
         loader = loader.kernel_btf(types.clone());
@@ -64,16 +65,23 @@ fn run(object: &ObjectSpec, case: &Case, machine: &Described) -> Result<u32, Str
     let program = program.ok_or("it was not loaded")?;
     let fd = program.fd.ok_or("it was not loaded")?;
     let mut test = TestRun { repeat: 1, ..TestRun::default() };
-    match program.prog_type {
-        ProgType::Syscall | ProgType::RawTracepoint | ProgType::RawTracepointWritable => {
-            return kernel.prog_test_run(fd, &[]).map_err(|error| error.to_string());
+    let takes_nothing = matches!(
+        program.prog_type,
+        ProgType::Syscall | ProgType::RawTracepoint | ProgType::RawTracepointWritable
+    );
+    if takes_nothing {
+        test.retval = kernel.prog_test_run(fd, &[]).map_err(|error| error.to_string())?;
+    } else {
+        test.data = vec![0; PACKET];
+        if case.linear != 0 {
+            test.ctx = vec![0; SK_BUFF];
+            test.ctx[DATA_END].copy_from_slice(&case.linear.to_le_bytes());
         }
-        _ => test.data = vec![0; PACKET],
+        kernel.prog_run(fd, &mut test).map_err(|error| error.to_string())?;
     }
-    if case.linear != 0 {
-        test.ctx = vec![0; SK_BUFF];
-        test.ctx[DATA_END].copy_from_slice(&case.linear.to_le_bytes());
+    // A program that was stopped returns nothing, whatever is said.
+    match kernel.summary().into_iter().find(|line| line.starts_with("program ")) {
+        Some(stopped) => Err(stopped),
+        None => Ok(test.retval),
     }
-    kernel.prog_run(fd, &mut test).map_err(|error| error.to_string())?;
-    Ok(test.retval)
 }

@@ -3,14 +3,18 @@
 //! Limits, flags and error numbers are the kernel's; `tests/maps/` compares them. What differs:
 //! memory of hash tables is taken when it is needed, not when the map is created.
 
+mod arena;
 mod cells;
 mod hash_index;
 mod perf;
+mod places;
 mod prefixes;
 mod recency;
 pub(crate) mod ringbuf;
+mod shown;
 mod table;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,8 +23,13 @@ use bombus_kernel::described_map;
 use bombus_platform::MapType;
 use bombus_spec::MapSpec;
 
+use crate::run::value_address;
+
+pub(crate) use arena::Arena;
 pub(crate) use perf::PerfArray;
+pub(crate) use places::Places;
 pub(crate) use ringbuf::Ringbuf;
+pub(crate) use shown::shown;
 pub(crate) use table::Table;
 
 /// An error number.
@@ -48,11 +57,14 @@ mod flag {
     pub(super) const WRONLY_PROG: u32 = 1 << 8;
     pub(super) const MMAPABLE: u32 = 1 << 10;
     pub(super) const PRESERVE_ELEMS: u32 = 1 << 11;
+    pub(super) const INNER_MAP: u32 = 1 << 12;
+    pub(super) const SEGV_ON_FAULT: u32 = 1 << 17;
+    pub(super) const NO_USER_CONV: u32 = 1 << 18;
     pub(super) const ACCESS: u32 = RDONLY | WRONLY | RDONLY_PROG | WRONLY_PROG;
 }
 
 /// A map.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Map {
     pub(crate) name: String,
     map_type: MapType,
@@ -67,6 +79,8 @@ pub(crate) struct Map {
     /// Each CPU has values of its own, which no program of another changes or pushes out.
     pub(crate) apart: bool,
     pub(crate) storage: Storage,
+    /// What programs see of the kernel's structure for it.
+    pub(crate) shown: Box<[u8]>,
     /// As the verifier sees it.
     described: Arc<bombus_verifier::Map>,
     /// User space may not write to it any more.
@@ -99,7 +113,7 @@ impl Keyless {
 }
 
 /// What a map is made of.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Storage {
     Table(Table),
     Ringbuf(Ringbuf),
@@ -109,26 +123,83 @@ pub(crate) enum Storage {
     Perf(PerfArray),
     /// Values without keys: a queue, a stack or a bloom filter.
     Keyless(Keyless),
+    /// Pages.
+    Arena(Box<Arena>),
+    /// Places in programs.
+    Places(Places),
+    /// Values that belong to something else than a key: where they are among objects.
+    Owned(BTreeMap<u64, u64>),
+    /// Maps by key: values are their handles.
+    Maps(Table),
+    /// Sockets of a kind that this kernel has none of.
+    Sockets,
+}
+
+impl Storage {
+    /// That of maps which are made of something of their own.
+    fn special(spec: &MapSpec, number: usize) -> Result<Option<Storage>, Errno> {
+        use MapType as M;
+        let keyed = spec.key_size == 4 && spec.value_size == 4 && spec.max_entries != 0;
+        Ok(Some(match spec.map_type {
+            M::Queue | M::Stack | M::BloomFilter | M::UserRingbuf => {
+                Storage::Keyless(Keyless::new(spec)?)
+            }
+            M::Arena => Storage::Arena(Box::new(Arena::new(spec, number)?)),
+            M::InsnArray => Storage::Places(Places::new(spec)?),
+            M::ArrayOfMaps | M::HashOfMaps => {
+                if spec.value_size != 4 || spec.map_type == M::ArrayOfMaps && !keyed {
+                    return Err(libc::EINVAL);
+                }
+                let map_type = if spec.map_type == M::ArrayOfMaps { M::Array } else { M::Hash };
+                Storage::Maps(Table::new(&MapSpec { map_type, ..spec.clone() }, 1)?)
+            }
+            M::Xskmap if keyed => Storage::Sockets,
+            // (`sock_map_alloc`, `sock_hash_alloc`: descriptors, or cookies of 8 bytes.)
+            M::Sockmap | M::Sockhash | M::ReuseportSockarray
+                if matches!(spec.value_size, 4 | 8) && spec.max_entries != 0 =>
+            {
+                Storage::Sockets
+            }
+            // (`bpf_local_storage_map_alloc_check`, `cgroup_storage_map_alloc`)
+            M::SkStorage | M::CgroupStorage | M::PercpuCgroupStorage => {
+                let is_large = u64::from(spec.value_size) >= MAX_ELEMENT;
+                match spec.value_size {
+                    0 => return Err(libc::EINVAL),
+                    _ if is_large => return Err(libc::E2BIG),
+                    _ => Storage::Owned(BTreeMap::new()),
+                }
+            }
+            _ => return Ok(None),
+        }))
+    }
 }
 
 impl Map {
     /// Creates a map, with the kernel's checks (`array_map_alloc_check`, `htab_map_alloc_check`,
     /// `ringbuf_map_alloc` and so on, `kernel/bpf`).
-    pub(crate) fn new(spec: &MapSpec, types: Option<Arc<Btf>>, cpus: u32) -> Result<Map, Errno> {
-        let mut described = described_map(spec, types, None);
+    ///
+    /// `types` has those of the key and value, `inner` is a map like those that it holds, `number` is
+    /// its own.
+    pub(crate) fn new(
+        spec: &MapSpec,
+        types: Option<Arc<Btf>>,
+        inner: Option<Arc<bombus_verifier::Map>>,
+        cpus: u32,
+        number: usize,
+    ) -> Result<Map, Errno> {
+        let mut described = described_map(spec, types, inner);
         // (`dev_map_init_map`)
         if matches!(spec.map_type, MapType::Devmap | MapType::DevmapHash) {
             described.flags |= flag::RDONLY_PROG;
         }
         let described = Arc::new(described);
         let MapSpec { map_type, key_size, value_size, max_entries, flags, .. } = *spec;
-        if matches!(map_type, MapType::Queue | MapType::Stack | MapType::BloomFilter) {
-            let storage = Storage::Keyless(Keyless::new(spec)?);
+        if let Some(storage) = Storage::special(spec, number)? {
             return Ok(Map {
                 name: spec.name.clone(),
                 map_type,
                 max_entries,
-                key_size: 0,
+                key_size: key_size as usize,
                 value_size: value_size as usize,
                 user_value_size: value_size as usize,
                 read_only: false,
@@ -136,10 +207,17 @@ impl Map {
                 storage,
                 described,
                 frozen: false,
+                shown: Box::default(),
             });
         }
         let allowed = match map_type {
-            MapType::Array => flag::NUMA_NODE | flag::MMAPABLE | flag::ACCESS,
+            MapType::Array => {
+                flag::NUMA_NODE
+                    | flag::MMAPABLE
+                    | flag::PRESERVE_ELEMS
+                    | flag::INNER_MAP
+                    | flag::ACCESS
+            }
             MapType::PercpuArray => flag::ACCESS,
             MapType::Hash | MapType::PercpuHash => {
                 flag::NO_PREALLOC | flag::NUMA_NODE | flag::ZERO_SEED | flag::ACCESS
@@ -234,11 +312,18 @@ impl Map {
             storage,
             described,
             frozen: false,
+            shown: Box::default(),
         })
     }
 
     /// As the verifier sees it, with what it holds where nobody can change that any more.
     pub(crate) fn described(&self) -> Arc<bombus_verifier::Map> {
+        if let Storage::Places(places) = &self.storage
+            && self.frozen
+        {
+            let constant = Some(places.values().into());
+            return Arc::new(bombus_verifier::Map { constant, ..(*self.described).clone() });
+        }
         let is_section = self.map_type == MapType::Array && self.max_entries == 1;
         let is_constant =
             self.frozen && is_section && self.described.flags & flag::RDONLY_PROG != 0;
@@ -279,6 +364,43 @@ impl Map {
             return Err(libc::EINVAL);
         }
         Ok(())
+    }
+
+    /// Its type.
+    pub(crate) fn map_type(&self) -> MapType {
+        self.map_type
+    }
+
+    /// The arena, when it is one.
+    pub(crate) fn arena(&self) -> Option<&Arena> {
+        match &self.storage {
+            Storage::Arena(arena) => Some(arena),
+            _ => None,
+        }
+    }
+
+    /// The arena, when it is one.
+    pub(crate) fn arena_mut(&mut self) -> Option<&mut Arena> {
+        match &mut self.storage {
+            Storage::Arena(arena) => Some(arena),
+            _ => None,
+        }
+    }
+
+    /// Where a place in its direct value is for programs that have an address of it, if it has one.
+    pub(crate) fn direct_value(&self, number: usize, offset: u32) -> Option<u64> {
+        match &self.storage {
+            Storage::Table(_) if (offset as usize) < self.value_size => {
+                Some(value_address(number, offset.into()))
+            }
+            Storage::Arena(arena) if (offset as usize) < arena.len() => {
+                Some(arena.user() + u64::from(offset))
+            }
+            Storage::Places(places) if (offset as usize) < places.len() => {
+                Some(value_address(number, offset.into()))
+            }
+            _ => None,
+        }
     }
 
     /// The values, when the map has some.

@@ -21,6 +21,9 @@ pub(crate) use checksum::csum_diff;
 /// What the kernel keeps behind a packet in the same memory (`struct skb_shared_info`, aligned).
 pub(crate) const TAILROOM: usize = 320;
 
+/// `struct bpf_sock` (`include/uapi/linux/bpf.h`).
+const SOCKET_SIZE: usize = 80;
+
 /// A page.
 const PAGE: usize = 4096;
 
@@ -62,6 +65,10 @@ pub(crate) struct Packet {
     end: usize,
     /// How far `end` may go.
     limit: usize,
+    /// Behind this offset the packet lies elsewhere: programs get there by helpers only.
+    linear_end: usize,
+    /// The socket that a test run gives it: its address, and what programs see of it.
+    socket: Option<([u8; 8], [u8; SOCKET_SIZE])>,
     /// Of socket buffers: where the headers of link and network layer start.
     mac: usize,
     network: usize,
@@ -86,6 +93,8 @@ impl Packet {
             data: 0,
             end: 0,
             limit: 0,
+            linear_end: usize::MAX,
+            socket: None,
             mac: 0,
             network: 0,
             redirected: None,
@@ -105,7 +114,8 @@ impl Packet {
         if !std::ptr::eq(self.fields, fields) {
             self.fields = fields;
             let writes = |field: &ContextField| field.name == "tc_index" && field.access == WRITE;
-            self.is_writable = self.is_xdp || fields.iter().any(writes);
+            let may_write = self.is_xdp || prog_type == ProgType::LwtXmit;
+            self.is_writable = may_write || fields.iter().any(writes);
         }
         if self.is_xdp {
             self.context[..XDP_MD_SIZE].fill(0);
@@ -114,6 +124,7 @@ impl Packet {
         }
         (self.meta, self.data, self.end) = (headroom, headroom, headroom + len);
         self.limit = frame - TAILROOM;
+        (self.linear_end, self.socket) = (usize::MAX, None);
         (self.mac, self.network) = (headroom, headroom);
         (self.redirected, self.hash) = (None, None);
         self.clones.clear();
@@ -192,7 +203,18 @@ impl Packet {
     fn range(&self, address: u64, len: usize) -> Option<std::ops::Range<usize>> {
         let start = usize::try_from(address.checked_sub(self.memory.address().into())?).ok()?;
         let end = start.checked_add(len)?;
-        (start >= self.meta && end <= self.end).then_some(start..end)
+        (start >= self.meta && end <= self.direct_end()).then_some(start..end)
+    }
+
+    /// Where what can be accessed directly ends.
+    #[inline]
+    fn direct_end(&self) -> usize {
+        self.end.min(self.linear_end)
+    }
+
+    /// What programs see of its socket.
+    pub(crate) fn socket(&self) -> Option<&[u8]> {
+        self.socket.as_ref().map(|(_, socket)| socket.as_slice())
     }
 
     /// Shows what programs may use without asking: the packet; the context at this address, for what
@@ -201,7 +223,7 @@ impl Packet {
     pub(crate) fn show<'v>(&'v mut self, context: u64, view: &mut View<'_, 'v>) {
         let address = self.address(self.meta).into();
         view.fields(context, &self.context);
-        let range = self.meta..self.end;
+        let range = self.meta..self.direct_end();
         view.subject(
             address,
             // Who writes to lent memory has to ask.
@@ -215,6 +237,9 @@ impl Packet {
 
     /// Bytes of the context, when a program may read them.
     pub(crate) fn context(&mut self, offset: u64, len: usize) -> Option<&[u8]> {
+        if (offset, len, self.is_xdp) == (skb::SK, 8, false) {
+            return Some(self.socket.as_ref().map_or(&[0; 8], |(address, _)| address));
+        }
         let (start, end, _) = self.access(offset, len)?;
         if !self.is_xdp {
             self.shorten(start & !3);
@@ -252,7 +277,7 @@ impl Packet {
     #[inline]
     fn update_context(&mut self) {
         self.memory.own();
-        let (data, end) = (self.address(self.data), self.address(self.end));
+        let (data, end) = (self.address(self.data), self.address(self.direct_end()));
         let meta = self.address(self.meta);
         let (data_at, end_at, meta_at) =
             if self.is_xdp { (xdp::DATA, xdp::DATA_END, xdp::DATA_META) } else { skb::POINTERS };

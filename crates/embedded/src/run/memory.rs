@@ -7,7 +7,7 @@ use bombus_vm::address::{self, FIRST_HOST_REGION};
 use super::Run;
 use crate::maps::Storage;
 
-/// Maps themselves: opaque, the offset is the number.
+/// Maps themselves, so far apart; what is shown of each is [`Map::shown`](crate::maps::Map::shown).
 const MAPS: u32 = FIRST_HOST_REGION;
 /// `struct task_struct`: opaque.
 const TASKS: u32 = FIRST_HOST_REGION + 1;
@@ -17,6 +17,12 @@ const REGISTERS: u32 = FIRST_HOST_REGION + 2;
 const ARRAY_KEYS: u32 = FIRST_HOST_REGION + 3;
 /// The context of a packet's program.
 const PACKET: u32 = FIRST_HOST_REGION + 4;
+/// Objects that programs allocated.
+const OBJECTS: u32 = FIRST_HOST_REGION + 5;
+/// The socket of a test run's packet.
+const SOCKETS: u32 = FIRST_HOST_REGION + 6;
+/// Arenas, 4 GiB each, by the map's number.
+const ARENAS: u32 = 0x82_0000;
 /// Values and records, a region a map.
 const VALUES: u32 = 0x90_0000;
 /// Keys of hash tables, a region a map.
@@ -24,20 +30,51 @@ const KEYS: u32 = 0xa0_0000;
 /// Maps that there are regions for.
 pub(crate) const MAX_MAPS: usize = 1 << 20;
 
+/// Distance between maps: more than the size of the kernel's structures.
+const MAP_STRIDE: u64 = 1 << 12;
 /// Distance between tasks: more than the size of the kernel's structure.
 const TASK_STRIDE: u64 = 1 << 14;
 
-/// The address of the context of a packet's program.
-pub(crate) const PACKET_CONTEXT: u64 = address::pack(PACKET, 0);
+/// The address of the context of a packet's program. No lower half of an address is a small number,
+/// as in the kernel.
+pub(crate) const PACKET_CONTEXT: u64 = address::pack(PACKET, CONTEXT);
+const CONTEXT: u64 = 1 << 30;
+
+/// The address of the socket of a test run's packet.
+pub(crate) const SOCKET: u64 = address::pack(SOCKETS, 1 << 30);
 
 /// What a program holds to name a map.
 pub(crate) const fn map_address(map: usize) -> u64 {
-    address::pack(MAPS, map as u64)
+    address::pack(MAPS, map as u64 * MAP_STRIDE)
 }
 
 /// The map that such an address names.
 pub(super) fn map_at(address: u64) -> Option<usize> {
-    (address::region(address) == MAPS).then_some(address::offset(address) as usize)
+    let offset = address::offset(address);
+    let is_map = address::region(address) == MAPS && offset.is_multiple_of(MAP_STRIDE);
+    is_map.then_some((offset / MAP_STRIDE) as usize)
+}
+
+/// Where a program has an arena.
+pub(crate) const fn arena_address(map: usize) -> u64 {
+    address::pack(ARENAS + map as u32 / 256, (map as u64 % 256) << 32)
+}
+
+/// The map and the lower half of an address in an arena.
+fn arena_location(address: u64) -> Option<(usize, u32)> {
+    let base = address::region(address).checked_sub(ARENAS)? as usize;
+    let map = base * 256 + (address::offset(address) >> 32) as usize;
+    (map < MAX_MAPS).then_some((map, address as u32))
+}
+
+/// The address of an object's byte.
+pub(super) const fn object_address(offset: u64) -> u64 {
+    address::pack(OBJECTS, offset)
+}
+
+/// The offset of such an address.
+pub(super) fn object_offset(address: u64) -> Option<u64> {
+    (address::region(address) == OBJECTS).then_some(address::offset(address))
 }
 
 /// An address in a map's values or records.
@@ -81,7 +118,8 @@ impl Run<'_> {
             return match &self.maps.get(map)?.storage {
                 Storage::Table(table) => table.values().at(offset, len),
                 Storage::Ringbuf(ring) => ring.at(offset, len),
-                Storage::Programs(_) | Storage::Keyless(_) | Storage::Perf(_) => None,
+                Storage::Places(places) => places.at(offset, len),
+                _ => None,
             };
         }
         if let Some(map) = map_of(region, KEYS) {
@@ -89,8 +127,18 @@ impl Run<'_> {
         }
         match region {
             // Packets lie below 4 GiB.
-            0 => self.packet.as_deref()?.at(address, len),
-            PACKET => self.packet.as_deref_mut()?.context(offset, len),
+            0 => {
+                let in_packet = self.packet.as_deref().and_then(|packet| packet.at(address, len));
+                let arena = || self.maps.get(self.arena?)?.arena()?.at(address as u32, len);
+                in_packet.or_else(arena)
+            }
+            PACKET => self.packet.as_deref_mut()?.context(offset.checked_sub(CONTEXT)?, len),
+            SOCKETS => {
+                let start = address.checked_sub(SOCKET)? as usize;
+                self.packet.as_deref()?.socket()?.get(start..start.checked_add(len)?)
+            }
+            OBJECTS => self.objects.at(offset, len),
+            MAPS => self.shown_map(offset, len),
             REGISTERS => {
                 let start = usize::try_from(offset).ok()?;
                 let end = start.checked_add(len).filter(|&end| end <= pt_regs::SIZE)?;
@@ -101,24 +149,49 @@ impl Run<'_> {
                 let start = (offset % 8) as usize;
                 key.get(start..start.checked_add(len)?)
             }
-            _ => None,
+            _ => {
+                let (map, low) = arena_location(address)?;
+                self.maps.get(map)?.arena()?.at(low, len)
+            }
         }
+    }
+
+    /// What is shown of the kernel's structure for a map.
+    fn shown_map(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let start = (offset % MAP_STRIDE) as usize;
+        let map = self.maps.get((offset / MAP_STRIDE) as usize)?;
+        map.shown.get(start..start.checked_add(len)?)
     }
 
     #[inline]
     pub(super) fn writable(&mut self, address: u64, len: usize) -> Option<&mut [u8]> {
         let (region, offset) = (address::region(address), address::offset(address));
         match region {
-            0 => return self.packet.as_deref_mut()?.at_mut(address, len),
-            PACKET => return self.packet.as_deref_mut()?.context_mut(offset, len),
+            0 => {
+                if let Some(packet) = self.packet.as_deref_mut()
+                    && let Some(bytes) = packet.at_mut(address, len)
+                {
+                    return Some(bytes);
+                }
+                let arena = self.maps.get_mut(self.arena?)?.arena_mut()?;
+                return arena.at_mut(address as u32, len);
+            }
+            PACKET => {
+                let packet = self.packet.as_deref_mut()?;
+                return packet.context_mut(offset.checked_sub(CONTEXT)?, len);
+            }
+            OBJECTS => return self.objects.at_mut(offset, len),
             _ => {}
+        }
+        if let Some((map, low)) = arena_location(address) {
+            return self.maps.get_mut(map)?.arena_mut()?.at_mut(low, len);
         }
         let map = self.maps.get_mut(map_of(region, VALUES)?)?;
         match &mut map.storage {
             Storage::Table(_) if map.read_only => None,
             Storage::Table(table) => table.values_mut().at_mut(offset, len),
             Storage::Ringbuf(ring) => ring.at_mut(offset, len),
-            Storage::Programs(_) | Storage::Keyless(_) | Storage::Perf(_) => None,
+            _ => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! A program at work: the host that the virtual machine sees.
 
 mod helpers;
+mod kfuncs;
 mod maps;
 mod memory;
 
@@ -11,13 +12,17 @@ use bombus_vm::{Call, Execution, Host, Return, Stack, TrapKind, View};
 
 use crate::hooks::Task;
 use crate::maps::{Map, Ringbuf};
+use crate::objects::Objects;
 use crate::packet::Packet;
 use crate::programs::Loaded;
 
 pub(crate) use helpers::is_supported;
+pub(crate) use kfuncs::{Streams, kfunc_number};
 use maps::Maps;
 pub(crate) use maps::lookup;
-pub(crate) use memory::{MAX_MAPS, PACKET_CONTEXT, REGISTERS_ADDRESS, map_address, value_address};
+pub(crate) use memory::{
+    MAX_MAPS, PACKET_CONTEXT, REGISTERS_ADDRESS, SOCKET, arena_address, map_address, value_address,
+};
 
 /// What outlives a run: buffers, the random number generator.
 #[derive(Debug, Default)]
@@ -29,6 +34,9 @@ pub(crate) struct Workspace {
     flow_seed: u64,
     /// What programs printed.
     pub(crate) printed: Printed,
+    /// What they allocated.
+    pub(crate) objects: Objects,
+    pub(crate) streams: Streams,
 }
 
 /// A line that a program printed with `bpf_printk`.
@@ -89,7 +97,11 @@ pub(crate) struct Run<'a> {
     packet: Option<&'a mut Packet>,
     flow_seed: u64,
     printed: &'a mut Printed,
+    objects: &'a mut Objects,
+    streams: &'a mut Streams,
     occasion: Occasion,
+    /// The map that the program's null page belongs to.
+    pub(crate) arena: Option<usize>,
     /// Records that are reserved in ring buffers.
     held_records: usize,
     /// The task's registers, once somebody looked at them; `None` inside: there are none.
@@ -106,7 +118,7 @@ impl<'a> Run<'a> {
         packet: Option<&'a mut Packet>,
         occasion: Occasion,
     ) -> (Run<'a>, &'a mut Stack) {
-        let Workspace { stack, buffers, random, flow_seed, printed } = workspace;
+        let Workspace { stack, buffers, random, flow_seed, printed, objects, streams } = workspace;
         let flow_seed = *flow_seed;
         buffers.array_keys.clear();
         let (held_records, registers) = (0, None);
@@ -119,7 +131,10 @@ impl<'a> Run<'a> {
             packet,
             flow_seed,
             printed,
+            objects,
+            streams,
             occasion,
+            arena: None,
             held_records,
             registers,
         };

@@ -49,15 +49,7 @@ impl Prover<'_> {
             Some((module, plain)) => (Some(module), plain),
             None => (None, symbol),
         };
-        // As the kernel names them: include/trace/bpf_probe.h, include/linux/bpf_lsm.h,
-        // `DEFINE_BPF_ITER_FUNC`.
-        let (kind, prefix) = match attach_type {
-            AttachType::TraceRawTp => (Kind::Typedef, "btf_trace_"),
-            AttachType::LsmMac | AttachType::LsmCgroup => (Kind::Func, "bpf_lsm_"),
-            AttachType::TraceIter => (Kind::Func, "bpf_iter_"),
-            _ => (Kind::Func, ""),
-        };
-        let name = format!("{prefix}{plain}");
+        let (kind, name) = hook_type(attach_type, plain);
         let kernel = self.machine.types.iter().map(|types| ("vmlinux", types));
         let modules = self.machine.modules.iter().map(|(name, types)| (name.as_str(), types));
         let mut places =
@@ -66,6 +58,18 @@ impl Prover<'_> {
         let (types, id) = found.ok_or_else(|| failed(&format!("find {name}"), ESRCH))?;
         Ok(Attached::Kernel { types, id, member: 0 })
     }
+}
+
+/// What kind of type a kernel function, hook, tracepoint or iterator is by, and its name
+/// (`include/trace/bpf_probe.h`, `include/linux/bpf_lsm.h`, `DEFINE_BPF_ITER_FUNC`).
+pub fn hook_type(attach_type: AttachType, symbol: &str) -> (Kind, String) {
+    let (kind, prefix) = match attach_type {
+        AttachType::TraceRawTp => (Kind::Typedef, "btf_trace_"),
+        AttachType::LsmMac | AttachType::LsmCgroup => (Kind::Func, "bpf_lsm_"),
+        AttachType::TraceIter => (Kind::Func, "bpf_iter_"),
+        _ => (Kind::Func, ""),
+    };
+    (kind, format!("{prefix}{symbol}"))
 }
 
 /// The type, when it is not one of those that these types go on from.

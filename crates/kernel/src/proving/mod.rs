@@ -24,6 +24,7 @@ use crate::{
     ModuleBtf, Object, ProgFd, ProgLoad, Result, UpdateFlag,
 };
 
+pub use self::attach::hook_type;
 pub use self::each::prove_each;
 pub use self::load::{Handles, Machine, described_map, prove_load};
 

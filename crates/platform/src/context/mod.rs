@@ -91,6 +91,9 @@ pub const fn context_fields(prog_type: ProgType) -> &'static [ContextField] {
         | ProgType::SchedCls
         | ProgType::SchedAct
         | ProgType::SocketFilter
+        | ProgType::LwtIn
+        | ProgType::LwtOut
+        | ProgType::LwtXmit
         | ProgType::CgroupSkb => match access::layout(prog_type) {
             access::Layout::Fields { fields, .. } => fields,
             _ => &[],

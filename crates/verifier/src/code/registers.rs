@@ -102,6 +102,7 @@ fn effect(instruction: Instruction, insn: Insn, calls: &Calls, slot: usize) -> E
         Op::Alu { dst, src, .. } => (bit(dst) | operand(src), bit(dst)),
         Op::Neg { dst, .. } | Op::End { dst, .. } => (bit(dst), bit(dst)),
         Op::MovSx { dst, src, .. } | Op::AddrSpaceCast { dst, src, .. } => (bit(src), bit(dst)),
+        Op::GotoRegister { dst } => (bit(dst), 0),
         Op::LoadImm64 { dst, .. } => (0, bit(dst)),
         Op::Load { dst, base, .. } | Op::LoadAcquire { dst, base, .. } => (bit(base), bit(dst)),
         // The kernel takes it that these read everything.

@@ -32,6 +32,7 @@ pub(super) fn instructions(
         let slot = instructions.len();
         let next = program.insns.get(slot + 1).copied();
         let instruction = match program.insns[slot].decode(next) {
+            Ok(Op::GotoRegister { dst }) => Instruction::GotoRegister { dst },
             Ok(op) => Instruction::Op(op),
             Err(_) => instruction::decode(program.insns, slot)?,
         };

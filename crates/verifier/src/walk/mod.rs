@@ -505,10 +505,7 @@ impl<'a> Walk<'a> {
     fn instruction(&mut self, instruction: Instruction) -> Check<Next> {
         let op = match instruction {
             Instruction::Op(op) => op,
-            Instruction::GotoRegister { dst } => {
-                self.jumps += 1;
-                return self.goto_register(dst);
-            }
+            Instruction::GotoRegister { dst } => Op::GotoRegister { dst },
             Instruction::StoreArgument { .. } | Instruction::LoadArgument { .. } => {
                 refuse!(self, EOPNOTSUPP, "arguments on the stack are not followed");
             }
@@ -541,6 +538,10 @@ impl<'a> Walk<'a> {
                 self.atomic(size, op, fetch, base, off, src).map(|()| Next::After)
             }
             Op::LoadPacket { index, .. } => self.load_packet(index),
+            Op::GotoRegister { dst } => {
+                self.jumps += 1;
+                self.goto_register(dst)
+            }
             Op::Goto { off } => Ok(self.go(off.into())),
             Op::GotoLong { off } => Ok(self.go(off)),
             Op::MayGoto { off } => {

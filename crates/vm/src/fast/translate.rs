@@ -178,6 +178,7 @@ impl<'a> Translation<'a> {
             Op::CallHelper { .. }
             | Op::LoadPacket { .. }
             | Op::CallKfunc { .. }
+            | Op::GotoRegister { .. }
             | Op::AddrSpaceCast { .. } => None,
         }
     }

@@ -8,7 +8,7 @@ use crate::maps::Errno;
 use crate::run::memory::{value_address, value_location};
 
 /// `struct bpf_dynptr`.
-const SIZE: usize = 16;
+pub(super) const SIZE: usize = 16;
 /// The largest memory (`DYNPTR_MAX_SIZE`).
 const MOST: u64 = (1 << 24) - 1;
 
@@ -41,8 +41,8 @@ impl Context<'_, '_, '_> {
         Ok(Dynptr { address: u64::from(word(0)) | u64::from(word(1)) << 32, size: word(2) })
     }
 
-    fn set_dynptr(&mut self, index: usize, to: Dynptr) -> Result<(), TrapKind> {
-        let bytes = self.vm.write(self.run, self.arg(index), SIZE)?;
+    fn set_dynptr(&mut self, at: u64, to: Dynptr) -> Result<(), TrapKind> {
+        let bytes = self.vm.write(self.run, at, SIZE)?;
         bytes[..8].copy_from_slice(&to.address.to_le_bytes());
         bytes[8..].copy_from_slice(&u64::from(to.size).to_le_bytes());
         Ok(())
@@ -50,9 +50,19 @@ impl Context<'_, '_, '_> {
 
     /// Sets the pointer, or clears it.
     fn made(&mut self, index: usize, made: Result<Dynptr, Errno>) -> Result<u64, TrapKind> {
-        self.set_dynptr(index, made.unwrap_or_default())?;
+        self.set_dynptr(self.arg(index), made.unwrap_or_default())?;
         Ok(status(made.map(drop)))
     }
+}
+
+/// Makes such a pointer at an address.
+pub(super) fn make(
+    context: &mut Context<'_, '_, '_>,
+    at: u64,
+    address: u64,
+    size: u32,
+) -> Result<(), TrapKind> {
+    context.set_dynptr(at, Dynptr { address, size })
 }
 
 /// `dynptr_from_mem(data, size, flags, ptr)`.
@@ -142,7 +152,7 @@ fn finish(context: &mut Context<'_, '_, '_>, discard: bool) -> Result<u64, TrapK
     let Dynptr { address, .. } = context.dynptr(0)?;
     if address != 0 {
         context.give_up(value_location(address), discard)?;
-        context.set_dynptr(0, Dynptr::default())?;
+        context.set_dynptr(context.arg(0), Dynptr::default())?;
     }
     Ok(0)
 }

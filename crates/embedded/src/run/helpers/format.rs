@@ -55,6 +55,27 @@ impl Context<'_, '_, '_> {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Writes arguments that lie in memory, 8 bytes each, in a format that does, too.
+    pub(in crate::run) fn formatted(
+        &mut self,
+        format: u64,
+        data: u64,
+        data_size: usize,
+    ) -> Result<Result<String, Errno>, TrapKind> {
+        if !data_size.is_multiple_of(8) || data_size > MAX_ARGUMENTS * 8 {
+            return Ok(Err(libc::EINVAL));
+        }
+        let mut format = self.text_at(format).into_bytes();
+        format.push(0);
+        let data = match data_size {
+            0 => Vec::new(),
+            size => self.vm.read(self.run, data, size)?.to_vec(),
+        };
+        let (words, _) = data.as_chunks::<8>();
+        let arguments: Vec<u64> = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
+        Ok(self.format(&format, &arguments))
+    }
+
     /// Writes arguments in a format.
     fn format(&mut self, format: &[u8], arguments: &[u64]) -> Result<String, Errno> {
         let end = format.iter().position(|byte| *byte == 0).ok_or(libc::EINVAL)?;
@@ -149,18 +170,7 @@ pub(super) fn trace_printk(context: &mut Context<'_, '_, '_>) -> Result<u64, Tra
 /// `snprintf(to, size, fmt, data, data_size)`: gives how many bytes it takes, with the zero.
 pub(super) fn snprintf(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
     let (to, size, data_size) = (context.arg(0), context.size(1)?, context.size(4)?);
-    if !data_size.is_multiple_of(8) || data_size > MAX_ARGUMENTS * 8 {
-        return Ok(failure(libc::EINVAL));
-    }
-    let mut format = context.text_at(context.arg(2)).into_bytes();
-    format.push(0);
-    let data = match data_size {
-        0 => Vec::new(),
-        size => context.vm.read(context.run, context.arg(3), size)?.to_vec(),
-    };
-    let (words, _) = data.as_chunks::<8>();
-    let arguments: Vec<u64> = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
-    let text = match context.format(&format, &arguments) {
+    let text = match context.formatted(context.arg(2), context.arg(3), data_size)? {
         Ok(text) => text,
         Err(errno) => return Ok(failure(errno)),
     };

@@ -3,9 +3,10 @@
 use bombus_vm::{Call, Execution, TrapKind};
 
 use super::{Context, failure, status};
+use crate::kernel::index;
 use crate::maps::{ENOTSUPP, Errno, Map, Storage};
 use crate::run::Run;
-use crate::run::memory::{map_at, value_address};
+use crate::run::memory::{map_address, map_at, value_address};
 
 /// `map_lookup_elem(map, key)` where nothing is out of the ordinary: the map has elements, and the key
 /// is on the stack, where it stays.
@@ -27,6 +28,12 @@ pub(in crate::run) fn plain_lookup(
 pub(super) fn lookup(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
     let cpu = context.run.occasion.cpu;
     context.with_key(|context, map, key| {
+        if let Storage::Maps(table) = &context.run.maps[map].storage {
+            let held = table.lookup_all(key).and_then(|handle| handle.try_into().ok());
+            return Ok(held
+                .and_then(|handle| index(u32::from_ne_bytes(handle)))
+                .map_or(0, map_address));
+        }
         let table = context.map_mut(map).table_mut();
         let found = table.and_then(|table| table.lookup(key, cpu));
         Ok(found.map_or(0, |offset| value_address(map, offset)))

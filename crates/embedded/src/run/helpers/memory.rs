@@ -8,7 +8,7 @@ use bombus_vm::TrapKind;
 use super::{Context, failure};
 
 /// The addresses of user space on x86-64 (`TASK_SIZE_MAX`, with four-level page tables).
-const USER_END: u64 = 1 << 47;
+pub(in crate::run) const USER_END: u64 = 1 << 47;
 /// Bytes to read at a time when looking for the end of a string.
 const CHUNK: usize = 256;
 

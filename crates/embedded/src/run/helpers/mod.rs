@@ -3,30 +3,34 @@
 mod control;
 mod dynptr;
 mod format;
+mod kept;
 mod map;
 mod memory;
 mod packet;
 mod perf;
 mod ring;
+mod socket;
 mod task;
 mod text;
 
 use bombus_platform::{HELPERS, Helper};
 use bombus_vm::{Call, Execution, Return, TrapKind};
 
+pub(super) use self::memory::USER_END;
 use super::Run;
 use crate::maps::{Errno, Map};
 
 /// What a helper is given to work with.
-struct Context<'a, 'b, 'c> {
-    run: &'a mut Run<'b>,
-    vm: &'a mut Execution<'c>,
-    call: &'a Call<'a>,
-    helper: Helper,
+pub(super) struct Context<'a, 'b, 'c> {
+    pub(super) run: &'a mut Run<'b>,
+    pub(super) vm: &'a mut Execution<'c>,
+    pub(super) call: &'a Call<'a>,
+    /// The helper's, or the kernel function's.
+    pub(super) name: &'static str,
 }
 
 /// A helper: gives `r0`.
-type Implementation = fn(&mut Context<'_, '_, '_>) -> Result<u64, TrapKind>;
+pub(super) type Implementation = fn(&mut Context<'_, '_, '_>) -> Result<u64, TrapKind>;
 
 /// Every helper there is, but for the tail call, which is no function.
 const fn implementation(helper: Helper) -> Option<Implementation> {
@@ -87,6 +91,16 @@ const fn implementation(helper: Helper) -> Option<Implementation> {
         Helper::XdpGetBuffLen => packet::xdp_get_buff_len,
         Helper::XdpLoadBytes => packet::xdp_load_bytes,
         Helper::XdpStoreBytes => packet::xdp_store_bytes,
+        Helper::KptrXchg => kept::exchange,
+        Helper::UserRingbufDrain => ring::drain,
+        Helper::SkStorageGet => kept::sk_storage_get,
+        Helper::SkStorageDelete => kept::sk_storage_delete,
+        Helper::SkLookupTcp | Helper::SkLookupUdp | Helper::SkcLookupTcp => socket::lookup,
+        Helper::SkRelease => socket::release,
+        Helper::SkFullsock => socket::fullsock,
+        Helper::TcpSock | Helper::GetListenerSock => socket::as_tcp,
+        Helper::GetNetnsCookie => socket::get_netns_cookie,
+        Helper::GetLocalStorage => kept::get_local_storage,
         Helper::SkbLoadBytes => packet::skb_load_bytes,
         Helper::SkbLoadBytesRelative => packet::skb_load_bytes_relative,
         Helper::SkbStoreBytes => packet::skb_store_bytes,
@@ -142,50 +156,55 @@ pub(super) fn call(
     let found = usize::try_from(call.helper).ok().and_then(|id| *BY_ID.get(id)?);
     match found {
         Some((helper, Some(implementation))) => {
-            implementation(&mut Context { run, vm, call, helper }).map(Return::Value)
+            implementation(&mut Context { run, vm, call, name: helper.name() }).map(Return::Value)
         }
         Some((Helper::TailCall, None)) => {
-            control::tail_call(&mut Context { run, vm, call, helper: Helper::TailCall })
+            control::tail_call(&mut Context { run, vm, call, name: "tail_call" })
         }
-        _ => Err(TrapKind::UnknownHelper(call.helper)),
+        _ => super::kfuncs::call(run, vm, call),
     }
 }
 
 /// A failure as `r0` has it.
-fn failure(errno: Errno) -> u64 {
+pub(super) fn failure(errno: Errno) -> u64 {
     i64::from(-errno) as u64
 }
 
 /// A result as `r0` has it: 0, or the negative error number.
-fn status(result: Result<(), Errno>) -> u64 {
+pub(super) fn status(result: Result<(), Errno>) -> u64 {
     result.map_or_else(failure, |()| 0)
 }
 
 impl Context<'_, '_, '_> {
     /// An argument, counted from 0.
-    fn arg(&self, index: usize) -> u64 {
+    pub(super) fn arg(&self, index: usize) -> u64 {
         self.call.args[index]
     }
 
-    fn bad_argument(&self, index: usize, reason: &'static str) -> TrapKind {
-        let (helper, argument) = (self.helper.name(), index as u8 + 1);
+    pub(super) fn bad_argument(&self, index: usize, reason: &'static str) -> TrapKind {
+        let (helper, argument) = (self.name, index as u8 + 1);
         TrapKind::BadArgument { helper, argument, reason }
     }
 
     /// The number of the map that an argument names.
-    fn map(&self, index: usize) -> Result<usize, TrapKind> {
+    pub(super) fn map(&self, index: usize) -> Result<usize, TrapKind> {
         let map = super::memory::map_at(self.arg(index)).filter(|&map| map < self.run.maps.len());
         map.ok_or_else(|| self.bad_argument(index, "is no map"))
     }
 
     /// A size argument, as the kernel's verifier would have it.
-    fn size(&self, index: usize) -> Result<usize, TrapKind> {
+    pub(super) fn size(&self, index: usize) -> Result<usize, TrapKind> {
         let size = i32::try_from(self.arg(index)).ok().and_then(|size| usize::try_from(size).ok());
         size.ok_or_else(|| self.bad_argument(index, "is no size"))
     }
 
     /// Copies guest memory over the contents of `into`.
-    fn copy(&mut self, address: u64, len: usize, into: &mut Vec<u8>) -> Result<(), TrapKind> {
+    pub(super) fn copy(
+        &mut self,
+        address: u64,
+        len: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), TrapKind> {
         into.clear();
         into.extend_from_slice(self.vm.read(self.run, address, len)?);
         Ok(())

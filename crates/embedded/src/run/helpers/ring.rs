@@ -1,10 +1,12 @@
 //! Ring buffers (`kernel/bpf/ringbuf.c`).
 
+use std::rc::Rc;
+
 use bombus_vm::TrapKind;
 
-use super::{Context, failure, status};
-use crate::maps::Ringbuf;
-use crate::run::memory::{value_address, value_location};
+use super::{Context, dynptr, failure, status};
+use crate::maps::{Ringbuf, Storage};
+use crate::run::memory::{object_address, value_address, value_location};
 
 /// `BPF_RB_NO_WAKEUP | BPF_RB_FORCE_WAKEUP`.
 const WAKEUP_FLAGS: u64 = 3;
@@ -74,4 +76,50 @@ pub(super) fn query(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> 
     let what = context.arg(1);
     let (_, ring) = context.ring()?;
     Ok(ring.query(what))
+}
+
+/// `user_ringbuf_drain(ringbuf, function, ctx, flags)`: has a function look at each record through a
+/// bounded pointer; gives how many there were.
+pub(super) fn drain(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
+    let (map, function, ctx) = (context.map(0)?, context.arg(1), context.arg(2));
+    if context.arg(3) & !WAKEUP_FLAGS != 0 {
+        return Ok(failure(libc::EINVAL));
+    }
+    let not_one = context.bad_argument(0, "is no user ring buffer");
+    let Storage::Keyless(ring) = &context.run.maps[map].storage else { return Err(not_one) };
+    let ring = ring.0.clone();
+    let mut stopped = Ok(());
+    let drained = ring.user_ringbuf().ok_or(not_one)?.drain(|record| {
+        let shown = record_shown(context, &record.to_vec(), function, ctx);
+        let is_done = !matches!(shown, Ok(true));
+        stopped = shown.map(drop);
+        is_done
+    });
+    stopped?;
+    Ok(drained.unwrap_or_else(failure))
+}
+
+/// Shows a record to a function; whether it wants more.
+fn record_shown(
+    context: &mut Context<'_, '_, '_>,
+    record: &[u8],
+    function: u64,
+    ctx: u64,
+) -> Result<bool, TrapKind> {
+    let objects = &mut context.run.objects;
+    let (Some(bytes), Some(pointer)) =
+        (objects.allocate(record.len(), Rc::new([])), objects.allocate(dynptr::SIZE, Rc::new([])))
+    else {
+        return Ok(false);
+    };
+    if let Some(copy) = objects.at_mut(bytes, record.len()) {
+        copy.copy_from_slice(record);
+    }
+    let pointer_at = object_address(pointer);
+    dynptr::make(context, pointer_at, object_address(bytes), record.len() as u32)?;
+    let program = context.call.program;
+    let given = context.vm.callback(program, function, &[pointer_at, ctx], context.run);
+    context.run.objects.release(bytes);
+    context.run.objects.release(pointer);
+    Ok(given? == 0)
 }

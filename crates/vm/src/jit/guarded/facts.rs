@@ -273,7 +273,7 @@ impl Facts {
                 }
             }
             Op::Exit | Op::Goto { .. } | Op::GotoLong { .. } => return Step::Stop,
-            // `GuardedCode::compile` and `Program::new` refuse the last three.
+            // `GuardedCode::compile` and `Program::linked` refuse the last four.
             Op::Atomic { .. }
             | Op::Store { .. }
             | Op::StoreRelease { .. }
@@ -281,6 +281,7 @@ impl Facts {
             | Op::MayGoto { .. }
             | Op::LoadPacket { .. }
             | Op::CallKfunc { .. }
+            | Op::GotoRegister { .. }
             | Op::AddrSpaceCast { .. } => {}
         }
         Step::Next(pc + 1)

@@ -107,8 +107,11 @@ pub(crate) enum Ended {
 impl GuardedCode {
     pub(crate) fn compile(program: &Program, guests: &Guests<'_>) -> Result<GuardedCode, NotTaken> {
         // (A packet access can end the function, for which there is no code here.)
-        let reads_packets = program.ops().iter().any(|op| matches!(op, Op::LoadPacket { .. }));
-        if !cfg!(target_arch = "x86_64") || !(1..=5).contains(&guests.args) || reads_packets {
+        let without_code = |op: &Op| {
+            matches!(op, Op::LoadPacket { .. } | Op::AddrSpaceCast { .. } | Op::GotoRegister { .. })
+        };
+        let has_all = !program.ops().iter().any(without_code);
+        if !cfg!(target_arch = "x86_64") || !(1..=5).contains(&guests.args) || !has_all {
             return Err(NotTaken);
         }
         let facts = Facts::new(program, guests)?;

@@ -296,6 +296,7 @@ fn op_uses(op: Op) -> u16 {
         Op::Atomic { base, src, .. } => bit(base) | bit(src),
         Op::CallHelper { .. } | Op::CallLocal { .. } | Op::CallKfunc { .. } => ARGUMENTS,
         Op::LoadPacket { index, .. } => bit(Reg(6)) | index.map_or(0, bit),
+        Op::GotoRegister { dst } => bit(dst),
         Op::Exit => bit(Reg::R0),
         Op::LoadImm64 { .. } | Op::Goto { .. } | Op::GotoLong { .. } | Op::MayGoto { .. } => 0,
     }

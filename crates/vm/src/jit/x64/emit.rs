@@ -343,8 +343,9 @@ impl<'a> Emitter<'a> {
                 self.frame.close(&mut self.asm);
                 self.asm.ret();
             }
-            // Program::new refuses these.
-            Op::CallKfunc { .. } | Op::AddrSpaceCast { .. } => {}
+            Op::CallKfunc { .. } | Op::AddrSpaceCast { .. } | Op::GotoRegister { .. } => {
+                return Err(LinkError::Unsupported { pc });
+            }
         }
         Ok(op.slots())
     }

@@ -337,8 +337,11 @@ impl Guarded<'_> {
                 self.clear_arguments();
             }
             Op::Exit => self.exit(pc, registers),
-            // `GuardedCode::compile` refuses the first, `Program::new` the others.
-            Op::LoadPacket { .. } | Op::CallKfunc { .. } | Op::AddrSpaceCast { .. } => {}
+            // `GuardedCode::compile` and `Program::linked` refuse these.
+            Op::LoadPacket { .. }
+            | Op::CallKfunc { .. }
+            | Op::GotoRegister { .. }
+            | Op::AddrSpaceCast { .. } => {}
         }
     }
 
