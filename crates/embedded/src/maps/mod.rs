@@ -324,6 +324,10 @@ impl Map {
             let constant = Some(places.values().into());
             return Arc::new(bombus_verifier::Map { constant, ..(*self.described).clone() });
         }
+        if let Storage::Arena(arena) = &self.storage {
+            let extra = arena.user();
+            return Arc::new(bombus_verifier::Map { extra, ..(*self.described).clone() });
+        }
         let is_section = self.map_type == MapType::Array && self.max_entries == 1;
         let is_constant =
             self.frozen && is_section && self.described.flags & flag::RDONLY_PROG != 0;

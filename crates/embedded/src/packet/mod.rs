@@ -8,6 +8,7 @@
 mod checksum;
 mod memory;
 mod skb;
+mod socket;
 mod xdp;
 
 use bombus_platform::{ContextField, ProgType, SK_BUFF_SIZE, XDP_MD_SIZE, context_fields};
@@ -15,14 +16,12 @@ use bombus_vm::{Context, View};
 
 use crate::maps::Errno;
 use memory::Memory;
+use socket::Socket;
 
 pub(crate) use checksum::csum_diff;
 
 /// What the kernel keeps behind a packet in the same memory (`struct skb_shared_info`, aligned).
 pub(crate) const TAILROOM: usize = 320;
-
-/// `struct bpf_sock` (`include/uapi/linux/bpf.h`).
-const SOCKET_SIZE: usize = 80;
 
 /// A page.
 const PAGE: usize = 4096;
@@ -67,8 +66,8 @@ pub(crate) struct Packet {
     limit: usize,
     /// Behind this offset the packet lies elsewhere: programs get there by helpers only.
     linear_end: usize,
-    /// The socket that a test run gives it: its address, and what programs see of it.
-    socket: Option<([u8; 8], [u8; SOCKET_SIZE])>,
+    /// The socket that a test run gives it.
+    socket: Option<Box<Socket>>,
     /// Of socket buffers: where the headers of link and network layer start.
     mac: usize,
     network: usize,
@@ -214,7 +213,7 @@ impl Packet {
 
     /// What programs see of its socket.
     pub(crate) fn socket(&self) -> Option<&[u8]> {
-        self.socket.as_ref().map(|(_, socket)| socket.as_slice())
+        self.socket.as_ref().map(|socket| socket.shown.as_slice())
     }
 
     /// Shows what programs may use without asking: the packet; the context at this address, for what
@@ -237,10 +236,11 @@ impl Packet {
 
     /// Bytes of the context, when a program may read them.
     pub(crate) fn context(&mut self, offset: u64, len: usize) -> Option<&[u8]> {
-        if (offset, len, self.is_xdp) == (skb::SK, 8, false) {
-            return Some(self.socket.as_ref().map_or(&[0; 8], |(address, _)| address));
-        }
-        let (start, end, _) = self.access(offset, len)?;
+        let Some((start, end, _)) = self.access(offset, len) else {
+            let is_xdp = self.is_xdp;
+            let socket = self.socket.as_deref().unwrap_or(&socket::NONE);
+            return socket.in_context(offset, len).filter(|_| !is_xdp);
+        };
         if !self.is_xdp {
             self.shorten(start & !3);
         }

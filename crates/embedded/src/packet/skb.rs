@@ -3,7 +3,7 @@
 use bombus_platform::{ETHERNET_HEADER, ProgType};
 
 use super::checksum::{after_change, after_change_16, by_change};
-use super::{Direction, Packet, Redirect, TAILROOM};
+use super::{Direction, Packet, Redirect, Socket, TAILROOM};
 use crate::maps::{ENOTSUPP, Errno};
 
 /// Offsets of the context's fields.
@@ -22,8 +22,6 @@ const TC_CLASSID: usize = 72;
 const TSTAMP: usize = 152;
 const WIRE_LEN: usize = 160;
 const GSO_SEGS: usize = 164;
-/// The socket.
-pub(super) const SK: u64 = 168;
 const GSO_SIZE: usize = 176;
 const HWTSTAMP: usize = 184;
 /// `data`, `data_end`, `data_meta`.
@@ -108,32 +106,17 @@ impl Packet {
     /// Gives it the socket of a test run, which is at this address (`bpf_prog_test_run_skb`): one that
     /// was just made, with the packet's addresses.
     pub(crate) fn set_socket(&mut self, address: u64) {
-        /// Offsets in `struct bpf_sock`, and the values of such a socket.
-        const FAMILY: usize = 4;
-        const SOURCE: (usize, usize) = (24, 28);
-        const DESTINATION: (usize, usize) = (52, 56);
-        const STATE: usize = 72;
-        const RX_QUEUE: usize = 76;
-        const CLOSED: u32 = 7;
-        let mut socket = [0; super::SOCKET_SIZE];
-        let mut set = |at: usize, bytes: &[u8]| socket[at..at + bytes.len()].copy_from_slice(bytes);
-        set(STATE, &CLOSED.to_ne_bytes());
-        set(RX_QUEUE, &u32::MAX.to_ne_bytes());
         let header = self.memory.bytes(self.network..self.end);
-        match u16::from_be(self.word(PROTOCOL) as u16) {
+        let socket = match u16::from_be(self.word(PROTOCOL) as u16) {
             IPV4 if header.len() >= 20 => {
-                set(FAMILY, &(libc::AF_INET as u32).to_ne_bytes());
-                set(SOURCE.0, &header[12..16]);
-                set(DESTINATION.0, &header[16..20]);
+                Socket::new(address, libc::AF_INET, &header[12..16], &header[16..20])
             }
             IPV6 if header.len() >= 40 => {
-                set(FAMILY, &(libc::AF_INET6 as u32).to_ne_bytes());
-                set(SOURCE.1, &header[8..24]);
-                set(DESTINATION.1, &header[24..40]);
+                Socket::new(address, libc::AF_INET6, &header[8..24], &header[24..40])
             }
-            _ => {}
-        }
-        self.socket = Some((address.to_ne_bytes(), socket));
+            _ => Socket::new(address, libc::AF_UNSPEC, &[], &[]),
+        };
+        self.socket = Some(Box::new(socket));
     }
 
     /// Has only so many bytes, counted from the link layer's header, be where programs can access them.

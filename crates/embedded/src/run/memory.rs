@@ -2,10 +2,10 @@
 
 use bombus_platform::pt_regs;
 use bombus_vm::View;
-use bombus_vm::address::{self, FIRST_HOST_REGION};
+use bombus_vm::address::{self, FIRST_HOST_REGION, OFFSET_BITS};
 
 use super::Run;
-use crate::maps::Storage;
+use crate::maps::{Arena, Storage};
 
 /// Maps themselves, so far apart; what is shown of each is [`Map::shown`](crate::maps::Map::shown).
 const MAPS: u32 = FIRST_HOST_REGION;
@@ -21,14 +21,16 @@ const PACKET: u32 = FIRST_HOST_REGION + 4;
 const OBJECTS: u32 = FIRST_HOST_REGION + 5;
 /// The socket of a test run's packet.
 const SOCKETS: u32 = FIRST_HOST_REGION + 6;
-/// Arenas, 4 GiB each, by the map's number.
+/// Arenas, a region a map.
 const ARENAS: u32 = 0x82_0000;
+/// The region of small negative numbers.
+const BELOW_NULL: u32 = 0xff_ffff;
 /// Values and records, a region a map.
 const VALUES: u32 = 0x90_0000;
 /// Keys of hash tables, a region a map.
 const KEYS: u32 = 0xa0_0000;
 /// Maps that there are regions for.
-pub(crate) const MAX_MAPS: usize = 1 << 20;
+pub(crate) const MAX_MAPS: usize = (VALUES - ARENAS) as usize;
 
 /// Distance between maps: more than the size of the kernel's structures.
 const MAP_STRIDE: u64 = 1 << 12;
@@ -55,16 +57,10 @@ pub(super) fn map_at(address: u64) -> Option<usize> {
     is_map.then_some((offset / MAP_STRIDE) as usize)
 }
 
-/// Where a program has an arena.
+/// Where a program has an arena: in the middle of its region, for sums may be out of it as long as
+/// only their lower halves count.
 pub(crate) const fn arena_address(map: usize) -> u64 {
-    address::pack(ARENAS + map as u32 / 256, (map as u64 % 256) << 32)
-}
-
-/// The map and the lower half of an address in an arena.
-fn arena_location(address: u64) -> Option<(usize, u32)> {
-    let base = address::region(address).checked_sub(ARENAS)? as usize;
-    let map = base * 256 + (address::offset(address) >> 32) as usize;
-    (map < MAX_MAPS).then_some((map, address as u32))
+    address::pack(ARENAS + map as u32, 1 << (OFFSET_BITS - 1))
 }
 
 /// The address of an object's byte.
@@ -129,9 +125,9 @@ impl Run<'_> {
             // Packets lie below 4 GiB.
             0 => {
                 let in_packet = self.packet.as_deref().and_then(|packet| packet.at(address, len));
-                let arena = || self.maps.get(self.arena?)?.arena()?.at(address as u32, len);
-                in_packet.or_else(arena)
+                in_packet.or_else(|| self.null_arena()?.at(address as u32, len))
             }
+            BELOW_NULL => self.null_arena()?.at(address as u32, len),
             PACKET => self.packet.as_deref_mut()?.context(offset.checked_sub(CONTEXT)?, len),
             SOCKETS => {
                 let start = address.checked_sub(SOCKET)? as usize;
@@ -149,11 +145,13 @@ impl Run<'_> {
                 let start = (offset % 8) as usize;
                 key.get(start..start.checked_add(len)?)
             }
-            _ => {
-                let (map, low) = arena_location(address)?;
-                self.maps.get(map)?.arena()?.at(low, len)
-            }
+            _ => self.maps.get(map_of(region, ARENAS)?)?.arena()?.at(address as u32, len),
         }
+    }
+
+    /// The arena of the program, whose null pointers point into it, too.
+    fn null_arena(&self) -> Option<&Arena> {
+        self.maps.get(self.arena?)?.arena()
     }
 
     /// What is shown of the kernel's structure for a map.
@@ -180,11 +178,15 @@ impl Run<'_> {
                 let packet = self.packet.as_deref_mut()?;
                 return packet.context_mut(offset.checked_sub(CONTEXT)?, len);
             }
+            BELOW_NULL => {
+                let arena = self.maps.get_mut(self.arena?)?.arena_mut()?;
+                return arena.at_mut(address as u32, len);
+            }
             OBJECTS => return self.objects.at_mut(offset, len),
             _ => {}
         }
-        if let Some((map, low)) = arena_location(address) {
-            return self.maps.get_mut(map)?.arena_mut()?.at_mut(low, len);
+        if let Some(map) = map_of(region, ARENAS) {
+            return self.maps.get_mut(map)?.arena_mut()?.at_mut(address as u32, len);
         }
         let map = self.maps.get_mut(map_of(region, VALUES)?)?;
         match &mut map.storage {

@@ -1,0 +1,237 @@
+//! Functions of the kernel as programs call them, and the maps that some of them work on. See
+//! `kfuncs/README.md`.
+
+mod support;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use bombus_btf::{Btf, Builder, Linkage, Member};
+use bombus_embedded::{Embedded, Options};
+use bombus_isa::Insn;
+use bombus_kernel::{BtfFd, Kernel, MapFd, MapTypes, ProgLoad, Tracer, UpdateFlag};
+use bombus_platform::{MapType, ProgType};
+use bombus_spec::MapSpec;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// Runs of each program: the last are in machine code.
+const RUNS: usize = 40;
+
+#[derive(Clone)]
+struct Step {
+    line: usize,
+    operation: String,
+    body: String,
+    expected: String,
+}
+
+struct Case {
+    name: String,
+    steps: Vec<Step>,
+}
+
+fn parse(text: &str) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        if let Some(name) = line.strip_prefix("=== ") {
+            cases.push(Case { name: name.to_owned(), steps: Vec::new() });
+            continue;
+        }
+        let Some(case) = cases.last_mut() else { continue };
+        if let Some(body) = line.strip_prefix("    ") {
+            let step = case.steps.last_mut().expect("a program's lines follow its step");
+            writeln!(step.body, "{body}").expect("a string takes everything");
+        } else if !line.trim().is_empty() {
+            let (operation, expected) = line.split_once(" => ").unwrap_or((line, ""));
+            let (operation, expected) = (operation.to_owned(), expected.to_owned());
+            case.steps.push(Step { line: index + 1, operation, body: String::new(), expected });
+        }
+    }
+    cases
+}
+
+/// The functions that a text calls, by name.
+fn functions(text: &str) -> Vec<&str> {
+    let mut names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split_once("call ").map(|(_, name)| name.trim()))
+        .filter(|name| name.starts_with("bpf_"))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Types with these functions: the number of each.
+fn types_with(names: &[&str]) -> (Arc<Btf>, Vec<u32>) {
+    let mut types = Builder::new();
+    let int = types.int("int", 4, true);
+    let proto = types.func_proto(int, &[]);
+    let ids = names.iter().map(|name| types.func(name, proto, Linkage::Static).0).collect();
+    (Arc::new(Btf::parse(types.finish()).expect("types that were just made")), ids)
+}
+
+/// The types of a program with the structure that cases know as `THING`, and its number.
+fn thing() -> (Vec<u8>, u32) {
+    let mut types = Builder::new();
+    let word = types.int("long", 8, true);
+    let half = types.int("int", 4, false);
+    let mut opaque = |name: &str, words: u32| {
+        let member = |index| Member { ty: word, bit_offset: index * 64, ..Member::default() };
+        let members: Vec<Member<'_>> = (0..words).map(member).collect();
+        types.structure(name, words * 8, &members)
+    };
+    let (list, tree) = (opaque("bpf_list_node", 3), opaque("bpf_rb_node", 4));
+    let count = Member { ty: half, ..Member::default() };
+    let count = types.structure("bpf_refcount", 4, &[count]);
+    let member =
+        |name, ty, offset: u32| Member { name, ty, bit_offset: offset * 8, ..Member::default() };
+    let members = [
+        member("list", list, 0),
+        member("tree", tree, 24),
+        member("count", count, 56),
+        member("value", word, 64),
+    ];
+    let thing = types.structure("thing", 72, &members);
+    (types.finish(), thing.0)
+}
+
+struct Bench {
+    kernel: Embedded,
+    maps: Vec<(MapFd, MapSpec)>,
+    inner: Option<MapFd>,
+    functions: Vec<(String, u32)>,
+    types: BtfFd,
+    thing: u32,
+}
+
+impl Bench {
+    fn create(&mut self, words: &[&str]) -> Result<MapFd, Failed> {
+        let [kind, key, value, entries, rest @ ..] = words else {
+            return Err("map TYPE KEY-SIZE VALUE-SIZE ENTRIES [FLAGS]".into());
+        };
+        let map_type = MapType::ALL.iter().find(|map_type| map_type.name() == *kind);
+        let spec = MapSpec {
+            name: "case".into(),
+            map_type: *map_type.ok_or("unknown map type")?,
+            key_size: key.parse()?,
+            value_size: value.parse()?,
+            max_entries: entries.parse()?,
+            flags: rest.first().map_or(Ok(0), |flags| flags.parse())?,
+            ..MapSpec::default()
+        };
+        let types = MapTypes { inner: self.inner.take(), ..MapTypes::default() };
+        let map = self.kernel.map_create_typed(&spec, types)?;
+        self.maps.push((map, spec));
+        Ok(map)
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), Failed> {
+        let words: Vec<&str> = step.operation.split_whitespace().collect();
+        match *words {
+            ["map", ref rest @ ..] => self.create(rest).map(drop),
+            ["inner", ref rest @ ..] => {
+                let map = self.create(rest)?;
+                self.inner = Some(map);
+                Ok(())
+            }
+            ["update", map, key, value] => {
+                let (map, spec) = &self.maps[map.parse::<usize>()?];
+                let number: u64 = match value.strip_prefix("map") {
+                    Some(map) => self.maps[map.parse::<usize>()?].0.0.into(),
+                    None => value.parse()?,
+                };
+                let mut value = number.to_le_bytes().to_vec();
+                value.resize(spec.value_size as usize, 0);
+                let key = key.parse::<u32>()?.to_le_bytes();
+                Ok(self.kernel.map_update(*map, &key, &value, UpdateFlag::Any)?)
+            }
+            ["record", map, number] => {
+                let (map, _) = &self.maps[map.parse::<usize>()?];
+                let record = number.parse::<u64>()?.to_le_bytes();
+                Ok(self.kernel.user_ringbuf_submit(*map, &record)?)
+            }
+            ["program"] => self.program(&step.body, &step.expected),
+            _ => Err(format!("unknown operation {}", step.operation).into()),
+        }
+    }
+
+    fn assemble(&self, text: &str) -> Result<Vec<Insn>, Failed> {
+        let mut text = text.replace("THING", &self.thing.to_string());
+        for (name, id) in &self.functions {
+            let (from, to) = (format!("call {name}\n"), format!("call kernel-function#{id}\n"));
+            text = text.replace(&from, &to);
+        }
+        let maps: Vec<MapFd> = self.maps.iter().map(|(map, _)| *map).collect();
+        Ok(support::assemble(&text, &maps)?)
+    }
+
+    fn program(&self, text: &str, expected: &str) -> Result<(), Failed> {
+        let insns = self.assemble(text)?;
+        let program = self.kernel.prog_load(&ProgLoad {
+            name: "case",
+            prog_type: ProgType::Syscall,
+            insns: &insns,
+            license: "GPL",
+            btf: Some(self.types),
+            ..ProgLoad::default()
+        })?;
+        let stopped = |kernel: &Embedded| {
+            let summary = kernel.summary();
+            summary.last().map_or(String::new(), |line| line.clone())
+        };
+        for run in 0..RUNS {
+            let before = stopped(&self.kernel);
+            let value = self.kernel.prog_test_run(program, &[])? as i32;
+            let now = stopped(&self.kernel);
+            let is_expected = match expected.strip_prefix("stopped: ") {
+                Some(why) => now != before && now.contains(why),
+                None => now == before && value.to_string() == expected,
+            };
+            if !is_expected {
+                return Err(format!("run {run}: {value} {now}, not {expected}").into());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check(case: &Case) -> Result<(), Failed> {
+    let text: String = case.steps.iter().map(|step| step.body.as_str()).collect();
+    let names = functions(&text);
+    let (types, ids) = types_with(&names);
+    let options = Options { seed: Some(1), unproved: true, ..Options::default() };
+    let kernel = Embedded::new(options);
+    kernel.set_types(types);
+    let (own, thing) = thing();
+    let types = kernel.btf_load(&own)?;
+    let functions = names.iter().map(|name| (*name).to_owned()).zip(ids).collect();
+    let mut bench = Bench { kernel, maps: Vec::new(), inner: None, functions, types, thing };
+    for step in &case.steps {
+        bench.step(step).map_err(|error| {
+            let why = error.message().unwrap_or_default();
+            format!("line {}: {}: {why}", step.line, step.operation)
+        })?;
+    }
+    Ok(())
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kfuncs");
+    let mut trials = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("the directory of cases") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "txt") {
+            continue;
+        }
+        let topic = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).expect("a file of cases");
+        for case in parse(&text) {
+            let name = format!("{topic}::{}", case.name);
+            trials.push(Trial::test(name, move || check(&case)));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
