@@ -13,7 +13,8 @@
 //!   do; [`raw`] has the same as functions for machine code to call.
 //! * `Map::user_*` are the commands of `bpf(2)`.
 //!
-//! `unsafe` stands in the modules `words`, `region`, `hash::elements`, `raw`, `ring_memory` and `sync`.
+//! `unsafe` stands in the modules `words`, `region`, `pages`, `hash::elements`, `raw`, `ring_memory` and
+//! `sync`.
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod array;
