@@ -1,11 +1,16 @@
-//! `bombus verify`: whether the programs of an object are safe, without loading them anywhere.
+//! `bombus verify`: whether the programs of an object are safe, without loading them anywhere; why not,
+//! if not.
 
+mod explained;
+mod page;
+
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use bombus_btf::Btf;
-use bombus_kernel::{Described, Error, KernelVersion, Proved, nearest, prove_each};
+use bombus_kernel::{Asked, Described, Error, KernelVersion, Proved, nearest, prove_each};
 use bombus_linux::Linux;
 use bombus_spec::{ObjectSpec, ProgramSpec};
 use bombus_verifier::{Options, Rejection};
@@ -31,6 +36,7 @@ pub(crate) fn command() -> Command {
             "Needs no privileges. Ends with 0 when every program is accepted, else with 1.\n\n\
              Examples:\n  \
              bombus verify filter.bpf.o\n  \
+             bombus verify filter.bpf.o --explain\n  \
              bombus verify filter.bpf.o --prog xdp_drop --log-level 2\n  \
              bombus verify filter.bpf.o --kernel vmlinux.btf --kernel 6.12 -f json",
         )
@@ -50,8 +56,21 @@ pub(crate) fn command() -> Command {
             flag("log-level")
                 .value_name("N")
                 .value_parser(value_parser!(u32).range(0..=7))
-                .default_value("1")
-                .help("1: the path that is refused, 2: every instruction, 4 added: figures"),
+                .help(
+                    "1: the path that is refused, 2: every instruction, 4 added: figures \
+                     [default: 1; with --explain 0]",
+                ),
+        )
+        .arg(
+            flag("explain")
+                .action(ArgAction::SetTrue)
+                .help("Explain each refusal: source, what is missing, how it comes to it, a remedy"),
+        )
+        .arg(
+            flag("html")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Write a page to browse what is known at each instruction (-: to the output)"),
         )
         .arg(flag("stats").action(ArgAction::SetTrue).help("Show what the proof took"))
         .arg(
@@ -74,20 +93,41 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     }
     let machine = machine(matches)?;
     let statistics = matches.get_flag("stats");
-    let log_level = matches.get_one("log-level").copied().unwrap_or(1);
+    let json = matches.get_one::<String>("format").is_some_and(|format| format == "json");
+    let html = matches.get_one::<PathBuf>("html");
+    let explains = matches.get_flag("explain");
+    // Whoever wants an explanation does not want the log instead.
+    let log_level = matches.get_one("log-level").copied().unwrap_or(u32::from(!explains));
     let log_level = if statistics { log_level | STATISTICS } else { log_level };
     let options = Options { log_level, ..Options::default() };
-    let json = matches.get_one::<String>("format").is_some_and(|format| format == "json");
+    let asked = Asked {
+        explanation: explains || html.is_some(),
+        states: html.is_some(),
+        variables: Arc::default(),
+    };
+    let to_output = html.is_some_and(|path| path == Path::new("-"));
     let mut refused = false;
+    let mut pages = Vec::new();
     let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted == name);
-    prove_each(&object, &machine, options, &is_wanted, &mut |index, outcome| {
+    prove_each(&object, &machine, options, &asked, &is_wanted, &mut |index, outcome| {
         let Some(program) = object.programs.get(index) else { return };
         refused |= !matches!(&outcome, Ok(proved) if proved.verdict.result.is_ok());
         match json {
-            true => print(&format!("{}\n", as_json(program, &outcome))),
-            false => print(&as_text(program, &outcome)),
+            _ if to_output => {}
+            true => print(&format!("{}\n", as_json(program, &outcome, explains))),
+            false => print(&as_text(program, &outcome, explains)),
+        }
+        if html.is_some() {
+            pages.push(page::program(program, &outcome));
         }
     });
+    if let Some(to) = html {
+        let text = page::page(path, &pages);
+        match to_output {
+            true => print(&text),
+            false => std::fs::write(to, text).map_err(|error| Failure::file("write", to, &error))?,
+        }
+    }
     Ok(ExitCode::from(u8::from(refused)))
 }
 
@@ -154,7 +194,7 @@ fn read_types(path: &Path) -> Result<Btf, Failure> {
     })
 }
 
-fn as_text(program: &ProgramSpec, outcome: &Result<Proved, Error>) -> String {
+fn as_text(program: &ProgramSpec, outcome: &Result<Proved, Error>, explains: bool) -> String {
     let (name, section) = (&program.name, &program.section);
     match outcome {
         Ok(proved) => {
@@ -165,10 +205,14 @@ fn as_text(program: &ProgramSpec, outcome: &Result<Proved, Error>) -> String {
                 Err(rejection) => format!("refused: {}", reason(rejection)),
             };
             let walked = proved.verdict.stats.processed;
-            format!(
+            let mut text = format!(
                 "{log}{end}{name} ({section}): {verdict} ({} instructions, {walked} walked)\n",
                 proved.insns
-            )
+            );
+            if let (true, Some(explanation)) = (explains, &proved.explanation) {
+                text += &explained::as_text(explanation, std::io::stdout().is_terminal());
+            }
+            text
         }
         Err(error) => format!("{name} ({section}): refused: {error}\n"),
     }
@@ -186,9 +230,9 @@ fn reason(rejection: &Rejection) -> String {
     }
 }
 
-fn as_json(program: &ProgramSpec, outcome: &Result<Proved, Error>) -> Value {
+fn as_json(program: &ProgramSpec, outcome: &Result<Proved, Error>, explains: bool) -> Value {
     let verdict = |accepted: bool| if accepted { "accept" } else { "reject" };
-    match outcome {
+    let mut row = match outcome {
         Ok(proved) => json!({
             "program": program.name,
             "section": program.section,
@@ -207,7 +251,11 @@ fn as_json(program: &ProgramSpec, outcome: &Result<Proved, Error>) -> Value {
             "processed": 0,
             "log": format!("{error}\n"),
         }),
+    };
+    if let (true, Ok(Proved { explanation: Some(explanation), .. })) = (explains, outcome) {
+        row["explanation"] = explained::as_json(explanation);
     }
+    row
 }
 
 #[cfg(test)]

@@ -79,7 +79,8 @@ pub struct HelperNames;
 
 impl bombus_isa::Resolve for HelperNames {
     fn helper(&self, id: i32) -> Option<&str> {
-        Helper::from_id(id).map(Helper::symbol)
+        let known = usize::try_from(id).ok().filter(|id| *id != 0)?;
+        HELPER_SYMBOLS.get(known).copied()
     }
 }
 

@@ -16,6 +16,7 @@ pub mod code;
 pub mod domain;
 pub mod embedding;
 mod entry;
+pub mod explain;
 mod facts;
 mod fields;
 mod log;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bombus_kernel::inspect::{Inspect, ObjectKind, Which};
-use bombus_kernel::{Described, Error, Kernel, Loaded, Loader, Proved, prove_each};
+use bombus_kernel::{Asked, Described, Error, Kernel, Loaded, Loader, Proved, prove_each};
 use bombus_linux::Linux;
 use bombus_spec::{ObjectSpec, Slot};
 use bombus_verifier::Options;
@@ -186,7 +186,7 @@ pub(super) fn score(
     let options = Options { log_level: STATISTICS, ..Options::default() };
     each_object(directory, &settings, &mut |name, object| {
         let mut before = Instant::now();
-        prove_each(object, machine, options, &|_| true, &mut |program, outcome| {
+        prove_each(object, machine, options, &Asked::default(), &|_| true, &mut |program, outcome| {
             table.seconds += before.elapsed().as_secs_f64();
             let case = format!("{name}/{}", object.programs[program].name);
             if let Some(theirs) = theirs.get(&case) {

@@ -5,7 +5,7 @@ use bombus_verifier::Options;
 
 use crate::{Error, Loader, Result};
 
-use super::{Described, Proved, Prover};
+use super::{Asked, Described, Proved, Prover};
 
 /// Proves each program of an object that is `wanted`, alone, and tells what became of it: the
 /// verdict, or why the program did not come to the verifier. In the order of the object.
@@ -15,6 +15,7 @@ pub fn prove_each(
     object: &ObjectSpec,
     machine: &Described,
     options: Options,
+    asked: &Asked,
     wanted: &dyn Fn(&str) -> bool,
     each: &mut dyn FnMut(usize, Result<Proved>),
 ) {
@@ -26,7 +27,7 @@ pub fn prove_each(
         if !wanted(&program.name) {
             continue;
         }
-        let prover = Prover::new(machine, options);
+        let prover = Prover::new(machine, options).asked(asked.clone());
         let mut loader = Loader::new(&object);
         for (other, program) in object.programs.iter().enumerate() {
             loader = loader.autoload(&program.name, other == index);

@@ -43,6 +43,17 @@ pub fn prove_load(
     handles: &dyn Handles,
     options: &Options,
 ) -> (Verdict, Vec<MapFd>) {
+    with_load(load, attach_to, machine, handles, |program, target| verify(program, target, options))
+}
+
+/// Has something done with a program as the verifier takes it.
+pub(super) fn with_load<T>(
+    load: &ProgLoad<'_>,
+    attach_to: AttachTarget<'_>,
+    machine: Machine<'_>,
+    handles: &dyn Handles,
+    then: impl FnOnce(&Program<'_>, &Target<'_>) -> T,
+) -> (T, Vec<MapFd>) {
     let types = load.btf.and_then(|handle| handles.types(handle));
     let mut modules: Vec<BtfFd> = load.module_types.to_vec();
     let mut insns = load.insns.to_vec();
@@ -67,7 +78,7 @@ pub fn prove_load(
     };
     let Machine { version, types: btf } = machine;
     let version = (version.major as u16, version.minor as u16);
-    (verify(&program, &Target { version, btf, modules: &modules }, options), fds)
+    (then(&program, &Target { version, btf, modules: &modules }), fds)
 }
 
 /// A map as the verifier sees it. `inner` is one like those that it holds.

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use bombus_btf::{Btf, TypeId};
 use bombus_platform::ProgType;
 use bombus_spec::MapSpec;
-use bombus_verifier::{AttachTarget, Map, Options, Verdict};
+use bombus_verifier::explain::{Explanation, Listing, Variable, explain, states};
+use bombus_verifier::{AttachTarget, Map, Options, Verdict, verify};
 
 use crate::{
     AttachPoint, BtfFd, Error, Features, Kernel, KernelVersion, LinkFd, MapFd, MapMemory, MapTypes,
@@ -28,6 +29,7 @@ pub use self::attach::hook_type;
 pub use self::each::prove_each;
 pub use self::load::{Handles, Machine, described_map, prove_load};
 
+use self::load::with_load;
 use self::maps::{Memory, Recorded};
 
 /// Where every symbol of the kernel is that code asks for: no verdict depends on it.
@@ -77,12 +79,28 @@ pub struct Proved {
     pub insns: usize,
     /// What was said.
     pub verdict: Verdict,
+    /// Why it was refused, when that was asked for.
+    pub explanation: Option<Explanation>,
+    /// What is known at each instruction, when that was asked for.
+    pub states: Option<Listing>,
+}
+
+/// What is asked beside the verdict. Each makes a proof take several times as long.
+#[derive(Clone, Default, Debug)]
+pub struct Asked {
+    /// Why programs are refused.
+    pub explanation: bool,
+    /// What is known at each instruction.
+    pub states: bool,
+    /// Where the source's variables are, for explanations.
+    pub variables: Arc<[Variable]>,
 }
 
 /// A [`Kernel`] that proves programs.
 pub struct Prover<'a> {
     machine: &'a Described,
     options: Options,
+    asked: Asked,
     features: Features,
     state: RefCell<State>,
 }
@@ -127,7 +145,12 @@ impl<'a> Prover<'a> {
             tp_btf: true,
             syscall_dispatch_above: None,
         };
-        Prover { machine, options, features, state: RefCell::default() }
+        Prover { machine, options, asked: Asked::default(), features, state: RefCell::default() }
+    }
+
+    /// That says more than the verdict.
+    pub fn asked(self, asked: Asked) -> Prover<'a> {
+        Prover { asked, ..self }
     }
 
     /// What was said of each program, in the order of loading. (The loader loads one a second time
@@ -149,8 +172,18 @@ impl<'a> Prover<'a> {
             Machine { version: self.machine.version, types: self.machine.types.as_deref() };
         let log_level = self.options.log_level | load.log_level;
         let options = Options { log_level, ..self.options };
-        let (verdict, _) = prove_load(load, attach.borrowed(), machine, self, &options);
-        Ok(Proved { name: load.name.to_owned(), insns: load.insns.len(), verdict })
+        let (name, insns) = (load.name.to_owned(), load.insns.len());
+        let then = |program: &bombus_verifier::Program<'_>, target: &bombus_verifier::Target<'_>| {
+            let verdict = verify(program, target, &options);
+            let explains = self.asked.explanation && verdict.result.is_err();
+            let explanation = explains
+                .then(|| explain(program, target, &options, &self.asked.variables))
+                .flatten();
+            let states = self.asked.states.then(|| states(program, target, &options));
+            Proved { name, insns, verdict, explanation, states }
+        };
+        let (proved, _) = with_load(load, attach.borrowed(), machine, self, then);
+        Ok(proved)
     }
 
     fn with_map<T>(&self, map: MapFd, f: impl FnOnce(&mut Recorded) -> T) -> Result<T> {
