@@ -59,7 +59,7 @@ fn help(explanation: &Explanation) -> String {
     match &explanation.suggestion {
         Some(suggestion) => {
             let place = match &suggestion.place {
-                Some(place) => format!(" before line {}", place.line),
+                Some(place) => format!(" before what line {} does", place.line),
                 None => String::new(),
             };
             format!("{}{place} ({})", suggestion.text, outcome(suggestion))

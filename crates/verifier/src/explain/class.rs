@@ -102,7 +102,7 @@ classes! {
     "memory-bounds" Bounds "the access may go outside of the memory"
     "An offset may have a value with which the access is not inside the memory that the pointer points to."
     "limit the offset, as an unsigned number, before it is used"
-    ["invalid access to memory", "outside of the allowed memory range", "R* min value is negative, either use unsigned index", "unbounded memory access, make sure", "access beyond struct", "access beyond the end of member", "invalid negative * buffer offset", "invalid variable buffer offset", "invalid access to flow keys", "invalid negative access", "invalid variable offset", "invalid tracepoint buffer access", "invalid variable offset to flow keys"]
+    ["invalid access to memory", "outside of the allowed memory range", "R* min value is negative, either use unsigned index", "unbounded memory access, make sure", "access beyond struct", "access beyond the end of member", "invalid negative * buffer offset", "invalid variable buffer offset", "invalid access to flow keys", "invalid negative access", "invalid sock access", "invalid tcp_sock access", "invalid sock_common access", "invalid xdp_sock access", "cannot access ptr member", "invalid variable offset", "invalid tracepoint buffer access", "invalid variable offset to flow keys"]
 
     "length-unbounded" Length "a length may be too large or negative"
     "A helper gets memory and its length; the length may have a value that is larger than the memory, or negative."
@@ -122,7 +122,17 @@ classes! {
     "not-a-pointer" NoPointer "a number is used as a pointer"
     "Memory can be accessed through pointers that the verifier knows; this is a number to it: an address that was read from somewhere, or a pointer after arithmetic."
     "read other memory with bpf_probe_read_kernel() or bpf_probe_read_user(); keep pointers in 64-bit variables"
-    ["invalid mem access 'scalar'", "invalid mem access '*inv*'", "R* type=scalar expected="]
+    ["invalid mem access 'scalar'", "invalid mem access '*inv*'"]
+
+    "packet-moved" NoPointer "the packet may have moved"
+        "Helpers that change the packet may move it: all pointers into it, and all that was compared, count no more."
+        "read the pointers to the packet's start and end out of the context again, after the call, and compare them again"
+        []
+
+    "use-after-release" NoPointer "something is used that was given back"
+        "After an object was released, or the section that protected it was closed, no pointer to it is good."
+        "release it after its last use; once"
+        []
 
     "packet-end-access" Operand "the end of the packet is used as a pointer to data"
     "The pointer to the packet's end is there to be compared with."
@@ -147,7 +157,7 @@ classes! {
     "return-value" Result "the result is not one that is allowed"
     "Programs of this type, or callbacks, may return certain numbers only."
     "return one of the numbers that are allowed, on every path"
-    ["should have been in [", "the register R* is not a known value", "R0 not a scalar value", "R0 is not a scalar value"]
+    ["should have been in [", "the register R* is not a known value", "R0 not a scalar value", "R0 is not a scalar value", "return value not void or scalar"]
 
     "reference-leak" Leak "something was taken and is not given back"
     "What a function acquired for the program (a socket, a record of a ring buffer, a task, ...) must be released, or passed on, on every path."
@@ -197,7 +207,7 @@ classes! {
     "argument-type" Operand "the argument has another type than the function takes"
     "Each argument of a function has a type: memory, a map, a context, an object of a structure, a number."
     "pass what the function's prototype says"
-    ["R* type=* expected=", "expected pointer to", "is of type * but * is expected", "expected=", "expects pointer", "is not a pointer to", "doesn't point to", "has no valid", "isn't map pointer", "must point to scalar", "must point to void", "expected * but got", "must be a known constant", "is not a const", "is not a scalar", "pointer to stack or const struct bpf_dynptr", "has type * expected", "invalid kptr access", "Unsupported reg type", "must have zero offset", "expected for bpf_obj_drop", "expected for bpf_percpu_obj_drop", "Unrecognized R", "does not point to a readonly map", "reference type(*) size cannot be determined", "can only take non-owning or refcounted", "doesn't match map pointer", "is ptr_*", "Caller passes invalid args into func", "Invalid format string", "string is not zero-terminated"]
+    ["R* type=* expected=", "R* is * expected", "type ID argument", "isn't referenced kptr", "bpf_percpu_obj_new type", "expected pointer to", "is of type * but * is expected", "expected=", "expects pointer", "is not a pointer to", "doesn't point to", "has no valid", "isn't map pointer", "must point to scalar", "must point to void", "expected * but got", "must be a known constant", "is not a const", "is not a scalar", "pointer to stack or const struct bpf_dynptr", "has type * expected", "invalid kptr access", "Unsupported reg type", "must have zero offset", "expected for bpf_obj_drop", "expected for bpf_percpu_obj_drop", "Unrecognized R", "does not point to a readonly map", "reference type(*) size cannot be determined", "can only take non-owning or refcounted", "doesn't match map pointer", "is ptr_*", "Caller passes invalid args into func", "Invalid format string", "string is not zero-terminated"]
 
     "pointer-arithmetic" Operand "this arithmetic is not allowed on the pointer"
     "Numbers that have bounds may be added to and subtracted from pointers to memory, at 64 bits; nothing else is done with pointers."
@@ -267,7 +277,7 @@ classes! {
     "too-complex" Program "the program has too many ways to be walked"
     "The verifier walks a million instructions at most, over all paths and rounds of loops together."
     "limit loops by small constants, use bpf_loop() or bpf_for(), or move parts to global functions, which are verified by themselves"
-    ["is too large", "jumps is too complex", "too many states", "tail_calls are not allowed when"]
+    ["is too large", "jumps is too complex", "too many states", "complexity limit", "recursive call"]
 
     "stack-too-deep" Program "the functions need too much stack"
     "All functions that run at a time have 512 bytes of stack together (256 each when there are tail calls)."
@@ -340,6 +350,11 @@ classes! {
     [""]
 }
 
+/// The class with an id.
+pub(super) fn by_id(id: &str) -> Option<&'static Class> {
+    CLASSES.iter().find(|class| class.id == id)
+}
+
 /// The kind of a refusal by the kernel's words. What it says first counts most.
 pub(super) fn of(message: &str) -> &'static Class {
     let is_it = |class: &&Class| class.patterns.iter().any(|pattern| has(message, pattern));
@@ -382,7 +397,7 @@ mod tests {
             ("R1 invalid mem access 'ptr_or_null_task_struct'", "pointer-null"),
             ("invalid access to packet, off=26 size=4, R1(id=0,off=26,r=14)", "packet-bounds"),
             ("R7 pointer arithmetic on pkt_end prohibited", "pointer-arithmetic"),
-            ("R1 type=scalar expected=fp, pkt", "not-a-pointer"),
+            ("R1 type=scalar expected=fp, pkt", "argument-type"),
             ("something that nobody said before", "other"),
             ("", "other"),
         ] {

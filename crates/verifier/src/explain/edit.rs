@@ -17,6 +17,33 @@ impl Edited {
     /// Puts instructions in before a slot. Jumps to it go to what was put in. Nothing when some
     /// distance no longer fits.
     pub(super) fn insert(program: &Program<'_>, at: usize, new: &[Insn]) -> Option<Edited> {
+        Edited::put(program, at, new, true)
+    }
+
+    /// Puts instructions in where a conditional jump goes on to a slot, and nowhere else.
+    pub(super) fn insert_between(
+        program: &Program<'_>,
+        jump: usize,
+        to: usize,
+        new: &[Insn],
+    ) -> Option<Edited> {
+        if to == jump + 1 {
+            return Edited::put(program, to, new, false);
+        }
+        // The other way goes around it.
+        let mut block = vec![Insn::ja(i16::try_from(new.len() + 1).ok()?)];
+        block.extend_from_slice(new);
+        block.push(Insn::ja(0));
+        let mut edited = Edited::put(program, jump + 1, &block, false)?;
+        let end = jump + block.len();
+        let target = if to > jump { to + block.len() } else { to };
+        edited.insns.get_mut(jump)?.off = 1;
+        edited.insns.get_mut(end)?.off = i16::try_from(target as i64 - end as i64 - 1).ok()?;
+        Some(edited)
+    }
+
+    /// Puts instructions in before a slot, to which jumps to it go (`reached`) or not.
+    fn put(program: &Program<'_>, at: usize, new: &[Insn], reached: bool) -> Option<Edited> {
         let insns = program.insns;
         if at > insns.len() {
             return None;
@@ -24,7 +51,7 @@ impl Edited {
         let count = new.len() as i64;
         let (at, mut slot) = (at as i64, 0);
         // Where a slot is as the target of a jump, and where it is itself.
-        let target = |slot: i64| if slot > at { slot + count } else { slot };
+        let target = |slot: i64| if slot > at || slot == at && !reached { slot + count } else { slot };
         let place = |slot: i64| if slot >= at { slot + count } else { slot };
         let moved = |slot: usize, distance: i64| {
             let slot = slot as i64;
@@ -60,7 +87,8 @@ impl Edited {
                 slot += 1;
             }
         }
-        let record = |insn: u32| target(insn.into()) as u32;
+        // Functions and lines begin with what was put in.
+        let record = |insn: u32| if i64::from(insn) > at { insn + count as u32 } else { insn };
         let functions = program.functions.iter();
         let functions =
             functions.map(|function| FuncInfo { insn: record(function.insn), ..*function });
@@ -111,5 +139,21 @@ mod tests {
         assert_eq!(distances(3), (vec![2, -5], 3));
         assert_eq!(distances(4), (vec![2, -5], 3));
         assert!(Edited::insert(&program, 6, &new).is_none());
+        // What is put in where a jump goes on is on that way alone.
+        let text = |edited: Edited| bombus_isa::disasm(&edited.insns, &());
+        expect_lines(
+            &text(Edited::insert_between(&program, 0, 3, &new).unwrap()),
+            &["if r1 == 0x0 goto pc+1", "goto pc+2", "r3 = 7", "goto pc+2", "r0 = 1", "exit"],
+        );
+        expect_lines(
+            &text(Edited::insert_between(&program, 0, 1, &new).unwrap()),
+            &["if r1 == 0x0 goto pc+3", "r3 = 7", "r0 = 1", "exit", "r0 = 2", "goto pc-5"],
+        );
+    }
+
+    fn expect_lines(text: &str, expected: &[&str]) {
+        for (line, expected) in text.lines().zip(expected) {
+            assert!(line.ends_with(expected), "{text}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use bombus_isa::{AluOp, Op, Operand};
 
 use super::class::{Class, Shape};
-use super::trace::{Event, What, trace};
+use super::trace::{At, Event, What, trace};
 use super::words::numbers;
 use super::{Case, Home, source};
 use crate::state::{Base, Flags, Object, Register};
@@ -15,6 +15,10 @@ pub(super) struct Finding {
     pub register: Option<u8>,
     /// What the source calls it.
     pub name: String,
+    /// What of the source it is about.
+    pub subject: Option<String>,
+    /// A more particular class, by what happened.
+    pub class: Option<&'static Class>,
     /// What happened to what it holds.
     pub events: Vec<Event>,
     /// What is wrong, in a line.
@@ -55,8 +59,8 @@ impl Finding {
         let register = finding.register.and_then(|n| case.register(n));
         match (class.shape, register) {
             (Shape::Null, Some(register)) => finding.null(case, &register),
-            (Shape::Bounds, Some(register)) => finding.bounds(case, index, &register),
-            (Shape::Packet, Some(register)) => finding.packet(case, index, &register),
+            (Shape::Bounds, Some(register)) => finding.bounds(case, &register),
+            (Shape::Packet, Some(register)) => finding.packet(case, &register),
             (Shape::StackRead, _) => finding.stack_read(case, slot),
             (Shape::Length, Some(register)) => finding.length(case, &register),
             (Shape::Result, Some(register)) => finding.result(case, &register),
@@ -64,7 +68,15 @@ impl Finding {
             (Shape::Section, _) => finding.needs = Some("the section is closed on every path".into()),
             (Shape::Unset, _) => finding.unset(case, slot),
             (Shape::NoPointer, Some(register)) => finding.no_pointer(case, &register),
+            (Shape::Operand, Some(register)) if register.is_scalar() && finding.lost(case) => {
+                finding.no_pointer(case, &register);
+            }
             (Shape::Operand, Some(register)) => {
+                let expected = case.rejection.message.split_once("expected=");
+                finding.needs = expected.map(|(_, kinds)| {
+                    let kinds = kinds.lines().next().unwrap_or_default();
+                    format!("`{}` is one of {kinds}", finding.name)
+                });
                 finding.proven = Some(format!("`{}` is {}", finding.name, case.words(&register)));
             }
             _ => {}
@@ -82,7 +94,7 @@ impl Finding {
             _ if register.kind.flags.has(Flags::RINGBUF) => " (there is no room)".to_owned(),
             _ => String::new(),
         };
-        self.witness = Some(format!("{name} = 0{because}"));
+        self.witness = Some(format!("{name} = NULL{because}"));
     }
 
     /// The access goes from `pointer + off` on for so many bytes.
@@ -104,7 +116,7 @@ impl Finding {
         }
     }
 
-    fn bounds(&mut self, case: &Case<'_>, index: usize, register: &Register) {
+    fn bounds(&mut self, case: &Case<'_>, register: &Register) {
         let Some((off, size)) = Finding::access(case, self.register.unwrap_or(0)) else { return };
         let is_stack = register.kind.is(Base::Stack);
         let (low, high) = match (is_stack, case.memory(register)) {
@@ -132,7 +144,7 @@ impl Finding {
             max: high.saturating_sub(size).saturating_sub(off),
         });
         // In terms of the number that was added, where it is one with a name.
-        if let Some(index) = self.index(case, index) {
+        if let Some(index) = self.index(case) {
             let Index { name, scale, added, min, max } = index;
             let base = added.saturating_add(off);
             let least = div_up(low.saturating_sub(base), scale);
@@ -148,10 +160,12 @@ impl Finding {
             self.needs = Some(needs);
             let end = at.saturating_add(size);
             self.witness = Some(match high {
-                0 => format!("{name} = {breaks}: {size} bytes from {at} off the stack's top on"),
+                0 if size == 1 => format!("{name} = {breaks}: the byte at r10{at:+}"),
+                0 => format!("{name} = {breaks}: {size} bytes at r10{at:+}"),
+                _ if size == 1 => format!("{name} = {breaks}: byte {at} of {high}"),
                 _ => format!("{name} = {breaks}: bytes {at} to {} of {high}", end - 1),
             });
-            self.name = name;
+            self.subject = Some(name);
             return;
         }
         let name = &self.name;
@@ -169,7 +183,7 @@ impl Finding {
     }
 
     /// The number that was added to the pointer, and what was made of it before.
-    fn index(&self, case: &Case<'_>, _: usize) -> Option<Index> {
+    fn index(&self, case: &Case<'_>) -> Option<Index> {
         let combined: Vec<&Event> =
             self.events.iter().filter(|event| event.what == What::Combined && event.thread == 0).collect();
         let [combined] = combined[..] else { return None };
@@ -180,10 +194,12 @@ impl Finding {
         else {
             return None;
         };
-        let frame = case.path[combined.index].frame();
+        let state = &case.path[combined.index];
+        let frame = state.frame();
         let (left, right) = (frame.regs[usize::from(dst.0)], frame.regs[usize::from(src.0)]);
-        let (pointer, number) = if left.is_scalar() { (right, left) } else { (left, right) };
-        if left.is_scalar() || !number.is_scalar() {
+        let (pointer, number, of) =
+            if left.is_scalar() { (right, left, dst) } else { (left, right, src) };
+        if pointer.is_scalar() || !number.is_scalar() {
             return None;
         }
         let mut added = pointer.known()? as i64;
@@ -198,7 +214,8 @@ impl Finding {
         }
         // Back through multiplications, as long as these lose nothing.
         let (mut scale, mut at) = (1_i64, number);
-        let mut name = case.variable(combined.index, super::trace::At::Register(case.path[combined.index].top(), src.0)).map(str::to_owned);
+        let mut name =
+            case.variable(combined.index, At::Register(state.top(), of.0)).map(str::to_owned);
         for event in self.events.iter().filter(|event| event.thread == thread) {
             let state = &case.path[event.index];
             match (event.what, case.op(state.slot)) {
@@ -228,13 +245,12 @@ impl Finding {
         Some(Index { name, scale, added, min: at.smin(), max: at.smax() })
     }
 
-    fn packet(&mut self, case: &Case<'_>, index: usize, register: &Register) {
+    fn packet(&mut self, case: &Case<'_>, register: &Register) {
         let Some((off, size)) = Finding::access(case, self.register.unwrap_or(0)) else { return };
         let known = register.known().map(|known| known as i64);
         let start = known.unwrap_or_else(|| register.umax().min(0xffff) as i64).saturating_add(off);
         let end = start.saturating_add(size);
         let range = i64::from(register.range().max(0));
-        let _ = index;
         let (data, limit) = match register.kind.base {
             Base::PacketMeta => ("data_meta", "data"),
             _ => ("data", "data_end"),
@@ -423,20 +439,35 @@ impl Finding {
         });
     }
 
-    fn no_pointer(&mut self, case: &Case<'_>, register: &Register) {
-        let name = &self.name;
-        let lost = self.events.iter().find(|event| {
+    /// Where a pointer was lost.
+    fn lost_at<'s>(&'s self, case: &Case<'_>) -> Option<&'s Event> {
+        let was_pointer = |event: &&Event| {
             event.what == What::Lost
                 && event.at.look(&case.path[event.index]).is_some_and(|old| old.kind.is_pointer())
-        });
+        };
+        self.events.iter().find(was_pointer)
+    }
+
+    fn lost(&self, case: &Case<'_>) -> bool {
+        self.lost_at(case).is_some()
+    }
+
+    fn no_pointer(&mut self, case: &Case<'_>, register: &Register) {
+        let name = self.name.clone();
+        let lost = self.lost_at(case).map(|event| (event.index, event.at));
         self.message = match lost {
-            Some(event) => {
-                let callee = case.callee(case.path[event.index].slot);
+            Some((index, at)) => {
+                let before = &case.path[index];
+                let is_packet = at.look(before).is_some_and(|old| old.kind.is_packet());
+                let id = if is_packet { "packet-moved" } else { "use-after-release" };
+                self.class = super::class::by_id(id);
+                let callee = case.callee(before.slot);
                 let callee = callee.unwrap_or_else(|| "what happened since".into());
                 format!("`{name}` is no longer a pointer after {callee}")
             }
             None => format!("`{name}` is a number to the verifier, not a pointer"),
         };
+        let name = &name;
         self.needs = Some(format!("`{name}` is a pointer to memory that is known"));
         self.proven = Some(format!("`{name}` is {}", numbers(register)));
     }

@@ -95,11 +95,12 @@ pub fn explain(
     let case = Case::of(program, target, options, variables)?;
     let class = class::of(&case.rejection.message);
     let finding = Finding::of(&case, class);
+    let class = finding.class.unwrap_or(class);
     let suggestion = suggest::suggestion(&case, class, &finding);
     let slot = case.rejection.slot.filter(|slot| *slot < program.insns.len());
     let mut place = slot.and_then(|slot| source::place(program, slot));
     if let Some(place) = &mut place {
-        place.underline(&finding.name);
+        place.underline(finding.subject.as_deref().unwrap_or(&finding.name));
     }
     Some(Explanation {
         class,
@@ -131,6 +132,8 @@ struct Case<'a> {
     /// What can be told without walking, unless that was refused.
     code: Option<Code>,
     rejection: Rejection,
+    /// Instructions that were walked.
+    processed: u32,
     /// What was known before each instruction of the path, the refused one last.
     path: Vec<State>,
 }
@@ -145,6 +148,7 @@ impl<'a> Case<'a> {
         let options = quiet(options);
         let mut trail = record::Trail::default();
         let verdict = verify_watched(program, target, &options, Some(&mut trail));
+        let processed = verdict.stats.processed;
         let rejection = verdict.result.err()?;
         let wanted = trail.path();
         drop(trail);
@@ -158,7 +162,7 @@ impl<'a> Case<'a> {
         if rejection.slot.is_none() {
             path.clear();
         }
-        Some(Case { rejection, path, ..Case::bare(program, target, options, variables) })
+        Some(Case { rejection, processed, path, ..Case::bare(program, target, options, variables) })
     }
 
     /// A program, with nothing known of its walk.
@@ -172,9 +176,18 @@ impl<'a> Case<'a> {
         let code = Code::new(program, target, &options, &tables).ok();
         let mut types = Types::new(target.btf, target.modules, program.btf);
         let maps = Maps::new(program.maps, &mut types);
-        let rejection = Rejection::invalid(None, "");
-        let path = Vec::new();
-        Case { program, target, options, variables, maps, types, code, rejection, path }
+        Case {
+            program,
+            target,
+            options,
+            variables,
+            maps,
+            types,
+            code,
+            rejection: Rejection::invalid(None, ""),
+            processed: 0,
+            path: Vec::new(),
+        }
     }
 
     /// What is known where the program is refused.
@@ -203,9 +216,11 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Another program, or another target, in place of this one.
+    /// What is said of a changed program, unless that takes much longer than the refusal did.
     fn verify(&self, program: &Program<'_>) -> Verdict {
-        crate::verify(program, self.target, &self.options)
+        let most = self.processed.saturating_mul(4).saturating_add(100_000);
+        let max_walked = most.min(self.options.max_walked);
+        crate::verify(program, self.target, &Options { max_walked, ..self.options })
     }
 
     /// What the program calls in a slot.

@@ -127,6 +127,27 @@ impl Place {
         last_word(left[..end].trim_end())
     }
 
+    /// The condition of the statement: `i > 64` of `if (i > 64) return 0;`.
+    pub(super) fn condition(&self) -> Option<&str> {
+        let word = ["if", "while", "for"]
+            .into_iter()
+            .find_map(|word| words(&self.text, word).next().map(|at| at + word.len()))?;
+        let open = word + self.text[word..].find('(')?;
+        let mut depth = 0;
+        let end = self.text[open..].bytes().position(|byte| {
+            match byte {
+                b'(' => depth += 1,
+                b')' => depth -= 1,
+                _ => {}
+            }
+            depth == 0
+        })?;
+        let inner = &self.text[open + 1..open + end];
+        // Of `for (a; b; c)` it is `b`.
+        let inner = inner.split(';').nth(1).unwrap_or(inner).trim();
+        (!inner.is_empty()).then_some(inner)
+    }
+
     /// The pointer that an access at the column goes through: `v` of `*v`, `v->x`, `v[i]`.
     pub(super) fn pointer(&self) -> Option<&str> {
         let start = self.start();
@@ -209,6 +230,14 @@ mod tests {
         assert_eq!(at("  return t->cells[i];", 10).pointer(), Some("t"));
         assert_eq!(at("  *v += 1;", 6).pointer(), Some("v"));
         assert_eq!(at("  return 0;", 3).pointer(), None);
+    }
+
+    #[test]
+    fn conditions() {
+        assert_eq!(at("  if (f(a) > 64) return 0;", 12).condition(), Some("f(a) > 64"));
+        assert_eq!(at("  for (i = 0; i < n; i++)", 12).condition(), Some("i < n"));
+        assert_eq!(at("  return if_any(a);", 12).condition(), None);
+        assert_eq!(at("  if (a &&", 12).condition(), None);
     }
 
     #[test]

@@ -97,11 +97,11 @@ fn text(case: &Case<'_>, finding: &Finding, event: &Event) -> Option<String> {
         What::Checked => {
             let is = is?;
             let (was, known) = (event.at.look(state)?, held?);
-            let way = way(case, event.index)?;
+            let comparison = comparison(case, event.index)?;
             if was.kind.may_be_null() && !is.kind.may_be_null() {
-                format!("{way}, `{name}` is not null")
+                format!("`{comparison}`: on this path `{name}` is not null")
             } else {
-                format!("{way}, `{name}` is {known}")
+                format!("`{comparison}`: on this path `{name}` is {known}")
             }
         }
         What::Lost => {
@@ -128,27 +128,23 @@ fn from_where(case: &Case<'_>, from: &crate::state::Register) -> String {
     }
 }
 
-/// Which way a comparison went.
-fn way(case: &Case<'_>, index: usize) -> Option<String> {
-    let (state, after) = (&case.path[index], case.path.get(index + 1)?);
-    let Op::JumpIf { cond, dst, src, off, width: _ } = case.op(state.slot)? else { return None };
-    let target = state.slot as i64 + 1 + i64::from(off);
-    let taken = target == after.slot as i64;
-    if taken && off == 0 {
-        return None;
+/// The comparison at an instruction of the path, as the source has it, or as the instruction is.
+fn comparison(case: &Case<'_>, index: usize) -> Option<String> {
+    let state = &case.path[index];
+    let Op::JumpIf { cond, dst, src, .. } = case.op(state.slot)? else { return None };
+    let place = source::place(case.program, state.slot);
+    if let Some(condition) = place.as_ref().and_then(Place::condition) {
+        return Some(condition.to_owned());
     }
-    let frame = state.top();
     let named = |n: u8| {
-        let name = case.variable(index, At::Register(frame, n));
+        let name = case.variable(index, At::Register(state.top(), n));
         name.map_or_else(|| format!("r{n}"), str::to_owned)
     };
     let right = match src {
         Operand::Imm(number) => number.to_string(),
         Operand::Reg(src) => named(src.0),
     };
-    let sign = cond.symbol();
-    let not = if taken { "" } else { " not" };
-    Some(format!("where `{} {sign} {right}` does{not} hold", named(dst.0)))
+    Some(format!("{} {} {right}", named(dst.0), cond.symbol()))
 }
 
 /// Where what was not given back was taken.
@@ -193,6 +189,11 @@ fn last_branch(case: &Case<'_>, after: usize, before: usize) -> Option<(usize, S
         matches!(case.op(case.path[*index].slot), Some(Op::JumpIf { .. }))
     };
     let index = (after + 1..before).rev().find(is_branch)?;
-    let way = way(case, index)?;
-    Some((index, format!("the path goes on {way}")))
+    let comparison = comparison(case, index)?;
+    let line = source::place(case.program, case.path.get(index + 1)?.slot).map(|place| place.line);
+    let on = match line {
+        Some(line) => format!("line {line}"),
+        None => format!("instruction {}", case.path[index + 1].slot),
+    };
+    Some((index, format!("`{comparison}`: from here the path goes on to {on}")))
 }

@@ -13,11 +13,14 @@ use super::trace::What;
 use super::{Case, Suggestion};
 use crate::fields::FieldKind;
 use crate::program::{F_SLEEPABLE, Program};
-use crate::state::{Base, Register};
+use crate::state::{Base, Register, State};
 use crate::verdict::Verdict;
+use crate::walk::errno::E2BIG;
 
 /// Candidates that are verified at most.
 const MAX_TRIES: usize = 24;
+/// Instructions that are walked for them at most, together, over what the refusal took.
+const MAX_WALKED: u64 = 2_000_000;
 
 /// A change to be tried.
 struct Candidate {
@@ -29,6 +32,10 @@ struct Candidate {
 enum Change {
     /// Instructions before this slot.
     Insert(usize, Vec<Insn>),
+    /// Instructions before the second slot, where a function's start keeps something for them.
+    Keep(usize, Insn, usize, Vec<Insn>),
+    /// Instructions where a jump goes on to a slot.
+    Between(usize, usize, Vec<Insn>),
     /// Another licence.
     Licence,
     /// The program may sleep.
@@ -39,8 +46,9 @@ enum Change {
 pub(super) fn suggestion(case: &Case<'_>, class: &Class, finding: &Finding) -> Option<Suggestion> {
     let candidates = candidates(case, class, finding);
     let mut best: Option<Suggestion> = None;
-    for candidate in candidates.into_iter().take(MAX_TRIES) {
-        let Some(found) = tried(case, candidate) else { continue };
+    let tries = (MAX_WALKED / u64::from(case.processed).max(1)).clamp(2, MAX_TRIES as u64);
+    for candidate in candidates.into_iter().take(tries as usize) {
+        let Some(found) = tried(case, candidate, class) else { continue };
         if found.accepted {
             return Some(found);
         }
@@ -50,56 +58,71 @@ pub(super) fn suggestion(case: &Case<'_>, class: &Class, finding: &Finding) -> O
 }
 
 /// Verifies a change: what becomes of it when the program comes past what was refused.
-fn tried(case: &Case<'_>, candidate: Candidate) -> Option<Suggestion> {
-    let refused = case.rejection.slot;
-    let (verdict, inserted): (Verdict, _) = match &candidate.change {
+fn tried(case: &Case<'_>, candidate: Candidate, class: &Class) -> Option<Suggestion> {
+    let program = case.program;
+    let (verdict, inserted): (Verdict, Option<(usize, &[Insn])>) = match &candidate.change {
         Change::Insert(at, new) => {
-            let edited = Edited::insert(case.program, *at, new)?;
-            (case.verify(&edited.program(case.program)), Some((*at, new.as_slice())))
+            let edited = Edited::insert(program, *at, new)?;
+            (case.verify(&edited.program(program)), Some((*at, new)))
+        }
+        Change::Keep(start, keep, at, new) => {
+            let edited = Edited::insert(program, *at, new)?;
+            let with_check = edited.program(program);
+            let edited = Edited::insert(&with_check, *start, &[*keep])?;
+            (case.verify(&edited.program(program)), Some((*at, new)))
+        }
+        Change::Between(jump, to, new) => {
+            let edited = Edited::insert_between(program, *jump, *to, new)?;
+            (case.verify(&edited.program(program)), Some((*to, new)))
         }
         Change::Licence => {
-            (case.verify(&Program { gpl_compatible: true, ..case.program.clone() }), None)
+            (case.verify(&Program { gpl_compatible: true, ..program.clone() }), None)
         }
         Change::Sleepable => {
-            let flags = case.program.flags | F_SLEEPABLE;
-            (case.verify(&Program { flags, ..case.program.clone() }), None)
+            let flags = program.flags | F_SLEEPABLE;
+            (case.verify(&Program { flags, ..program.clone() }), None)
         }
     };
     let then = match &verdict.result {
         Ok(()) => None,
         Err(next) => {
-            // Refused at the same place, or in what was put in: it does not help.
-            let slot = next.slot?;
-            if let Some((at, new)) = inserted {
-                if (at..at + new.len()).contains(&slot) {
-                    return None;
-                }
-                let old = if slot >= at + new.len() { slot - new.len() } else { slot };
-                if Some(old) == refused {
-                    return None;
-                }
-            } else if Some(slot) == refused {
+            let (Change::Insert(..) | Change::Licence | Change::Sleepable) = candidate.change else {
+                return None;
+            };
+            if next.errno == E2BIG {
                 return None;
             }
-            // It must not be refused before that, either.
-            if verdict.stats.processed < case.path.len() as u32 {
+            // Refused at the same place, or in what was put in: it does not help.
+            let slot = next.slot?;
+            let count = inserted.map_or(0, |(_, new)| new.len());
+            let at = inserted.map_or(0, |(at, _)| at);
+            if (at..at + count).contains(&slot) {
+                return None;
+            }
+            let old = if slot >= at + count { slot - count } else { slot };
+            let same_class = super::class::of(&next.message).id == class.id;
+            // It must not be refused before that, or because of what was put in.
+            let is_consequence = matches!(class.shape, Shape::Leak | Shape::Section) && !same_class;
+            if Some(old) == case.rejection.slot
+                || verdict.stats.processed < case.path.len() as u32
+                || is_consequence
+            {
                 return None;
             }
             Some(next.message.lines().next().unwrap_or_default().to_owned())
         }
     };
-    let place = inserted.and_then(|(at, _)| source::place(case.program, at));
-    let inserted = inserted.map(|(at, new)| {
-        let mut lines = Vec::new();
-        let mut slot = 0;
-        while let Some(insn) = new.get(slot) {
-            let op = insn.decode(new.get(slot + 1).copied()).ok();
-            lines.push(op.map_or_else(String::new, |op| op.display(case).to_string()));
-            slot += op.map_or(1, Op::slots);
-        }
-        (at, lines)
-    });
+    let place = inserted.and_then(|(at, _)| source::place(program, at));
+    let inserted = inserted.map(|(at, new)| (at, listed(case, new)));
     Some(Suggestion { text: candidate.text, place, inserted, accepted: then.is_none(), then })
+}
+
+/// Instructions as text.
+fn listed(case: &Case<'_>, insns: &[Insn]) -> Vec<String> {
+    let text = |insn: &Insn| {
+        insn.decode(None).map_or_else(|_| String::new(), |op| op.display(case).to_string())
+    };
+    insns.iter().map(text).collect()
 }
 
 fn candidates(case: &Case<'_>, class: &Class, finding: &Finding) -> Vec<Candidate> {
@@ -121,7 +144,7 @@ fn candidates(case: &Case<'_>, class: &Class, finding: &Finding) -> Vec<Candidat
     }
     let Some(n) = finding.register else {
         return match class.shape {
-            Shape::Leak => releases(case, finding, slot),
+            Shape::Leak => releases(case, finding),
             Shape::Section => closings(case, slot),
             _ => Vec::new(),
         };
@@ -130,15 +153,15 @@ fn candidates(case: &Case<'_>, class: &Class, finding: &Finding) -> Vec<Candidat
     let reg = Reg(n);
     match class.shape {
         Shape::Null => null_checks(case, finding, slot, reg),
-        Shape::Bounds => limits(case, finding, slot),
+        Shape::Bounds => limits(case, finding),
         Shape::Packet => packet_checks(case, finding, slot, reg, &register),
         Shape::StackRead => initialisations(case, finding, slot, &register),
         Shape::Length => lengths(case, finding, slot, reg),
         Shape::Result => results(finding, slot),
         Shape::Unset if n <= 9 => {
             let text = match case.op(slot) {
-                Some(Op::Exit) => "return a value here: 0, say".to_owned(),
-                _ => format!("set `{}` before: to 0, say", finding.name),
+                Some(Op::Exit) => "return a value, 0 say,".to_owned(),
+                _ => format!("set `{}`, to 0 say,", finding.name),
             };
             vec![insert(text, slot, vec![Insn::mov_imm(reg, 0)])]
         }
@@ -186,7 +209,7 @@ fn null_checks(case: &Case<'_>, finding: &Finding, slot: usize, reg: Reg) -> Vec
     for (out, exit) in ways_out(case) {
         let mut insns = vec![Insn::jmp_imm(jmp::JNE, reg, 0, exit.len() as i16)];
         insns.extend(exit);
-        all.push(insert(format!("if (!{name}) {out}"), slot, insns));
+        all.push(insert(format!("add `if (!{name}) {out}`"), slot, insns));
     }
     // Only the access is left out.
     let new: Vec<Insn> = match skip(case, slot) {
@@ -195,12 +218,12 @@ fn null_checks(case: &Case<'_>, finding: &Finding, slot: usize, reg: Reg) -> Vec
         }
         None => vec![Insn::jmp_imm(jmp::JEQ, reg, 0, 1)],
     };
-    all.push(insert(format!("do this only `if ({name})`"), slot, new));
+    all.push(insert(format!("do this only `if ({name})`,"), slot, new));
     all
 }
 
 /// `if (i > LIMIT) return`, where the number is still itself, or before it is added.
-fn limits(case: &Case<'_>, finding: &Finding, slot: usize) -> Vec<Candidate> {
+fn limits(case: &Case<'_>, finding: &Finding) -> Vec<Candidate> {
     let Some(Limits { min, max }) = finding.limits else { return Vec::new() };
     if max < min || min > 0 && max < 0 {
         return Vec::new();
@@ -258,29 +281,19 @@ fn limits(case: &Case<'_>, finding: &Finding, slot: usize) -> Vec<Candidate> {
         let name = name.clone().filter(|_| unscaled).unwrap_or_else(|| format!("r{}", reg.0));
         for (out, exit) in ways_out(case) {
             let len = exit.len() as i16;
-            let (text, checks) = match i32::try_from(least) {
-                Ok(least) if least < 0 => (
-                    format!("if ({name} < {least} || {name} > {limit}) {out}"),
-                    vec![
-                        Insn::jmp_imm(jmp::JSLT, reg, least, 1),
-                        Insn::jmp_imm(jmp::JSLE, reg, limit, len),
-                    ],
-                ),
-                _ => (
-                    format!("if ((__u64){name} > {limit}) {out}"),
-                    vec![Insn::jmp_imm(jmp::JLE, reg, limit, len)],
-                ),
-            };
-            let mut insns = checks;
+            let text = format!("add `if ((__u64){name} > {limit}) {out}`");
+            let mut insns = vec![Insn::jmp_imm(jmp::JLE, reg, limit, len)];
             insns.extend(exit);
             all.push(insert(text, at, insns));
         }
-        if least <= 0 && limit >= 0 && (limit as u32 + 1).is_power_of_two() {
+        if limit < 0 {
+            continue;
+        }
+        if least <= 0 && (limit as u32 + 1).is_power_of_two() {
             let mask = Insn::alu64_imm(alu::AND, reg, limit);
-            all.push(insert(format!("{name} &= {limit};"), at, vec![mask]));
+            all.push(insert(format!("add `{name} &= {limit};`"), at, vec![mask]));
         }
     }
-    let _ = slot;
     all
 }
 
@@ -300,26 +313,43 @@ fn packet_checks(
     }
     let regs = &state.frame().regs;
     let dead = |n: &u8| code.live_registers(slot) & 1 << n == 0 && Reg(*n) != reg;
-    let mut free = (0..10).filter(dead);
+    let field = match case.program.prog_type {
+        ProgType::Xdp => 4,
+        ProgType::SchedCls | ProgType::SchedAct | ProgType::CgroupSkb => 80,
+        _ => return Vec::new(),
+    };
     // The packet's end: in a register, or to be read out of the context.
-    let mut insns = Vec::new();
-    let end = (0..10).find(|n| regs[usize::from(*n)].kind.is(Base::PacketEnd));
-    let end = match end {
-        Some(end) => end,
-        None => {
-            let context = (0..10).find(|n| {
-                let register = regs[usize::from(*n)];
-                register.kind.is(Base::Ctx) && register.known() == Some(0)
-            });
-            let field = match case.program.prog_type {
-                ProgType::Xdp => 4,
-                ProgType::SchedCls | ProgType::SchedAct | ProgType::CgroupSkb => 80,
-                _ => return Vec::new(),
-            };
-            let (Some(context), Some(free)) = (context, free.next()) else { return Vec::new() };
-            insns.push(Insn::load(Size::W, Reg(free), Reg(context), field));
-            free
+    let is_end = |n: &u8| regs[usize::from(*n)].kind.is(Base::PacketEnd);
+    let is_context = |n: &u8| {
+        let register = regs[usize::from(*n)];
+        register.kind.is(Base::Ctx) && register.known() == Some(0)
+    };
+    let context = (0..10).find(is_context);
+    let mut keep = None;
+    let (end, insns) = match ((0..10).find(is_end), context, (0..10).find(dead)) {
+        (Some(end), ..) => (end, Vec::new()),
+        (None, Some(context), Some(free)) => {
+            (free, vec![Insn::load(Size::W, Reg(free), Reg(context), field)])
         }
+        _ => {
+            // The context is kept, from the start on, in a register that nothing else uses.
+            let function = code.function_of(slot);
+            let slots = code.functions()[function].slots();
+            let uses = |n: u8| {
+                let mut insns = slots.clone().filter_map(|slot| case.program.insns.get(slot));
+                insns.any(|insn| insn.dst.0 == n || insn.src.0 == n)
+            };
+            let Some(free) = (6..10).find(|n| !uses(*n)) else { return Vec::new() };
+            if function != 0 {
+                return Vec::new();
+            }
+            keep = Some(Insn::mov(Reg(free), Reg(1)));
+            (free, vec![Insn::load(Size::W, Reg(free), Reg(free), field)])
+        }
+    };
+    let change = |new: Vec<Insn>| match keep {
+        None => Change::Insert(slot, new),
+        Some(keep) => Change::Keep(0, keep, slot, new),
     };
     let check = format!(
         "if ({} > {}) ",
@@ -341,7 +371,8 @@ fn packet_checks(
         insns.push(Insn::jmp_reg(jmp::JLE, reg, Reg(end), exit.len() as i16));
         insns.extend(exit);
         insns.push(back);
-        all.push(insert(format!("{check}{out}"), slot, insns));
+        let text = format!("add `{check}{out}`");
+        all.push(Candidate { text, change: change(insns) });
     }
     if let Some(instead) = skip(case, slot) {
         let mut insns = insns.clone();
@@ -350,7 +381,8 @@ fn packet_checks(
         insns.push(instead);
         insns.push(Insn::ja(2));
         insns.push(back);
-        all.push(insert(format!("do this only unless `{}`", check.trim()), slot, insns));
+        let text = format!("do this only unless `{}`,", check.trim());
+        all.push(Candidate { text, change: change(insns) });
     }
     all
 }
@@ -399,7 +431,7 @@ fn initialisations(
         at += bytes as usize;
     }
     let name = &finding.name;
-    vec![insert(format!("initialise `{name}` where it is declared: `= {{}}`"), slot, insns)]
+    vec![insert(format!("initialise `{name}` where it is declared, by `= {{}}`,"), slot, insns)]
 }
 
 /// `if (size > MAX) return`, or a mask.
@@ -411,11 +443,11 @@ fn lengths(case: &Case<'_>, finding: &Finding, slot: usize, reg: Reg) -> Vec<Can
         let len = exit.len() as i16;
         let (text, mut insns) = match min {
             0 => (
-                format!("if ((__u64){name} > {limit}) {out}"),
+                format!("add `if ((__u64){name} > {limit}) {out}`"),
                 vec![Insn::jmp_imm(jmp::JLE, reg, limit, len)],
             ),
             _ => (
-                format!("if (!{name} || (__u64){name} > {limit}) {out}"),
+                format!("add `if (!{name} || (__u64){name} > {limit}) {out}`"),
                 vec![
                     Insn::jmp_imm(jmp::JEQ, reg, 0, 1),
                     Insn::jmp_imm(jmp::JLE, reg, limit, len),
@@ -429,7 +461,7 @@ fn lengths(case: &Case<'_>, finding: &Finding, slot: usize, reg: Reg) -> Vec<Can
     let mask = if mask == limit as u32 + 1 { limit } else { (mask / 2) as i32 - 1 };
     if min == 0 && mask > 0 {
         let and = vec![Insn::alu64_imm(alu::AND, reg, mask)];
-        all.push(insert(format!("{name} &= {mask};"), slot, and));
+        all.push(insert(format!("add `{name} &= {mask};`"), slot, and));
     }
     all
 }
@@ -438,13 +470,13 @@ fn lengths(case: &Case<'_>, finding: &Finding, slot: usize, reg: Reg) -> Vec<Can
 fn results(finding: &Finding, slot: usize) -> Vec<Candidate> {
     let Some(Limits { min, max }) = finding.limits else {
         let zero = vec![Insn::mov_imm(Reg::R0, 0)];
-        return vec![insert("return 0;".into(), slot, zero)];
+        return vec![insert("return 0 here,".into(), slot, zero)];
     };
     let (Ok(min), Ok(max)) = (i32::try_from(min), i32::try_from(max)) else { return Vec::new() };
     let r0 = Reg::R0;
     let text = match min == max {
-        true => return vec![insert(format!("return {min};"), slot, vec![Insn::mov_imm(r0, min)])],
-        false => format!("if (result < {min} || result > {max}) return {min};"),
+        true => return vec![insert(format!("return {min} here,"), slot, vec![Insn::mov_imm(r0, min)])],
+        false => format!("return {min} where it is less than {min} or more than {max},"),
     };
     let insns = vec![
         Insn::jmp_imm(jmp::JSLT, r0, min, 1),
@@ -454,20 +486,24 @@ fn results(finding: &Finding, slot: usize) -> Vec<Candidate> {
     vec![insert(text, slot, insns)]
 }
 
-/// A release before the end, or as soon as nothing holds it any more.
-fn releases(case: &Case<'_>, finding: &Finding, slot: usize) -> Vec<Candidate> {
+/// A release before the end; or where the path left those that do it right, or as soon as nothing
+/// uses it any more.
+fn releases(case: &Case<'_>, finding: &Finding) -> Vec<Candidate> {
     let Some(state) = case.last() else { return Vec::new() };
     let at = super::finding::number_after(&case.rejection.message, "alloc_insn=");
     let held = state.references.iter().find(|held| at == Some(held.slot as i64));
     let Some(held) = held.or(state.references.last()) else { return Vec::new() };
     let Some((name, call)) = release_of(case, held.slot) else { return Vec::new() };
     let mut all = Vec::new();
-    for (index, state) in case.path.iter().enumerate().rev() {
+    for (index, state) in case.path.iter().enumerate().rev().take(200) {
+        if state.slot == held.slot || all.len() >= MAX_TRIES {
+            break;
+        }
         let frame = state.frame();
         let is_it = |register: &Register| register.id == held.id && register.kind.is_pointer();
         let register = frame.regs[..10].iter().position(is_it);
-        let spilled = || frame.stack.iter().position(|slot| slot.is_spill() && is_it(&slot.register));
-        let (take, pointer) = match (register, spilled()) {
+        let spilled = frame.stack.iter().position(|slot| slot.is_spill() && is_it(&slot.register));
+        let (take, pointer) = match (register, spilled) {
             (Some(n), _) => (Insn::mov(Reg(1), Reg(n as u8)), frame.regs[n]),
             (None, Some(slot)) => {
                 let offset = -((slot as i64 + 1) * 8);
@@ -476,32 +512,38 @@ fn releases(case: &Case<'_>, finding: &Finding, slot: usize) -> Vec<Candidate> {
             }
             (None, None) => continue,
         };
-        let live = case.code.as_ref().map_or(0x3f, |code| code.live_registers(state.slot));
-        // What is in r0 is made again after the call; others would be lost.
-        let result = frame.regs[0].number().and_then(|number| i32::try_from(number as i64).ok());
-        let is_lost = live & 0x3e != 0 || live & 1 != 0 && result.is_none();
-        // A pointer that may be null is not released, but compared.
         let may_be_null = pointer.kind.may_be_null();
         let mut release = vec![take];
-        let length = 1 + call.len() as i16;
         if may_be_null {
-            release.push(Insn::jmp_imm(jmp::JEQ, Reg(1), 0, length - 1));
+            release.push(Insn::jmp_imm(jmp::JEQ, Reg(1), 0, call.len() as i16));
         }
         release.extend(&call);
-        if let (true, Some(result)) = (live & 1 != 0, result) {
-            release.push(Insn::mov_imm(Reg::R0, result));
-        }
-        if !is_lost {
-            let what = &finding.name;
-            let check = if may_be_null { format!("if ({what}) ") } else { String::new() };
-            all.push(insert(format!("{check}{name}({what});"), state.slot, release));
-        }
-        if all.len() >= 6 || case.path.len() - index > 200 {
-            break;
-        }
+        let what = &finding.name;
+        let check = if may_be_null { format!("if ({what}) ") } else { String::new() };
+        all.extend(at_step(case, index, release, format!("add `{check}{name}({what});`")));
     }
-    let _ = slot;
     all
+}
+
+/// A call before an instruction of the path, or where the path came to it by a jump: the registers
+/// that it would spoil must not be needed, but for a result that is a constant.
+fn at_step(case: &Case<'_>, index: usize, mut call: Vec<Insn>, text: String) -> Vec<Candidate> {
+    let state = &case.path[index];
+    let live = case.code.as_ref().map_or(0x3f, |code| code.live_registers(state.slot));
+    let result = state.frame().regs[0].number().and_then(|r| i32::try_from(r as i64).ok());
+    if live & 0x3e != 0 || live & 1 != 0 && result.is_none() {
+        return Vec::new();
+    }
+    if let (true, Some(result)) = (live & 1 != 0, result) {
+        call.push(Insn::mov_imm(Reg::R0, result));
+    }
+    let before = index.checked_sub(1).map(|before| case.path[before].slot);
+    let jump = before.filter(|slot| matches!(case.op(*slot), Some(Op::JumpIf { .. })));
+    let between = jump.map(|jump| Candidate {
+        text: text.clone(),
+        change: Change::Between(jump, state.slot, call.clone()),
+    });
+    [Some(insert(text, state.slot, call)), between].into_iter().flatten().collect()
 }
 
 /// What takes something, by how its name begins, and what gives it back.
@@ -542,45 +584,39 @@ fn kfunc(case: &Case<'_>, name: &str) -> Option<Insn> {
     Some(op.encode().0)
 }
 
-/// The end of sections that are open.
+/// The end of sections that are open where the program ends.
 fn closings(case: &Case<'_>, slot: usize) -> Vec<Candidate> {
     let Some(state) = case.last() else { return Vec::new() };
-    let live = case.code.as_ref().map_or(0x3f, |code| code.live_registers(slot));
-    let result = state.frame().regs[0].number().and_then(|r| i32::try_from(r as i64).ok());
-    let again = |mut insns: Vec<Insn>| {
-        if let (true, Some(result)) = (live & 1 != 0, result) {
-            insns.push(Insn::mov_imm(Reg::R0, result));
-        }
-        insns
-    };
-    if live & 0x3e != 0 || live & 1 != 0 && result.is_none() {
+    if case.op(slot) != Some(Op::Exit) {
         return Vec::new();
     }
     let mut all = Vec::new();
-    for (is_open, name) in [
-        (state.rcu > 0, "bpf_rcu_read_unlock"),
-        (state.preempt_off > 0, "bpf_preempt_enable"),
-    ] {
-        if let (true, Some(call)) = (is_open, kfunc(case, name)) {
-            all.push(insert(format!("{name}();"), slot, again(vec![call])));
+    let sections: [(fn(&State) -> bool, &str); 2] = [
+        (|state| state.rcu > 0, "bpf_rcu_read_unlock"),
+        (|state| state.preempt_off > 0, "bpf_preempt_enable"),
+    ];
+    for (is_open, name) in sections {
+        let Some(call) = kfunc(case, name).filter(|_| is_open(state)) else { continue };
+        let open = case.path.iter().enumerate().rev().take_while(|(_, state)| is_open(state));
+        for (index, _) in open.take(50) {
+            all.extend(at_step(case, index, vec![call], format!("add `{name}();`")));
         }
     }
-    if let (true, Some((id, _))) = (state.locks > 0, state.lock) {
-        let frame = state.frame();
-        let is_it = |register: &Register| {
-            register.kind.is(Base::MapValue) && register.id == id || register.id == id && id != 0
-        };
-        if let Some(n) = frame.regs[..10].iter().position(is_it) {
-            let offset = frame.regs[n].known().unwrap_or(0) as i64;
-            let lock = case.lock_offset(&frame.regs[n]).unwrap_or(0);
-            let by = i32::try_from(lock - offset).unwrap_or(0);
-            let mut insns = vec![Insn::mov(Reg(1), Reg(n as u8))];
-            if by != 0 {
-                insns.push(Insn::alu64_imm(alu::ADD, Reg(1), by));
-            }
-            insns.push(Insn::call_helper(Helper::SpinUnlock.id()));
-            all.push(insert("bpf_spin_unlock() of the same lock;".into(), slot, again(insns)));
+    let Some((id, _)) = state.lock.filter(|_| state.locks > 0) else { return all };
+    let open = case.path.iter().enumerate().rev().take_while(|(_, state)| state.locks > 0);
+    for (index, state) in open.take(50) {
+        let regs = &state.frame().regs;
+        let is_it = |register: &Register| register.kind.is(Base::MapValue) && register.id == id;
+        let Some(n) = regs[..10].iter().position(is_it) else { continue };
+        let offset = regs[n].known().unwrap_or(0) as i64;
+        let lock = case.lock_offset(&regs[n]).unwrap_or(0);
+        let by = i32::try_from(lock.wrapping_sub(offset)).unwrap_or(0);
+        let mut insns = vec![Insn::mov(Reg(1), Reg(n as u8))];
+        if by != 0 {
+            insns.push(Insn::alu64_imm(alu::ADD, Reg(1), by));
         }
+        insns.push(Insn::call_helper(Helper::SpinUnlock.id()));
+        all.extend(at_step(case, index, insns, "release the lock, by bpf_spin_unlock(),".into()));
     }
     all
 }

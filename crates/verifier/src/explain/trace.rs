@@ -149,8 +149,12 @@ impl Tracing<'_, '_> {
                 }
                 Effect::Combined(with) => {
                     event(What::Combined);
-                    kept.push((at, thread));
-                    kept.push((with, self.threads));
+                    // What it is called goes on with the pointer, whichever operand that is.
+                    let is_number = |at: At| at.look(before).is_some_and(|held| held.is_scalar());
+                    let swapped = is_number(at) && !is_number(with);
+                    let (first, second) = if swapped { (with, at) } else { (at, with) };
+                    kept.push((first, thread));
+                    kept.push((second, self.threads));
                     self.threads += 1;
                 }
             }

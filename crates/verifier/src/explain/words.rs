@@ -97,7 +97,10 @@ pub(super) fn numbers(register: &Register) -> String {
     }
     let (smin, smax, umin, umax) =
         (register.smin(), register.smax(), register.umin(), register.umax());
+    let is_wide = smin.abs_diff(smax).min(umax - umin) >= 1 << 62;
+    let (low, high) = (register.umin32(), register.umax32());
     match () {
+        () if is_wide && (low, high) != (0, u32::MAX) => format!("{low} to {high} in its low 32 bits"),
         () if (umin, umax) == (0, u64::MAX) && (smin, smax) == (i64::MIN, i64::MAX) => {
             "any number".into()
         }

@@ -3,6 +3,8 @@
 
 struct { MAP(type, HASH); MAP(max_entries, 16); __type(key, __u32); __type(value, __u64); } counts SEC(".maps");
 
+char _license[] SEC("license") = "GPL";
+
 struct table { __u64 cells[64]; };
 struct { MAP(type, ARRAY); MAP(max_entries, 1); __type(key, __u32); __type(value, struct table); } tables SEC(".maps");
 
@@ -117,14 +119,6 @@ int stack_bounds(struct xdp_md *ctx)
 	__u32 i = bpf_get_prandom_u32() & 15;
 	asm volatile("" ::"r"(buffer) : "memory");
 	return buffer[i];
-}
-
-SEC("tracepoint/syscalls/sys_enter_openat")
-int stack_uninit(void *ctx)
-{
-	__u32 key;
-	asm volatile("" : "=m"(key));
-	return bpf_map_lookup_elem(&counts, &key) != 0;
 }
 
 SEC("tracepoint/syscalls/sys_enter_openat")

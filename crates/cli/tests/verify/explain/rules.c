@@ -5,7 +5,7 @@ struct { MAP(type, RINGBUF); MAP(max_entries, 4096); } records SEC(".maps");
 struct locked { struct bpf_spin_lock lock; __u32 count; };
 struct { MAP(type, ARRAY); MAP(max_entries, 1); __type(key, __u32); __type(value, struct locked); } guarded SEC(".maps");
 
-char _license[] SEC("license") = "Proprietary";
+char _license[] SEC("license") = "GPL";
 
 extern void bpf_rcu_read_lock(void) __attribute__((section(".ksyms")));
 extern void bpf_rcu_read_unlock(void) __attribute__((section(".ksyms")));
@@ -119,13 +119,6 @@ int too_long(void *ctx)
 	for (__u32 i = 0; i < n; i++)
 		sum += bpf_get_prandom_u32();
 	return sum & 1;
-}
-
-SEC("xdp")
-int gpl_only(void *ctx)
-{
-	char buffer[8] = {};
-	return bpf_probe_read_user(buffer, 8, ctx) != 0;
 }
 
 SEC("xdp")
