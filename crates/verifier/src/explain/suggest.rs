@@ -499,12 +499,11 @@ fn releases(case: &Case<'_>, finding: &Finding) -> Vec<Candidate> {
         if state.slot == held.slot || all.len() >= MAX_TRIES {
             break;
         }
-        let frame = state.frame();
         let is_it = |register: &Register| register.id == held.id && register.kind.is_pointer();
-        let register = frame.regs[..10].iter().position(is_it);
+        let frame = state.frame();
         let spilled = frame.stack.iter().position(|slot| slot.is_spill() && is_it(&slot.register));
-        let (take, pointer) = match (register, spilled) {
-            (Some(n), _) => (Insn::mov(Reg(1), Reg(n as u8)), frame.regs[n]),
+        let (take, pointer) = match (holder(case, index, is_it), spilled) {
+            (Some((n, pointer)), _) => (Insn::mov(Reg(1), Reg(n)), pointer),
             (None, Some(slot)) => {
                 let offset = -((slot as i64 + 1) * 8);
                 let load = Insn::load(Size::Dw, Reg(1), Reg::FP, offset as i16);
@@ -523,6 +522,23 @@ fn releases(case: &Case<'_>, finding: &Finding) -> Vec<Candidate> {
         all.extend(at_step(case, index, release, format!("add `{check}{name}({what});`")));
     }
     all
+}
+
+/// A register that holds something before an instruction of the path. What nothing reads any more is
+/// forgotten by the walk, but it is still there until something else is stored in the register.
+fn holder(
+    case: &Case<'_>,
+    index: usize,
+    is_it: impl Fn(&Register) -> bool,
+) -> Option<(u8, Register)> {
+    let frame = case.path[index].top();
+    (0..10).find_map(|n| {
+        let states = case.path[..=index].iter().rev().take(50);
+        let looks = states.take_while(|state| state.top() == frame);
+        let mut looks = looks.map(|state| state.frame().regs[usize::from(n)]);
+        let held = looks.find(|register| !register.kind.is(Base::NotInit))?;
+        is_it(&held).then_some((n, held))
+    })
 }
 
 /// A call before an instruction of the path, or where the path came to it by a jump: the registers
@@ -604,14 +620,13 @@ fn closings(case: &Case<'_>, slot: usize) -> Vec<Candidate> {
     }
     let Some((id, _)) = state.lock.filter(|_| state.locks > 0) else { return all };
     let open = case.path.iter().enumerate().rev().take_while(|(_, state)| state.locks > 0);
-    for (index, state) in open.take(50) {
-        let regs = &state.frame().regs;
+    for (index, _) in open.take(50) {
         let is_it = |register: &Register| register.kind.is(Base::MapValue) && register.id == id;
-        let Some(n) = regs[..10].iter().position(is_it) else { continue };
-        let offset = regs[n].known().unwrap_or(0) as i64;
-        let lock = case.lock_offset(&regs[n]).unwrap_or(0);
+        let Some((n, pointer)) = holder(case, index, is_it) else { continue };
+        let offset = pointer.known().unwrap_or(0) as i64;
+        let lock = case.lock_offset(&pointer).unwrap_or(0);
         let by = i32::try_from(lock.wrapping_sub(offset)).unwrap_or(0);
-        let mut insns = vec![Insn::mov(Reg(1), Reg(n as u8))];
+        let mut insns = vec![Insn::mov(Reg(1), Reg(n))];
         if by != 0 {
             insns.push(Insn::alu64_imm(alu::ADD, Reg(1), by));
         }
