@@ -12,7 +12,9 @@ use std::sync::Arc;
 use bombus_btf::Btf;
 use bombus_kernel::{Asked, Described, Error, KernelVersion, Proved, nearest, prove_each};
 use bombus_linux::Linux;
+use bombus_object::LocalVariable;
 use bombus_spec::{ObjectSpec, ProgramSpec};
+use bombus_verifier::explain::{Home, Variable};
 use bombus_verifier::{Options, Rejection};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -52,25 +54,19 @@ pub(crate) fn command() -> Command {
             "The kernel to prove for: its version, a file with its types (BTF), or both \
                  [default: the running one]",
         ))
-        .arg(
-            flag("log-level")
-                .value_name("N")
-                .value_parser(value_parser!(u32).range(0..=7))
-                .help(
-                    "1: the path that is refused, 2: every instruction, 4 added: figures \
+        .arg(flag("log-level").value_name("N").value_parser(value_parser!(u32).range(0..=7)).help(
+            "1: the path that is refused, 2: every instruction, 4 added: figures \
                      [default: 1; with --explain 0]",
-                ),
+        ))
+        .arg(
+            flag("explain").action(ArgAction::SetTrue).help(
+                "Explain each refusal: source, what is missing, how it comes to it, a remedy",
+            ),
         )
         .arg(
-            flag("explain")
-                .action(ArgAction::SetTrue)
-                .help("Explain each refusal: source, what is missing, how it comes to it, a remedy"),
-        )
-        .arg(
-            flag("html")
-                .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help("Write a page to browse what is known at each instruction (-: to the output)"),
+            flag("html").value_name("FILE").value_parser(value_parser!(PathBuf)).help(
+                "Write a page to browse what is known at each instruction (-: to the output)",
+            ),
         )
         .arg(flag("stats").action(ArgAction::SetTrue).help("Show what the proof took"))
         .arg(
@@ -86,7 +82,7 @@ pub(crate) fn command() -> Command {
 /// Carries it out.
 pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let Some(path) = matches.get_one::<PathBuf>("file") else { return Ok(ExitCode::FAILURE) };
-    let object = open(path)?;
+    let (object, bytes) = open(path)?;
     let wanted = matches.get_one::<String>("prog");
     if let Some(wanted) = wanted {
         check_program(path, &object, wanted)?;
@@ -103,7 +99,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let asked = Asked {
         explanation: explains || html.is_some(),
         states: html.is_some(),
-        variables: Arc::default(),
+        variables: if explains || html.is_some() { variables(&bytes) } else { Arc::default() },
     };
     let to_output = html.is_some_and(|path| path == Path::new("-"));
     let mut refused = false;
@@ -125,17 +121,34 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         let text = page::page(path, &pages);
         match to_output {
             true => print(&text),
-            false => std::fs::write(to, text).map_err(|error| Failure::file("write", to, &error))?,
+            false => {
+                std::fs::write(to, text).map_err(|error| Failure::file("write", to, &error))?
+            }
         }
     }
     Ok(ExitCode::from(u8::from(refused)))
 }
 
-fn open(path: &Path) -> Result<ObjectSpec, Failure> {
+/// An object, and the file's bytes.
+fn open(path: &Path) -> Result<(ObjectSpec, Vec<u8>), Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    bombus_object::open_named(&bytes, &name)
-        .map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+    let object = bombus_object::open_named(&bytes, &name)
+        .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+    Ok((object, bytes))
+}
+
+/// Where the source's variables are.
+fn variables(bytes: &[u8]) -> Arc<[Variable]> {
+    let variables = bombus_object::local_variables(bytes).into_iter().map(|variable| {
+        let LocalVariable { function, name, start, end, home } = variable;
+        let home = match home {
+            bombus_object::Home::Register(register) => Home::Register(register),
+            bombus_object::Home::Stack(offset) => Home::Stack(offset),
+        };
+        Variable { function, name, start, end, home }
+    });
+    variables.collect()
 }
 
 fn check_program(path: &Path, object: &ObjectSpec, wanted: &str) -> Result<(), Failure> {

@@ -19,10 +19,12 @@ mod open;
 mod programs;
 mod struct_ops;
 mod targets;
+mod variables;
 mod write;
 
 pub use bombus_spec::ObjectSpec;
 pub use error::Error;
 pub use link::{ObjectFile, link};
 pub use open::{Options, open, open_named, open_with};
+pub use variables::{Home, LocalVariable, local_variables};
 pub use write::write;

@@ -8,7 +8,8 @@ use bombus_isa::{Insn, Op, Reg};
 use bombus_platform::proto::Caller as Who;
 use bombus_platform::{AttachType, MapType, ProgType};
 use bombus_verifier::code::{Caller, Code, FrameUse, Instruction, Tables, check_depth};
-use bombus_verifier::{AttachTarget, Map, Options, Privileges, Program, Target};
+use bombus_verifier::explain::{explain, states};
+use bombus_verifier::{AttachTarget, Map, Options, Privileges, Program, Target, verify};
 
 /// xorshift64*: the same numbers everywhere.
 struct Random(u64);
@@ -181,6 +182,13 @@ fn random_programs() {
         let privileges = if random.below(4) == 0 { Privileges::NONE } else { Privileges::ALL };
         let options = Options { privileges, log_level: number % 3, ..Options::default() };
         let target = Target { version: (7, 3), btf: None, modules: &[] };
+        // Whatever is refused can be explained, and what is known shown.
+        if number % 4 == 0 {
+            let options = Options { max_walked: 2_000, ..options };
+            let refused = verify(&program, &target, &options).result.is_err();
+            assert_eq!(explain(&program, &target, &options, &[]).is_some(), refused);
+            assert!(states(&program, &target, &options).rows.len() <= insns.len());
+        }
         let tables = Tables(Who::new(program.prog_type, program.attach_type));
         if let Ok(code) = Code::new(&program, &target, &options, &tables) {
             accepted += 1;

@@ -10,6 +10,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
+use bombus_verifier::explain::{CLASSES, Class};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() {
@@ -25,7 +26,31 @@ fn main() {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Trial::test(name, move || check(&path))
     };
-    libtest_mimic::run(&arguments, files.into_iter().map(trial).collect()).exit();
+    let mut trials: Vec<Trial> = files.into_iter().map(trial).collect();
+    trials.push(Trial::test("EXPLANATIONS.md is the table of classes", table));
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// What users read of the classes of refusals is made of the table.
+fn table() -> Result<(), Failed> {
+    let mut text = String::from(
+        "# Why programs are refused\n\n\
+         The ids that `bombus verify --explain` gives refusals. They stay the same.\n\n\
+         | id | what is wrong | what it means | what helps |\n|---|---|---|---|\n",
+    );
+    for class in CLASSES {
+        let Class { id, title, meaning, advice, .. } = class;
+        text += &format!("| `{id}` | {title} | {meaning} | {advice} |\n");
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("EXPLANATIONS.md");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, text)?;
+        return Ok(());
+    }
+    match std::fs::read_to_string(path)? == text {
+        true => Ok(()),
+        false => Err("it is not; BLESS=1 writes it".into()),
+    }
 }
 
 fn check(path: &Path) -> Result<(), Failed> {

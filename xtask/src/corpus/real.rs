@@ -186,14 +186,21 @@ pub(super) fn score(
     let options = Options { log_level: STATISTICS, ..Options::default() };
     each_object(directory, &settings, &mut |name, object| {
         let mut before = Instant::now();
-        prove_each(object, machine, options, &Asked::default(), &|_| true, &mut |program, outcome| {
-            table.seconds += before.elapsed().as_secs_f64();
-            let case = format!("{name}/{}", object.programs[program].name);
-            if let Some(theirs) = theirs.get(&case) {
-                table.add(case, &word(outcome), theirs);
-            }
-            before = Instant::now();
-        });
+        prove_each(
+            object,
+            machine,
+            options,
+            &Asked::default(),
+            &|_| true,
+            &mut |program, outcome| {
+                table.seconds += before.elapsed().as_secs_f64();
+                let case = format!("{name}/{}", object.programs[program].name);
+                if let Some(theirs) = theirs.get(&case) {
+                    table.add(case, &word(outcome), theirs);
+                }
+                before = Instant::now();
+            },
+        );
     })?;
     table.print();
     Ok(())

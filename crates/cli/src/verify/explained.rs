@@ -18,17 +18,21 @@ pub(super) fn as_text(explanation: &Explanation, color: bool) -> String {
         notes.push(format!("instruction {slot}: {text}"));
     }
     let mut refusal = Group::with_title(Level::ERROR.primary_title(message.as_str()).id(class.id));
-    refusal = refusal.elements(explanation.place.iter().map(|place| {
-        snippet(place, AnnotationKind::Primary, label.as_deref())
-    }));
+    refusal = refusal.elements(
+        explanation
+            .place
+            .iter()
+            .map(|place| snippet(place, AnnotationKind::Primary, label.as_deref())),
+    );
     refusal = refusal.elements(notes.iter().map(|note| Level::NOTE.message(note.as_str())));
     let mut groups = vec![refusal];
     for step in path {
         let title = Level::NOTE.secondary_title(step.text.as_str());
         let place = step.place.iter();
-        groups.push(Group::with_title(title).elements(
-            place.map(|place| snippet(place, AnnotationKind::Context, None)),
-        ));
+        groups.push(
+            Group::with_title(title)
+                .elements(place.map(|place| snippet(place, AnnotationKind::Context, None))),
+        );
     }
     let help = help(explanation);
     let place = suggestion.as_ref().and_then(|suggestion| suggestion.place.as_ref());
@@ -71,7 +75,9 @@ fn help(explanation: &Explanation) -> String {
 fn outcome(suggestion: &Suggestion) -> String {
     match &suggestion.then {
         None => "verified: the program is accepted with it".into(),
-        Some(then) => format!("verified: the program comes past this; what is refused next: {then}"),
+        Some(then) => {
+            format!("verified: the program comes past this; what is refused next: {then}")
+        }
     }
 }
 

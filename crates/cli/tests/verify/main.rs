@@ -1,8 +1,12 @@
-//! `bombus verify` from outside. `mistakes.txt` has commands and what they answer.
+//! `bombus verify` from outside. `mistakes.txt` has commands and what they answer; `explain/*.txt` the
+//! explanations of what is refused in the objects beside them (`BLESS=1` writes what came out).
+
+mod page;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use bombus_btf::{Builder, Linkage, TypeId};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 
@@ -16,6 +20,11 @@ fn main() {
     trials.push(Trial::test("one object a program", one_object_a_program));
     trials.push(Trial::test("text and exit code agree", text_and_exit_code_agree));
     trials.push(Trial::test("kernels that are older", kernels_that_are_older));
+    for object in ["memory", "rules", "closed"] {
+        trials.push(Trial::test(format!("explanations of {object}"), || explanations(object)));
+    }
+    trials.push(Trial::test("explanations as JSON", explanations_as_json));
+    trials.push(Trial::test("the page", page::shows_states));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
@@ -91,4 +100,93 @@ fn kernels_that_are_older() -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// A kernel with no types but those that the objects name: a file, removed when this is dropped.
+struct Kernel(PathBuf);
+
+impl Kernel {
+    fn new(name: &str) -> std::io::Result<Kernel> {
+        let mut types = Builder::new();
+        let int = types.int("int", 4, true);
+        let nothing = types.func_proto(TypeId::VOID, &[]);
+        for name in [
+            "bpf_rcu_read_lock",
+            "bpf_rcu_read_unlock",
+            "bpf_preempt_disable",
+            "bpf_preempt_enable",
+        ] {
+            types.func(name, nothing, Linkage::Static);
+        }
+        let traced = types.func_proto(int, &[("descriptor", int)]);
+        types.func("do_unlinkat", traced, Linkage::Static);
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.btf"));
+        std::fs::write(&path, types.finish())?;
+        Ok(Kernel(path))
+    }
+
+    fn verify(&self, args: &[&str]) -> Result<Output, Failed> {
+        let types = self.0.to_str().ok_or("a path that is no text")?;
+        let args = [args, &["--kernel", "7.3", "--kernel", types]].concat();
+        Ok(verify(&args)?)
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn explanations(object: &str) -> Result<(), Failed> {
+    let kernel = Kernel::new(object)?;
+    let output = kernel.verify(&[&format!("verify/explain/{object}.o"), "--explain"])?;
+    let said = String::from_utf8(output.stdout)?;
+    let path = tests().join(format!("verify/explain/{object}.txt"));
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, said)?;
+    } else if std::fs::read_to_string(&path)? != said {
+        return Err(format!("{} is not what was said:\n{said}", path.display()).into());
+    }
+    Ok(())
+}
+
+fn explanations_as_json() -> Result<(), Failed> {
+    let kernel = Kernel::new("json")?;
+    let args = ["verify/explain/memory.o", "--explain", "-f", "json", "--prog", "map_value_bounds"];
+    let output = kernel.verify(&args)?;
+    let row: Value = serde_json::from_slice(&output.stdout)?;
+    let explanation = &row["explanation"];
+    let keys = [
+        "id",
+        "title",
+        "message",
+        "place",
+        "slot",
+        "instruction",
+        "needs",
+        "proven",
+        "witness",
+        "path",
+        "advice",
+        "suggestion",
+    ];
+    let found: Vec<&String> = explanation.as_object().ok_or("no object")?.keys().collect();
+    if found != keys {
+        return Err(format!("{found:?}").into());
+    }
+    let place = &explanation["place"];
+    let is_right = explanation["id"] == "map-value-bounds"
+        && explanation["needs"] == "i <= 63"
+        && place["file"] == "./memory.c"
+        && place["text"].as_str().is_some_and(|text| text.contains("t->cells[i]"))
+        && explanation["suggestion"]["accepted"] == true
+        && explanation["path"].as_array().is_some_and(|path| path.len() > 1);
+    // Whoever does not ask gets none.
+    let plain = kernel.verify(&["verify/explain/memory.o", "-f", "json", "--prog", "read_only"])?;
+    let plain: Value = serde_json::from_slice(&plain.stdout)?;
+    match is_right && plain.get("explanation").is_none() {
+        true => Ok(()),
+        false => Err(format!("{explanation:#}").into()),
+    }
 }

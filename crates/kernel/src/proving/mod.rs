@@ -173,7 +173,8 @@ impl<'a> Prover<'a> {
         let log_level = self.options.log_level | load.log_level;
         let options = Options { log_level, ..self.options };
         let (name, insns) = (load.name.to_owned(), load.insns.len());
-        let then = |program: &bombus_verifier::Program<'_>, target: &bombus_verifier::Target<'_>| {
+        let then = |program: &bombus_verifier::Program<'_>,
+                    target: &bombus_verifier::Target<'_>| {
             let verdict = verify(program, target, &options);
             let explains = self.asked.explanation && verdict.result.is_err();
             let explanation = explains

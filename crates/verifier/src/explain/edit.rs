@@ -51,7 +51,8 @@ impl Edited {
         let count = new.len() as i64;
         let (at, mut slot) = (at as i64, 0);
         // Where a slot is as the target of a jump, and where it is itself.
-        let target = |slot: i64| if slot > at || slot == at && !reached { slot + count } else { slot };
+        let target =
+            |slot: i64| if slot > at || slot == at && !reached { slot + count } else { slot };
         let place = |slot: i64| if slot >= at { slot + count } else { slot };
         let moved = |slot: usize, distance: i64| {
             let slot = slot as i64;

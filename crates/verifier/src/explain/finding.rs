@@ -65,7 +65,9 @@ impl Finding {
             (Shape::Length, Some(register)) => finding.length(case, &register),
             (Shape::Result, Some(register)) => finding.result(case, &register),
             (Shape::Leak, _) => finding.leak(case),
-            (Shape::Section, _) => finding.needs = Some("the section is closed on every path".into()),
+            (Shape::Section, _) => {
+                finding.needs = Some("the section is closed on every path".into())
+            }
             (Shape::Unset, _) => finding.unset(case, slot),
             (Shape::NoPointer, Some(register)) => finding.no_pointer(case, &register),
             (Shape::Operand, Some(register)) if register.is_scalar() && finding.lost(case) => {
@@ -132,17 +134,16 @@ impl Finding {
             Base::MapValue => format!("the value of `{}`", case.map_name(register)),
             _ => "the memory".to_owned(),
         };
-        let (first, last) = (register.smin().saturating_add(off), register.smax().saturating_add(off));
+        let (first, last) =
+            (register.smin().saturating_add(off), register.smax().saturating_add(off));
         let is_unlimited = register.known().is_none()
             && (register.smin() < -(1 << 30) || register.smax() > 1 << 30);
         self.message = match register.known() {
             Some(_) => format!("the access is outside of {what}"),
             None => format!("the access may be outside of {what}"),
         };
-        self.limits = Some(Limits {
-            min: low - off,
-            max: high.saturating_sub(size).saturating_sub(off),
-        });
+        self.limits =
+            Some(Limits { min: low - off, max: high.saturating_sub(size).saturating_sub(off) });
         // In terms of the number that was added, where it is one with a name.
         if let Some(index) = self.index(case) {
             let Index { name, scale, added, min, max } = index;
@@ -184,8 +185,11 @@ impl Finding {
 
     /// The number that was added to the pointer, and what was made of it before.
     fn index(&self, case: &Case<'_>) -> Option<Index> {
-        let combined: Vec<&Event> =
-            self.events.iter().filter(|event| event.what == What::Combined && event.thread == 0).collect();
+        let combined: Vec<&Event> = self
+            .events
+            .iter()
+            .filter(|event| event.what == What::Combined && event.thread == 0)
+            .collect();
         let [combined] = combined[..] else { return None };
         let thread = combined.thread + 1;
         // The pointer's own constant offset is what it has without the number.
@@ -206,8 +210,12 @@ impl Finding {
         for event in &self.events {
             if event.thread == 0 && event.what == What::Changed && event.index > combined.index {
                 match case.op(case.path[event.index].slot)? {
-                    Op::Alu { op: AluOp::Add, src: Operand::Imm(by), .. } => added = added.saturating_add(by.into()),
-                    Op::Alu { op: AluOp::Sub, src: Operand::Imm(by), .. } => added = added.saturating_sub(by.into()),
+                    Op::Alu { op: AluOp::Add, src: Operand::Imm(by), .. } => {
+                        added = added.saturating_add(by.into())
+                    }
+                    Op::Alu { op: AluOp::Sub, src: Operand::Imm(by), .. } => {
+                        added = added.saturating_sub(by.into())
+                    }
                     _ => return None,
                 }
             }
@@ -308,9 +316,8 @@ impl Finding {
         let (pair, dst) = made;
         let place = source::place(case.program, pair[0].slot);
         let assigned = place.and_then(|place| place.assigned().map(str::to_owned));
-        assigned.or_else(|| {
-            case.variable_at(pair[1].slot, Home::Register(dst.0)).map(str::to_owned)
-        })
+        assigned
+            .or_else(|| case.variable_at(pair[1].slot, Home::Register(dst.0)).map(str::to_owned))
     }
 
     fn stack_read(&mut self, case: &Case<'_>, slot: usize) {

@@ -26,8 +26,7 @@ impl Trail {
     /// The numbers of the instructions that lead to the last one, in the order of walking.
     pub(super) fn path(&self) -> Vec<u32> {
         let next = |at: &u32| Some(self.before[*at as usize]).filter(|at| *at != NONE);
-        let mut path: Vec<u32> =
-            std::iter::successors(self.at, next).take(MAX_PATH).collect();
+        let mut path: Vec<u32> = std::iter::successors(self.at, next).take(MAX_PATH).collect();
         path.reverse();
         path
     }

@@ -48,15 +48,13 @@ pub(super) fn place(program: &Program<'_>, slot: usize) -> Option<Place> {
     let at = program.lines.partition_point(|line| line.insn as usize <= slot);
     let line: &LineInfo = at.checked_sub(1).and_then(|at| program.lines.get(at))?;
     // A line is of its function only.
-    let function = |slot: usize| {
-        program.functions.partition_point(|function| function.insn as usize <= slot)
-    };
+    let function =
+        |slot: usize| program.functions.partition_point(|function| function.insn as usize <= slot);
     if function(line.insn as usize) != function(slot) {
         return None;
     }
-    let string = |offset| {
-        program.btf?.string(offset).map(|text| String::from_utf8_lossy(text).into_owned())
-    };
+    let string =
+        |offset| program.btf?.string(offset).map(|text| String::from_utf8_lossy(text).into_owned());
     let text = string(line.text)?.trim_end().to_owned();
     let file = string(line.file).unwrap_or_default();
     let mut place = Place { file, line: line.line, column: line.column, text, underlined: 0..0 };
@@ -120,7 +118,9 @@ impl Place {
         let is_comparison = left[..end].ends_with(['=', '!', '<', '>', '+', '-', '|', '&']);
         // Between them there are casts at most.
         let between = &left[end + 1..];
-        if is_comparison || left.as_bytes().get(end + 1) == Some(&b'=') || between.contains([';', '?'])
+        if is_comparison
+            || left.as_bytes().get(end + 1) == Some(&b'=')
+            || between.contains([';', '?'])
         {
             return None;
         }
@@ -158,7 +158,8 @@ impl Place {
         let right_word = right.trim_start_matches('*');
         let word = first_word(right_word)?;
         let after = right_word[word.len()..].trim_start();
-        let goes_through = right_word.len() < right.len() || after.starts_with("->") || after.starts_with('[');
+        let goes_through =
+            right_word.len() < right.len() || after.starts_with("->") || after.starts_with('[');
         if goes_through {
             return Some(word);
         }
@@ -175,7 +176,8 @@ fn is_word(byte: u8) -> bool {
 
 fn first_word(text: &str) -> Option<&str> {
     let end = text.bytes().position(|byte| !is_word(byte)).unwrap_or(text.len());
-    Some(&text[..end]).filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
+    Some(&text[..end])
+        .filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
 }
 
 fn last_word(text: &str) -> Option<&str> {

@@ -185,9 +185,8 @@ fn opened(case: &Case<'_>) -> Vec<(usize, String)> {
 
 /// The last branch before an instruction, after another: where this path left those that do it right.
 fn last_branch(case: &Case<'_>, after: usize, before: usize) -> Option<(usize, String)> {
-    let is_branch = |index: &usize| {
-        matches!(case.op(case.path[*index].slot), Some(Op::JumpIf { .. }))
-    };
+    let is_branch =
+        |index: &usize| matches!(case.op(case.path[*index].slot), Some(Op::JumpIf { .. }));
     let index = (after + 1..before).rev().find(is_branch)?;
     let comparison = comparison(case, index)?;
     let line = source::place(case.program, case.path.get(index + 1)?.slot).map(|place| place.line);

@@ -20,9 +20,7 @@ impl At {
     /// What is known of it in a state.
     pub(super) fn look(self, state: &State) -> Option<Register> {
         match self {
-            At::Register(frame, n) => {
-                state.frames.get(frame)?.regs.get(usize::from(n)).copied()
-            }
+            At::Register(frame, n) => state.frames.get(frame)?.regs.get(usize::from(n)).copied(),
             At::Slot(frame, slot) => {
                 let slot = state.frames.get(frame)?.stack.get(slot)?;
                 slot.is_spill().then_some(slot.register)
@@ -173,7 +171,7 @@ impl Tracing<'_, '_> {
                 Operand::Imm(_) => Effect::Made,
             },
             Op::Alu { dst, src: Operand::Reg(src), .. } if sets(dst) && src != dst => {
-                let known = register(src).look(before).is_some_and(|src| src.known().is_some());
+                let known = register(src).look(before).is_some_and(|src| src.number().is_some());
                 match known {
                     true => Effect::Changed,
                     false => Effect::Combined(register(src)),
@@ -296,9 +294,10 @@ impl Case<'_> {
                 return false;
             }
             let (slot, byte) = place(*offset);
-            frame.stack.get(slot).is_none_or(|slot| {
-                matches!(slot.bytes[byte], Byte::Invalid | Byte::Poison)
-            })
+            frame
+                .stack
+                .get(slot)
+                .is_none_or(|slot| matches!(slot.bytes[byte], Byte::Invalid | Byte::Poison))
         };
         (from..from.saturating_add(size.clamp(0, 512))).filter(is_unwritten).collect()
     }

@@ -24,7 +24,9 @@ impl Case<'_> {
             Base::PacketMeta => "a pointer to the packet's metadata".into(),
             Base::Packet => match register.range() {
                 range if range > 0 => {
-                    format!("a pointer into the packet, of which {range} bytes are known to be there")
+                    format!(
+                        "a pointer into the packet, of which {range} bytes are known to be there"
+                    )
                 }
                 _ => "a pointer into the packet, of which no byte is known to be there".into(),
             },
@@ -100,7 +102,9 @@ pub(super) fn numbers(register: &Register) -> String {
     let is_wide = smin.abs_diff(smax).min(umax - umin) >= 1 << 62;
     let (low, high) = (register.umin32(), register.umax32());
     match () {
-        () if is_wide && (low, high) != (0, u32::MAX) => format!("{low} to {high} in its low 32 bits"),
+        () if is_wide && (low, high) != (0, u32::MAX) => {
+            format!("{low} to {high} in its low 32 bits")
+        }
         () if (umin, umax) == (0, u64::MAX) && (smin, smax) == (i64::MIN, i64::MAX) => {
             "any number".into()
         }

@@ -15,6 +15,7 @@ typedef long long __s64;
 #define RINGBUF 27
 
 struct xdp_md { __u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex; };
+struct __sk_buff { __u32 before[19], data, data_end; };
 struct bpf_spin_lock { __u32 value; };
 struct bpf_sock_tuple { __u32 saddr, daddr; __u16 sport, dport; };
 
@@ -34,5 +35,7 @@ static void *(*bpf_ringbuf_reserve)(void *map, __u64 size, __u64 flags) = (void 
 static void (*bpf_ringbuf_submit)(void *record, __u64 flags) = (void *)132;
 static long (*bpf_copy_from_user)(void *to, __u32 size, const void *from) = (void *)148;
 static void *(*bpf_get_current_task_btf)(void) = (void *)158;
+
+static long (*bpf_dynptr_read)(void *to, __u32 size, const void *from, __u32 offset, __u64 flags) = (void *)201;
 
 struct { MAP(type, PERF_EVENT_ARRAY); MAP(max_entries, 4); MAP(key_size, 4); MAP(value_size, 4); } events SEC(".maps");

@@ -1,4 +1,5 @@
-// Accesses that are refused. Compiled with clang-19 -O2 -g -target bpf -mcpu=v3.
+// Accesses that are refused. Compiled, here, with clang-19 -O2 -g -target bpf -mcpu=v3 -w -c
+// -ffile-prefix-map=$PWD/= -fdebug-compilation-dir=.
 #include "bpf.h"
 
 struct { MAP(type, HASH); MAP(max_entries, 16); __type(key, __u32); __type(value, __u64); } counts SEC(".maps");

@@ -121,10 +121,18 @@ int too_long(void *ctx)
 	return sum & 1;
 }
 
-SEC("xdp")
+SEC("tracepoint/syscalls/sys_enter_openat")
 int helper_not_here(void *ctx)
 {
-	return bpf_get_current_task() != 0;
+	return bpf_xdp_adjust_head(ctx, 4);
+}
+
+SEC("fentry/do_unlinkat")
+int sleeps(void *ctx)
+{
+	char buffer[8] = {};
+	bpf_copy_from_user(buffer, 8, ctx);
+	return 0;
 }
 
 SEC("fentry.s/do_unlinkat")
@@ -152,13 +160,84 @@ int misaligned(struct xdp_md *ctx)
 	return *(__u32 *)((void *)ctx + 2);
 }
 
-SEC("xdp")
-int pointer_overwritten(struct xdp_md *ctx)
+SEC("tc")
+int lock_not_taken(void *ctx)
 {
-	asm volatile("*(u64 *)(r10 - 8) = %0;"
-		     "*(u8 *)(r10 - 5) = 1;"
-		     "%0 = *(u64 *)(r10 - 8);"
-		     "r0 = *(u32 *)(%0 + 0)"
-		     : "+r"(ctx) :: "r0", "memory");
+	__u32 key = 0;
+	struct locked *entry = bpf_map_lookup_elem(&guarded, &key);
+	if (entry)
+		bpf_spin_unlock(&entry->lock);
 	return 0;
+}
+
+SEC("tc")
+int lock_written(void *ctx)
+{
+	__u32 key = 0;
+	struct locked *entry = bpf_map_lookup_elem(&guarded, &key);
+	if (entry)
+		entry->lock.value = 1;
+	return 0;
+}
+
+SEC("tc")
+int wrong_map(void *ctx)
+{
+	__u32 key = 0;
+	return bpf_map_lookup_elem(&records, &key) != 0;
+}
+
+SEC("tc")
+int socket_null(void *ctx)
+{
+	struct bpf_sock_tuple tuple = {};
+	void *sock = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple), 0, 0);
+	bpf_sk_release(sock);
+	return 0;
+}
+
+const volatile __u32 limit = 4;
+
+SEC("tc")
+int constant_written(void *ctx)
+{
+	*(volatile __u32 *)&limit = 5;
+	return 0;
+}
+
+SEC("tc")
+__attribute__((naked)) int unreachable(void *ctx)
+{
+	asm volatile("r0 = 0; exit; r0 = 1; exit");
+}
+
+SEC("tc")
+__attribute__((naked)) int falls_off(void *ctx)
+{
+	asm volatile("r0 = 0");
+}
+
+SEC("tc")
+__attribute__((naked)) int division(void *ctx)
+{
+	asm volatile("r0 = 8; r0 /= 0; exit");
+}
+
+SEC("tc")
+__attribute__((naked)) int call_spoils(void *ctx)
+{
+	asm volatile("r1 = 5; call 5; r0 = r1; exit");
+}
+
+SEC("tc")
+int dynptr_unset(void *ctx)
+{
+	__u64 dynptr[2] = {}, value = 0;
+	return bpf_dynptr_read(&value, 8, dynptr, 0, 0);
+}
+
+SEC("tc")
+int packet_end(struct __sk_buff *ctx)
+{
+	return *(__u8 *)(long)ctx->data_end;
 }

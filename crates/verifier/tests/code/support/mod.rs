@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use bombus_isa::Op;
 use bombus_verifier::code::{Caller, Code, FunctionStats, Instruction, check_depth, statistics};
+use bombus_verifier::explain::{Explanation, explain};
 use bombus_verifier::{Rejection, Stats};
 
 use given::Given;
@@ -14,6 +15,11 @@ use given::Given;
 /// Reads a case and tells what comes out.
 pub(crate) fn run(text: &str) -> Result<String, String> {
     let given = Given::parse(text)?;
+    if given.shown.iter().any(|what| what == "explanation") {
+        return Ok(given.with_program(|program, target, options| {
+            explanation(explain(program, target, options, &[]))
+        }));
+    }
     match given.with_program(|program, target, options| {
         Code::new(program, target, options, &facts::Known::new(given.prog_type))
     }) {
@@ -31,6 +37,31 @@ pub(crate) fn run(text: &str) -> Result<String, String> {
             Ok(text)
         }
     }
+}
+
+fn explanation(explanation: Option<Explanation>) -> String {
+    let Some(Explanation { class, message, needs, proven, witness, path, suggestion, .. }) =
+        explanation
+    else {
+        return "accepted".to_owned();
+    };
+    let mut text = format!("{}: {message}\n", class.id);
+    for (title, said) in [("needs", needs), ("proven", proven), ("for example", witness)] {
+        if let Some(said) = said {
+            let _ = writeln!(text, "{title}: {said}");
+        }
+    }
+    for step in path {
+        let _ = writeln!(text, "at {}: {}", step.slot, step.text);
+    }
+    if let Some(suggestion) = suggestion {
+        let _ = write!(text, "suggested: {}", suggestion.text);
+        if let Some((slot, insns)) = suggestion.inserted {
+            let _ = write!(text, " [{slot}: {}]", insns.join("; "));
+        }
+        let _ = writeln!(text, "{}", if suggestion.accepted { "" } else { " (not all)" });
+    }
+    text
 }
 
 fn depth(given: &Given, code: &Code) -> String {
