@@ -14,6 +14,8 @@ pub(super) enum Shape {
     StackRead,
     /// A size that is passed with memory.
     Length,
+    /// A number that is added to a pointer.
+    Offset,
     /// A number that must be in a range at the end.
     Result,
     /// Something was not given back.
@@ -209,10 +211,15 @@ classes! {
     "pass what the function's prototype says"
     ["R* type=* expected=", "R* is * expected", "type ID argument", "isn't referenced kptr", "bpf_percpu_obj_new type", "expected pointer to", "is of type * but * is expected", "expected=", "expects pointer", "is not a pointer to", "doesn't point to", "has no valid", "isn't map pointer", "must point to scalar", "must point to void", "expected * but got", "must be a known constant", "is not a const", "is not a scalar", "pointer to stack or const struct bpf_dynptr", "has type * expected", "invalid kptr access", "Unsupported reg type", "must have zero offset", "expected for bpf_obj_drop", "expected for bpf_percpu_obj_drop", "Unrecognized R", "does not point to a readonly map", "reference type(*) size cannot be determined", "can only take non-owning or refcounted", "doesn't match map pointer", "is ptr_*", "Caller passes invalid args into func", "Invalid format string", "string is not zero-terminated"]
 
+    "offset-unbounded" Offset "what is added to the pointer may be too large, or negative"
+        "What is added to a pointer must have limits, and keep it near what it points to."
+        "limit the number, as an unsigned one, before it is added"
+        ["math between", "makes * pointer be out of bounds", "pointer offset * is not allowed"]
+
     "pointer-arithmetic" Operand "this arithmetic is not allowed on the pointer"
     "Numbers that have bounds may be added to and subtracted from pointers to memory, at 64 bits; nothing else is done with pointers."
     "compute the offset as a number, limit it, and add it to the pointer"
-    ["pointer arithmetic", "bitwise operator * on pointer prohibited", "tried to subtract pointer", "subtraction from stack pointer prohibited", "pointer offset * is not allowed", "math between", "makes * pointer be out of bounds", "dereference of modified", "negative offset * ptr", "variable * access * disallowed", "R* pointer * pointer prohibited", "must be at the constant offset", "constant offset", "partial copy of pointer", "sign-extension part of pointer"]
+    ["pointer arithmetic", "bitwise operator * on pointer prohibited", "tried to subtract pointer", "subtraction from stack pointer prohibited", "dereference of modified", "negative offset * ptr", "variable * access * disallowed", "R* pointer * pointer prohibited", "must be at the constant offset", "constant offset", "partial copy of pointer", "sign-extension part of pointer"]
 
     "pointer-leak" Operand "an address would become known"
     "Unprivileged programs must not learn the kernel's addresses: pointers are not stored, returned, compared or passed on."

@@ -148,7 +148,7 @@ mod tests {
         );
         expect_lines(
             &text(Edited::insert_between(&program, 0, 1, &new).unwrap()),
-            &["if r1 == 0x0 goto pc+3", "r3 = 7", "r0 = 1", "exit", "r0 = 2", "goto pc-5"],
+            &["if r1 == 0x0 goto pc+3", "r3 = 7", "r0 = 1", "exit", "r0 = 2", "goto pc-4"],
         );
     }
 

@@ -6,7 +6,7 @@ use super::class::{Class, Shape};
 use super::trace::{At, Event, What, trace};
 use super::words::numbers;
 use super::{Case, Home, source};
-use crate::state::{Base, Flags, Object, Register};
+use crate::state::{Base, Flags, MAX_OFFSET, Object, Register};
 
 /// What was found out about a refusal.
 #[derive(Default)]
@@ -63,6 +63,7 @@ impl Finding {
             (Shape::Packet, Some(register)) => finding.packet(case, &register),
             (Shape::StackRead, _) => finding.stack_read(case, slot),
             (Shape::Length, Some(register)) => finding.length(case, &register),
+            (Shape::Offset, Some(register)) => finding.offset(case, &register),
             (Shape::Result, Some(register)) => finding.result(case, &register),
             (Shape::Leak, _) => finding.leak(case),
             (Shape::Section, _) => {
@@ -109,7 +110,8 @@ impl Finding {
             | Op::Atomic { size, off, .. } => Some((off.into(), size.bytes() as i64)),
             Op::CallHelper { .. } | Op::CallKfunc { .. } => {
                 // Its length is what is passed next, or stands in the kernel's words.
-                let said = number_after(&case.rejection.message, "size=");
+                let message = &case.rejection.message;
+                let said = number_after(message, "size=").or(number_after(message, "size "));
                 let next = case.register(n + 1).filter(Register::is_scalar);
                 let length = next.map(|next| next.umax().min(1 << 30) as i64);
                 Some((0, said.or(length)?))
@@ -337,7 +339,7 @@ impl Finding {
             let end = rest.bytes().position(|byte| !byte.is_ascii_alphanumeric() && byte != b'_');
             Some(rest[..end.unwrap_or(rest.len())].to_owned()).filter(|name| !name.is_empty())
         });
-        self.name = name.unwrap_or_else(|| format!("the stack at r10{start:+}"));
+        self.name = name.unwrap_or_else(|| format!("fp{start:+}"));
         self.message = format!("`{}` is read before it is written", self.name);
         self.needs = Some(format!("all {size} bytes of `{}` are written on every path", self.name));
         self.proven = match (unwritten.first(), unwritten.last()) {
@@ -377,6 +379,26 @@ impl Finding {
             None => register.smin(),
         };
         self.message = format!("`{name}` may be {breaks}, as a length");
+        self.witness = Some(format!("{name} = {breaks}"));
+    }
+
+    fn offset(&mut self, case: &Case<'_>, register: &Register) {
+        let name = self.name.clone();
+        let Some(Op::Alu { dst, src, .. }) = case.rejection.slot.and_then(|slot| case.op(slot))
+        else {
+            return;
+        };
+        let pointer = match src {
+            Operand::Reg(src) if Some(dst.0) == self.register => case.register(src.0),
+            _ => case.register(dst.0),
+        };
+        let room = pointer.and_then(|pointer| case.memory(&pointer)).filter(|room| *room > 0);
+        let most = room.map_or(MAX_OFFSET, |room| room) - 1;
+        self.limits = Some(Limits { min: 0, max: most });
+        self.proven = Some(format!("`{name}` is {}", numbers(register)));
+        self.needs = Some(format!("0 <= {name} && {name} <= {most}"));
+        let breaks = if register.smin() < 0 { register.smin() } else { register.smax() };
+        self.message = format!("`{name}` may be {breaks} where it is added to a pointer");
         self.witness = Some(format!("{name} = {breaks}"));
     }
 
@@ -525,6 +547,12 @@ impl Case<'_> {
             | Op::Store { base, .. }
             | Op::StoreRelease { base, .. }
             | Op::Atomic { base, .. } => Some(base.0),
+            Op::Alu { dst, src: Operand::Reg(src), .. } if shape == Shape::Offset => {
+                let is_number = |reg: &bombus_isa::Reg| {
+                    state.frame().regs.get(usize::from(reg.0)).is_some_and(Register::is_scalar)
+                };
+                return [src, dst].iter().find(|reg| is_number(reg)).map(|reg| reg.0);
+            }
             Op::Alu { dst, .. } | Op::JumpIf { dst, .. } => Some(dst.0),
             Op::Exit => Some(0),
             Op::CallHelper { .. } | Op::CallKfunc { .. } => {

@@ -75,7 +75,8 @@ impl Place {
     /// The byte at which the column is.
     fn start(&self) -> usize {
         let column = (self.column as usize).saturating_sub(1);
-        match self.text.is_char_boundary(column) && column < self.text.len() {
+        let is_inside = column > 0 && column < self.text.len();
+        match is_inside && self.text.is_char_boundary(column) {
             true => column,
             false => self.text.len() - self.text.trim_start().len(),
         }
@@ -156,12 +157,12 @@ impl Place {
             return last_word(left);
         }
         let right_word = right.trim_start_matches('*');
-        let word = first_word(right_word)?;
-        let after = right_word[word.len()..].trim_start();
-        let goes_through =
-            right_word.len() < right.len() || after.starts_with("->") || after.starts_with('[');
-        if goes_through {
-            return Some(word);
+        if let Some(word) = first_word(right_word) {
+            let after = right_word[word.len()..].trim_start();
+            let is_followed = right_word.len() < right.len();
+            if is_followed || after.starts_with("->") || after.starts_with('[') {
+                return Some(word);
+            }
         }
         // `*v += 1`: the column is that of the operator or of the operand.
         let at = self.text[..self.start()].rfind('*')?;

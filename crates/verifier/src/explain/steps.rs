@@ -88,7 +88,12 @@ fn text(case: &Case<'_>, finding: &Finding, event: &Event) -> Option<String> {
             }
         }
         What::Given => {
-            let held = event.at.look(state).map(|register| case.words(&register))?;
+            let held = event.at.look(state)?;
+            // The frame pointer, or nothing.
+            if held.kind.is(Base::Stack) || held.kind.is(Base::NotInit) {
+                return None;
+            }
+            let held = case.words(&held);
             format!("`{name}` is {held} at the start")
         }
         // What a pointer became by arithmetic counts, and what is followed beside it does.

@@ -155,7 +155,7 @@ fn candidates(case: &Case<'_>, class: &Class, finding: &Finding) -> Vec<Candidat
         Shape::Bounds => access::limits(case, finding),
         Shape::Packet => access::packet_checks(case, finding, slot, reg, &register),
         Shape::StackRead => access::initialisations(case, finding, slot, &register),
-        Shape::Length => access::lengths(case, finding, slot, reg),
+        Shape::Length | Shape::Offset => access::lengths(case, finding, slot, reg),
         Shape::Result => access::results(finding, slot),
         Shape::Unset if n <= 9 => {
             let text = match case.op(slot) {
