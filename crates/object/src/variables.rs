@@ -212,8 +212,7 @@ impl<'d> Reader<'_, 'd> {
         let mut operations = expression.operations(self.unit.encoding());
         let home = match operations.next().ok()?? {
             Operation::Register { register } => Home::Register(u8::try_from(register.0).ok()?),
-            // The frame's base is the frame pointer.
-            Operation::FrameOffset { offset } => Home::Stack(offset),
+            // (LLVM counts offsets in the frame from its end, and does not say where that is.)
             Operation::RegisterOffset { register: gimli::Register(10), offset, .. } => {
                 Home::Stack(offset)
             }

@@ -72,6 +72,11 @@ impl Place {
         }
     }
 
+    /// Whether the line has a name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        words(&self.text, name).next().is_some()
+    }
+
     /// The byte at which the column is.
     fn start(&self) -> usize {
         let column = (self.column as usize).saturating_sub(1);

@@ -3,7 +3,7 @@
 
 use bombus_isa::{AluOp, Op, Operand, Reg};
 
-use super::{Case, Home};
+use super::{Case, Home, source};
 use crate::state::{Base, Byte, FP, Register, State, place};
 
 /// Events that are kept at most.
@@ -253,7 +253,11 @@ impl Case<'_> {
                 && variable.function == name
                 && (variable.start..variable.end).contains(&at)
         };
-        self.variables.iter().find(is_it).map(|variable| variable.name.as_str())
+        let names = || self.variables.iter().filter(is_it).map(|variable| variable.name.as_str());
+        // Of several, the one that the line has.
+        let place = source::place(self.program, slot as usize);
+        let in_line = place.and_then(|place| names().find(|name| place.has(name)));
+        in_line.or_else(|| names().next())
     }
 
     /// What the source calls what a register holds before an instruction of the path: by what the
@@ -282,7 +286,7 @@ impl Case<'_> {
         if let Some(name) = after {
             return Some(name.to_owned());
         }
-        let place = super::source::place(self.program, self.path[made.index].slot)?;
+        let place = source::place(self.program, self.path[made.index].slot)?;
         place.assigned().map(str::to_owned)
     }
 

@@ -68,7 +68,7 @@ pub(super) fn null_checks(
 /// `if (i > LIMIT) return`, where the number is still itself, or before it is added.
 pub(super) fn limits(case: &Case<'_>, finding: &Finding) -> Vec<Candidate> {
     let Some(Limits { min, max }) = finding.limits else { return Vec::new() };
-    if max < min || min > 0 && max < 0 {
+    if max < min {
         return Vec::new();
     }
     let mut all = Vec::new();
@@ -108,7 +108,7 @@ pub(super) fn limits(case: &Case<'_>, finding: &Finding) -> Vec<Candidate> {
                     _ => break,
                 };
                 most = most.div_euclid(factor);
-                least = least.div_euclid(factor);
+                least = least.saturating_neg().div_euclid(factor).saturating_neg();
                 if frame == state.top() {
                     points.push((state.slot, Reg(n), least, most));
                 }
@@ -124,8 +124,19 @@ pub(super) fn limits(case: &Case<'_>, finding: &Finding) -> Vec<Candidate> {
         let name = name.clone().filter(|_| unscaled).unwrap_or_else(|| format!("r{}", reg.0));
         for (out, exit) in ways_out(case) {
             let len = exit.len() as i16;
-            let text = format!("add `if ((__u64){name} > {limit}) {out}`");
-            let mut insns = vec![Insn::jmp_imm(jmp::JLE, reg, limit, len)];
+            let (text, mut insns) = match i32::try_from(least) {
+                Ok(least) if least > 0 => (
+                    format!("add `if ({name} < {least} || {name} > {limit}) {out}`"),
+                    vec![
+                        Insn::jmp_imm(jmp::JLT, reg, least, 1),
+                        Insn::jmp_imm(jmp::JLE, reg, limit, len),
+                    ],
+                ),
+                _ => (
+                    format!("add `if ((__u64){name} > {limit}) {out}`"),
+                    vec![Insn::jmp_imm(jmp::JLE, reg, limit, len)],
+                ),
+            };
             insns.extend(exit);
             all.push(insert(text, at, insns));
         }
