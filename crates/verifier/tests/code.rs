@@ -36,6 +36,14 @@ fn table() -> Result<(), Failed> {
     let mut text = String::from(
         "# Why programs are refused\n\n\
          The ids that `bombus verify --explain` gives refusals. They stay the same.\n\n\
+         With `-f json`, the object of a refused program has `explanation`: `id`, `title`, `message`\n\
+         (what is wrong, in a line), `place` (`file`, `line`, `column` from 1, `text`, and `underlined`:\n\
+         the first byte of the text and the one after the last), `slot` and `instruction`, `needs` (what\n\
+         would have to be known), `proven` (what is known instead), `witness` (numbers that break it),\n\
+         `path` (what leads there: `slot`, `place`, `text` each), `advice` (what helps, as a rule), and\n\
+         `suggestion` (a change that was verified: `text`, `place`, `before_slot` and `instructions`: what\n\
+         was put in; `accepted`: whether the whole program is accepted with it; `then`: if not, what is\n\
+         refused next). What is not known is null.\n\n\
          | id | what is wrong | what it means | what helps |\n|---|---|---|---|\n",
     );
     for class in CLASSES {

@@ -23,7 +23,7 @@ impl At {
             At::Register(frame, n) => state.frames.get(frame)?.regs.get(usize::from(n)).copied(),
             At::Slot(frame, slot) => {
                 let slot = state.frames.get(frame)?.stack.get(slot)?;
-                slot.is_spill().then_some(slot.register)
+                slot.is_spill().then(|| *slot.register())
             }
         }
     }

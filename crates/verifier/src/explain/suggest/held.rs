@@ -25,13 +25,13 @@ pub(super) fn releases(case: &Case<'_>, finding: &Finding) -> Vec<Candidate> {
         }
         let is_it = |register: &Register| register.id == held.id && register.kind.is_pointer();
         let frame = state.frame();
-        let spilled = frame.stack.iter().position(|slot| slot.is_spill() && is_it(&slot.register));
+        let spilled = frame.stack.iter().position(|slot| slot.is_spill() && is_it(slot.register()));
         let (take, pointer) = match (holder(case, index, is_it), spilled) {
             (Some((n, pointer)), _) => (Insn::mov(Reg(1), Reg(n)), pointer),
             (None, Some(slot)) => {
                 let offset = -((slot as i64 + 1) * 8);
                 let load = Insn::load(Size::Dw, Reg(1), Reg::FP, offset as i16);
-                (load, frame.stack[slot].register)
+                (load, *frame.stack[slot].register())
             }
             (None, None) => continue,
         };
