@@ -24,7 +24,8 @@ pub use loader::{
 };
 pub use nearest::nearest;
 pub use proving::{
-    Asked, Described, Handles, Machine, Proved, Prover, described_map, hook_type, prove_each, prove_load,
+    Asked, Described, Handles, Machine, Proved, Prover, described_map, hook_type, prove_each,
+    prove_load,
 };
 pub use tracer::{Command, PacketVerdicts, Scope, Tracer, Wake};
 pub use traits::{
