@@ -2,7 +2,6 @@
 //! `include/linux/bpf.h`).
 
 use bombus_btf::{Btf, Kind, Type};
-use bombus_platform::MapType;
 use bombus_spec::MapSpec;
 
 use super::Map;
@@ -32,7 +31,6 @@ pub(crate) fn shown(map: &Map, number: usize, spec: &MapSpec, types: &Btf) -> Op
     }
     // (It is the first member of all others.)
     set(&mut bytes, types, "bpf_map", &general)?;
-    debug_assert_eq!(map.map_type() == MapType::Arena, map.arena().is_some());
     Some(bytes.into())
 }
 

@@ -18,9 +18,8 @@ pub(super) fn new(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind> {
     let Some(offset) = context.run.objects.allocate(size, fields.clone()) else { return Ok(0) };
     let address = object_address(offset);
     // (`bpf_obj_init_field`)
-    for &(at, field) in fields.iter().filter(|(_, field)| *field == ValueField::Refcount) {
-        debug_assert_eq!(field, ValueField::Refcount);
-        context.set_half(address + at as u64, 1)?;
+    if let Some(count) = refcount(address, &fields) {
+        context.set_half(count, 1)?;
     }
     Ok(address)
 }
