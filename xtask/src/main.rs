@@ -27,7 +27,7 @@ const COMMANDS: &[Command] = &[
     ("corpus", "the verifier on the kernel's own tests of its verifier", corpus::run),
     (
         "fuzz",
-        "script | elf | btf | btf-ext | core | vm | bytes | packets | maps: random or corrupt input",
+        "script | elf | btf | btf-ext | core | vm | verifier | objects | bytes | packets | maps: random or corrupt input",
         fuzz::run,
     ),
     ("matrix", "counts of the tests of each kernel suite on each kernel", matrix::run),

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::memory::peak_of;
+use super::memory::{peak_of, time_worked};
+use super::mutation::mutate;
 use super::random::Random;
 use super::seeds::{self, Seed};
 use super::{OUTPUT, PANIC, objects, record_panics, types};
@@ -155,14 +156,6 @@ pub(super) fn run(target: Target, settings: &Settings) -> Result<(), String> {
     if failures.is_empty() { Ok(()) } else { Err(format!("{} failures", failures.len())) }
 }
 
-/// How long a processor has worked for this thread, however busy the machine is otherwise (the first
-/// number of `schedstat`, in nanoseconds).
-fn time_worked() -> Duration {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let worked = text.split(' ').next().and_then(|number| number.parse().ok());
-    Duration::from_nanos(worked.unwrap_or_default())
-}
-
 /// Where files that fail are kept.
 fn output() -> PathBuf {
     seeds::root().join(OUTPUT)
@@ -217,46 +210,6 @@ fn one(target: Target, seed: &Seed, other: &Seed, tally: &Mutex<Tally>) {
             let _ = fs::write(path.with_extension(extension), bytes);
         }
         tally.failures.push((failure, path.with_extension("file")));
-    }
-}
-
-/// Bytes at the start of a file that say what is where.
-const HEADER: usize = 64;
-
-/// A few changes: a byte, a number with an interesting value, a piece from elsewhere, the end.
-fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
-    const NUMBERS: [u64; 12] =
-        [0, 1, 2, 7, 8, 0x7f, 0xff, 0xff00, 0xffff, 0x7fff_ffff, 0xffff_ffff, u64::MAX];
-    if bytes.is_empty() {
-        return;
-    }
-    for _ in 0..=random.below(6) {
-        let among = if random.once_in(16) { bytes.len().min(HEADER) } else { bytes.len() };
-        let at = random.below(among);
-        match random.below(12) {
-            0..3 => bytes[at] ^= 1 << random.below(8),
-            3..5 => bytes[at] = random.next() as u8,
-            5..8 => {
-                let width = 1 << (1 + random.below(3));
-                let at = at & !(width - 1);
-                let number = match random.below(3) {
-                    0 => random.below(bytes.len() * 2) as u64,
-                    _ => NUMBERS[random.below(NUMBERS.len())],
-                };
-                for (byte, value) in bytes[at..].iter_mut().zip(&number.to_le_bytes()[..width]) {
-                    *byte = *value;
-                }
-            }
-            8..11 => {
-                let (from, len) = (random.below(bytes.len()), 1 << random.below(8));
-                let piece = bytes[from..].iter().take(len).copied().collect::<Vec<u8>>();
-                for (byte, value) in bytes[at..].iter_mut().zip(piece) {
-                    *byte = value;
-                }
-            }
-            _ if random.once_in(8) => bytes.truncate(at.max(1)),
-            _ => {}
-        }
     }
 }
 

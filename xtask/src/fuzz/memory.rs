@@ -1,7 +1,9 @@
-//! How much memory a thread has taken: an allocator that counts.
+//! How much memory a thread has taken: an allocator that counts. And how long it worked.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::fs;
+use std::time::Duration;
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -19,6 +21,14 @@ pub(super) fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     PEAK.set(before);
     let result = work();
     (result, (PEAK.get() - before).max(0) as usize)
+}
+
+/// How long a processor has worked for this thread, however busy the machine is otherwise (the first
+/// number of `schedstat`, in nanoseconds).
+pub(super) fn time_worked() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let worked = text.split(' ').next().and_then(|number| number.parse().ok());
+    Duration::from_nanos(worked.unwrap_or_default())
 }
 
 struct Counting;

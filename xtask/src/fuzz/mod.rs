@@ -3,13 +3,15 @@
 //! `cargo xtask fuzz elf` does the same to the reader of object files, `btf`, `btf-ext` and `core` to
 //! those of types, of what belongs to instructions, and of CO-RE relocations; these may not take
 //! more memory than the file's size allows, either. `cargo xtask fuzz vm`,
-//! `verifier`, `bytes`, `packets` and `maps` are other matters: see [`vm`], [`verifier`], [`bytes`],
-//! [`packets`] and [`maps`].
+//! `verifier`, `objects`, `bytes`, `packets` and `maps` are other matters: see [`vm`], [`verifier`],
+//! [`loads`], [`bytes`], [`packets`] and [`maps`].
 
 mod bytes;
 mod corrupt;
+mod loads;
 mod maps;
 mod memory;
+mod mutation;
 mod objects;
 mod packets;
 mod random;
@@ -55,6 +57,7 @@ const USAGE: &str = "usage: cargo xtask fuzz script|elf|btf|btf-ext|core [--seco
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     match args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         Some(("vm", rest)) => return vm::run(rest),
+        Some(("objects", rest)) => return loads::run(rest),
         Some(("verifier", rest)) => return verifier::run(rest),
         Some(("bytes", rest)) => return bytes::run(rest),
         Some(("packets", rest)) => return packets::run(rest),

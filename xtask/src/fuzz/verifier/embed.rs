@@ -56,6 +56,8 @@ pub(super) struct States {
     /// What does not agree, and where.
     pub(super) violation: Option<String>,
     ties: Vec<(u32, bool, u64)>,
+    /// Of all that was ever known: the same for the same.
+    pub(super) digest: u64,
 }
 
 impl Witness for States {
@@ -82,6 +84,13 @@ impl Witness for States {
                 if says_something(&known) {
                     facts.push(Fact { frame, subject: Subject::Bytes(at, size), known });
                 }
+            }
+        }
+        for fact in &facts {
+            let Scalar { bits, range, low } = fact.known.value;
+            let halves = u64::from(low.start.0) << 32 | u64::from(low.len.0);
+            for number in [bits.value.0, bits.mask.0, range.start.0, range.len.0, halves] {
+                self.digest = (self.digest ^ number).wrapping_mul(0x0100_0000_01b3);
             }
         }
         let callsites = (0..place.frames()).map(|frame| place.callsite(frame)).collect();

@@ -10,6 +10,7 @@ mod minimise;
 mod world;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bombus_isa::{Insn, Op, Operand};
@@ -23,7 +24,7 @@ use generate::Case;
 use world::{Surroundings, World};
 
 const USAGE: &str = "usage: cargo xtask fuzz verifier [--count PROGRAMS] [--runs N] [--first N] \
-                     [--seed S] [--seconds T] [--reasons 1]";
+                     [--seed S] [--seconds T] [--reasons 1] [--brief 1]";
 /// Violations that are shown.
 const SHOWN: usize = 5;
 /// Instructions that are walked at most.
@@ -47,7 +48,7 @@ struct Tally {
 /// Runs the command.
 pub(super) fn run(args: &[String]) -> Result<(), String> {
     let (mut count, mut runs, mut first, mut seed) = (100_000, 25, 0, 1);
-    let (mut seconds, mut reasons) = (u64::MAX, 0);
+    let (mut seconds, mut reasons, mut brief) = (u64::MAX, 0, 0);
     let mut args = args.iter().map(String::as_str);
     while let Some(arg) = args.next() {
         let number = match arg {
@@ -57,9 +58,13 @@ pub(super) fn run(args: &[String]) -> Result<(), String> {
             "--seed" => &mut seed,
             "--seconds" => &mut seconds,
             "--reasons" => &mut reasons,
+            "--brief" => &mut brief,
             _ => return Err(USAGE.into()),
         };
         *number = args.next().and_then(|value| value.parse().ok()).ok_or(USAGE)?;
+    }
+    if brief != 0 {
+        return first_violation(seed, first..first.saturating_add(count), runs);
     }
     let start = Instant::now();
     let (mut tester, mut tally) = (Tester::new()?, Tally::default());
@@ -88,6 +93,33 @@ pub(super) fn run(args: &[String]) -> Result<(), String> {
         0 => Ok(()),
         count => Err(format!("{count} violations")),
     }
+}
+
+/// Says the first violation, or how many programs were accepted and what was known of them, in one
+/// line.
+fn first_violation(seed: u64, programs: Range<u64>, runs: u64) -> Result<(), String> {
+    let (mut tester, mut accepted) = (Tester::new()?, 0);
+    for number in programs.clone() {
+        let (case, start) = make(seed, number);
+        match tester.examine(&case, start, runs, number.is_multiple_of(4)) {
+            Outcome::Refused(_) => {}
+            Outcome::Fine(..) => accepted += 1,
+            Outcome::Violation(violation) => {
+                let line = violation.lines().next().unwrap_or_default();
+                println!("caught: program {number}: {line}");
+                return Err(violation);
+            }
+        }
+    }
+    let count = programs.end - programs.start;
+    println!("{accepted} of {count} accepted, states {:016x}", tester.world.states.digest);
+    Ok(())
+}
+
+/// The program with this number, and what its runs start from.
+fn make(seed: u64, number: u64) -> (Case, u64) {
+    let start = seed.wrapping_mul(0x1_0000_0000).wrapping_add(number);
+    (Case::new(&mut Random::new(start)), start)
 }
 
 impl Tally {
@@ -129,8 +161,7 @@ impl Tester {
 
     /// Makes a program, and looks at it.
     fn program(&mut self, seed: u64, number: u64, runs: u64, tally: &mut Tally) {
-        let start = seed.wrapping_mul(0x1_0000_0000).wrapping_add(number);
-        let case = Case::new(&mut Random::new(start));
+        let (case, start) = make(seed, number);
         tally.programs += 1;
         match self.examine(&case, start, runs, number.is_multiple_of(4)) {
             Outcome::Refused(reason) => {

@@ -19,7 +19,7 @@ impl Function<'_> {
         if self.random.once_in(2) {
             self.number(reg);
         }
-        let most = most + self.slip();
+        let most = (most + self.slip()).max(0);
         self.bound(reg, most, 2);
         reg
     }
