@@ -62,6 +62,7 @@ fn known(proof: &Proof, slots: usize, maps: &[MapFd]) -> Vec<Known> {
             Some(Memory::Stack) => Known::Frame,
             Some(Memory::Packet) => Known::Subject,
             Some(Memory::MapValue(place)) => element(place).unwrap_or_default(),
+            Some(Memory::MapValues) => Known::AnyElement,
             Some(Memory::Other) | None => Known::Nothing,
         }
     };

@@ -15,8 +15,22 @@ pub enum Memory {
     Packet,
     /// In a value of the map at this place in [`Program::maps`](crate::Program::maps).
     MapValue(usize),
+    /// In a value of one map or another.
+    MapValues,
     /// Anywhere, or not always in the same: engines look for themselves.
     Other,
+}
+
+impl Memory {
+    /// The one or the other.
+    fn or(self, other: Memory) -> Memory {
+        let is_value = |memory| matches!(memory, Memory::MapValue(_) | Memory::MapValues);
+        match (self, other) {
+            _ if self == other => self,
+            _ if is_value(self) && is_value(other) => Memory::MapValues,
+            _ => Memory::Other,
+        }
+    }
 }
 
 /// What is known of an instruction.
@@ -54,8 +68,8 @@ impl Walk<'_> {
         };
         let noted = &mut self.notes[self.slot].memory;
         *noted = match *noted {
-            Some(before) if before != memory => Some(Memory::Other),
-            _ => Some(memory),
+            Some(before) => Some(before.or(memory)),
+            None => Some(memory),
         };
     }
 

@@ -72,6 +72,13 @@ impl Pane {
 /// Tables that code reaches by itself, at most.
 pub(crate) const MAX_BLOCKS: usize = 8;
 
+/// Windows that code looks through.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Windows {
+    pub(crate) subject: bool,
+    pub(crate) recent: bool,
+}
+
 /// A table that code reaches by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Reached {
@@ -97,8 +104,8 @@ pub(crate) struct Environment {
     pub(crate) fuel: u64,
     /// Guest addresses of the stack less its own.
     pub(crate) stack_distance: u64,
-    /// Whether something is looked at through windows.
-    pub(crate) windows: bool,
+    /// Which windows the code looks through.
+    pub(crate) windows: Windows,
     /// The other way round.
     pub(crate) frames: u64,
     /// Addresses in what the program is about, less guest addresses.
@@ -135,7 +142,7 @@ impl Default for Environment {
             fuel: 0,
             depth: 0,
             stack_distance: 0,
-            windows: false,
+            windows: Windows::default(),
             frames: 0,
             distance: 0,
             blocks: [Place::default(); MAX_BLOCKS],
@@ -182,8 +189,8 @@ pub(crate) struct Wanted<'r> {
     pub(crate) fields: usize,
     /// Whether there are look-ups in tables.
     pub(crate) tables: bool,
-    /// Whether something is looked at through windows.
-    pub(crate) windows: bool,
+    /// Which windows are looked through.
+    pub(crate) windows: Windows,
     /// Whether what the program is about is reached without asking.
     pub(crate) subject: bool,
     /// The tables whose elements are reached without asking.

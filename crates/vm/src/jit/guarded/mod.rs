@@ -33,7 +33,7 @@ use crate::address::{self, STACK};
 use crate::{Execution, Host, Program, Trap, TrapKind};
 pub(crate) use environment::{
     End, Environment, MAX_BLOCKS, OUT_OF_FUEL, Pair, Pane, Place, Reached, Run, STOPPED,
-    TOO_MANY_FRAMES, UNSET, Wanted,
+    TOO_MANY_FRAMES, UNSET, Wanted, Windows,
 };
 pub(crate) use facts::{Facts, Registers, Step, Value, jump};
 pub use proven::{Block, Known, Layout, Proven};
@@ -86,8 +86,8 @@ pub(crate) struct Reach {
     pub(crate) tables: bool,
     /// Tables whose elements it reaches by itself.
     pub(crate) blocks: Vec<Reached>,
-    /// Whether it looks through windows.
-    pub(crate) windows: bool,
+    /// Which windows it looks through.
+    pub(crate) windows: Windows,
     /// Whether it reaches what the program is about by itself.
     pub(crate) subject: bool,
     /// Where in the first frame it begins to write.

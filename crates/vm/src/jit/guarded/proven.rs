@@ -14,6 +14,8 @@ pub enum Known {
     Subject,
     /// What it accesses is in an element of this table, and it may be accessed that way.
     Element(usize),
+    /// What it accesses is in an element of some table.
+    AnyElement,
 }
 
 /// A table whose elements lie in memory as in guest addresses, so that what is between the two is the

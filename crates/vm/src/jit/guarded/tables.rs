@@ -59,13 +59,13 @@ pub(super) unsafe extern "C" fn look_up<T: Tables>(
             if let Some(place) = environment.blocks.get_mut(block) {
                 place.distance = start(&bytes).wrapping_sub(address);
             }
-            if environment.windows {
+            if environment.windows.recent {
                 environment.recent.show(address, bytes);
             }
             address
         }
         None => {
-            if environment.windows {
+            if environment.windows.recent {
                 environment.recent.hide();
             }
             0

@@ -41,7 +41,7 @@ impl<'v, 'a> View<'v, 'a> {
     #[inline]
     pub fn subject(&mut self, address: u64, bytes: Context<'a>) {
         self.environment.distance = start(&bytes).wrapping_sub(address);
-        if self.wanted.windows {
+        if self.wanted.windows.subject {
             self.environment.subject.show(address, bytes);
         }
         self.has_subject = true;
@@ -70,7 +70,7 @@ impl<'v, 'a> View<'v, 'a> {
     pub fn tables<T: Tables>(&mut self, recent: u64, tables: &'a mut T) {
         // The element stays what it is until somebody uses the tables again: that is `look_up`, which
         // shows another, or the host, which is asked anew.
-        if self.wanted.windows
+        if self.wanted.windows.recent
             && let Some((address, bytes)) = tables.around(recent)
         {
             self.environment.recent.show(address, bytes);
@@ -99,10 +99,10 @@ impl<'v, 'a> View<'v, 'a> {
     #[inline]
     pub(super) fn finish(self, execution: &mut Execution<'_>) -> bool {
         let Wanted { fields, tables, windows, subject, blocks, .. } = *self.wanted;
-        if windows && !self.has_subject {
+        if windows.subject && !self.has_subject {
             self.environment.subject.show(address::pack(CTX, 0), execution.context());
         }
-        if windows && !self.has_recent {
+        if windows.recent && !self.has_recent {
             self.environment.recent.hide();
         }
         let reaches_tables = tables || !blocks.is_empty();

@@ -16,7 +16,7 @@ use super::{ENVIRONMENT, HOMES, SCRATCH, SCRATCH2, SCRATCH3, X64};
 use crate::address::FRAME_STRIDE;
 use crate::jit::guarded::{
     Environment, Facts, Guests, Known, Lookup, MAX_BLOCKS, OUT_OF_FUEL, Pane, Place, Reach,
-    Reached, Registers, STOPPED, Step, TOO_MANY_FRAMES, UNSET, Value, jump,
+    Reached, Registers, STOPPED, Step, TOO_MANY_FRAMES, UNSET, Value, Windows, jump,
 };
 use crate::native::Unlinked;
 use crate::program::target;
@@ -46,13 +46,6 @@ enum Look {
 }
 
 impl Look {
-    fn other(self) -> Look {
-        match self {
-            Look::Subject => Look::Recent,
-            Look::Recent => Look::Subject,
-        }
-    }
-
     fn start(self) -> Mem {
         self.part(offset_of!(Pane, start))
     }
@@ -71,23 +64,18 @@ impl Look {
 /// Code that is reached seldom.
 enum Cold {
     /// The end of the run, for a reason, at a slot.
-    Stop {
-        from: usize,
-        pc: usize,
-        why: u64,
-    },
-    /// An access that was not in the first window. One that is not aligned comes from elsewhere.
+    Stop { from: usize, pc: usize, why: u64 },
     /// A look-up in an array that has no such element.
-    Absent {
-        from: usize,
-        to: usize,
-    },
+    Absent { from: usize, to: usize },
+    /// An access that was not in the first window, and may be in the second. One that is not aligned
+    /// comes from elsewhere.
     Access {
         from: usize,
         misaligned: Option<usize>,
         to: usize,
         pc: usize,
         first: Look,
+        second: Option<Look>,
     },
 }
 
@@ -135,7 +123,7 @@ impl X64 {
                 fields: 0,
                 tables: false,
                 blocks: Vec::new(),
-                windows: false,
+                windows: Windows::default(),
                 subject: false,
                 frame: MAX_STACK,
             },
@@ -156,6 +144,7 @@ impl X64 {
 
 impl Guarded<'_> {
     fn emit(mut self, program: &Program) -> (Vec<u8>, Reach) {
+        self.reach.blocks = blocks(self.guests, self.ops.len());
         let functions = program.functions();
         for (index, (&entry, uses)) in functions.iter().zip(program.uses()).enumerate() {
             let end = functions.get(index + 1).map_or(self.ops.len(), |&next| next as usize);
@@ -444,16 +433,9 @@ impl Guarded<'_> {
         Some((len.try_into().ok()?, stride.try_into().ok()?))
     }
 
-    /// The place of a table among the blocks, when its elements can be reached without asking.
-    fn block(&mut self, table: usize) -> Option<usize> {
-        let layout = (self.guests.proven?.layout)(table)?;
-        let blocks = &mut self.reach.blocks;
-        let known = blocks.iter().position(|block| block.table == table);
-        known.or_else(|| {
-            let place = Some(blocks.len()).filter(|&place| place < MAX_BLOCKS)?;
-            blocks.push(Reached { table, is_array: layout.array.is_some() });
-            Some(place)
-        })
+    /// The place of a table among the blocks, when its elements are reached without asking.
+    fn block(&self, table: usize) -> Option<usize> {
+        self.reach.blocks.iter().position(|block| block.table == table)
     }
 
     /// `r0 =` the address of an element of an array, or 0.
@@ -542,8 +524,18 @@ impl Guarded<'_> {
             let index = Some((self.emitter.gpr(base), 0));
             return self.perform(op, Mem { base: SCRATCH3, index, disp: off });
         }
-        self.reach.windows = true;
-        let first = if value == Value::Returned { Look::Recent } else { Look::Subject };
+        let (first, second) = match (self.guests.known(pc), value) {
+            (Known::Element(_) | Known::AnyElement, _) => (Look::Recent, None),
+            (Known::Subject, _) => (Look::Subject, None),
+            (_, Value::Returned) => (Look::Recent, Some(Look::Subject)),
+            _ => (Look::Subject, Some(Look::Recent)),
+        };
+        for look in [Some(first), second].into_iter().flatten() {
+            match look {
+                Look::Subject => self.reach.windows.subject = true,
+                Look::Recent => self.reach.windows.recent = true,
+            }
+        }
         self.guest_address(SCRATCH2, base, off);
         let misaligned = (aligned && size != Size::B).then(|| {
             self.emitter.asm.test_imm(Width::W32, SCRATCH2, bytes - 1);
@@ -552,7 +544,7 @@ impl Guarded<'_> {
         let from = self.look(first, size, writes);
         self.perform_inside(op, first);
         let to = self.emitter.asm.len();
-        self.cold.push(Cold::Access { from, misaligned, to, pc, first });
+        self.cold.push(Cold::Access { from, misaligned, to, pc, first, second });
     }
 
     /// How far the host's addresses are from the guest's for an access that needs no look.
@@ -718,21 +710,26 @@ impl Guarded<'_> {
                     self.emitter.asm.clear(HOMES[0]);
                     self.emitter.asm.branch_to(Branch::Jmp, to);
                 }
-                Cold::Access { from, misaligned, to, pc, first } => {
+                Cold::Access { from, misaligned, to, pc, first, second } => {
                     let op = self.ops[pc];
                     let (size, writes, _) = shape(op);
                     self.arrive(from);
                     let asm = &mut self.emitter.asm;
                     asm.arith_mem(Arith::Add, Width::W64, SCRATCH2, first.start());
                     asm.mov(Width::W64, SCRATCH, SCRATCH2);
-                    let slow = self.look(first.other(), size, writes);
-                    self.perform_inside(op, first.other());
-                    self.emitter.asm.branch_to(Branch::Jmp, to);
+                    let slow = second.map(|second| {
+                        let slow = self.look(second, size, writes);
+                        self.perform_inside(op, second);
+                        self.emitter.asm.branch_to(Branch::Jmp, to);
+                        slow
+                    });
                     if let Some(misaligned) = misaligned {
                         self.arrive(misaligned);
                         self.emitter.asm.mov(Width::W64, SCRATCH, SCRATCH2);
                     }
-                    self.arrive(slow);
+                    if let Some(slow) = slow {
+                        self.arrive(slow);
+                    }
                     self.ask(op, pc);
                     self.emitter.asm.branch_to(Branch::Jmp, to);
                 }
@@ -791,6 +788,22 @@ const MAIN_ROOM: i32 = 8;
 
 /// What is left of the budget of `may_goto`.
 const LOOPS: Mem = Mem::new(Gpr::RSP, 0);
+
+/// The tables whose elements the code can reach without asking.
+fn blocks(guests: &Guests<'_>, slots: usize) -> Vec<Reached> {
+    let mut blocks: Vec<Reached> = Vec::new();
+    for slot in 0..slots {
+        if let Known::Element(table) = guests.known(slot)
+            && let Some(proven) = guests.proven
+            && let Some(layout) = (proven.layout)(table)
+            && blocks.iter().all(|block| block.table != table)
+            && blocks.len() < MAX_BLOCKS
+        {
+            blocks.push(Reached { table, is_array: layout.array.is_some() });
+        }
+    }
+    blocks
+}
 
 /// Where the environment has a block.
 const fn place_of(block: usize) -> usize {
