@@ -93,7 +93,8 @@ impl Linux {
         })
     }
 
-    /// How long programs were being loaded: the time that `BPF_PROG_LOAD` took, all of them together.
+    /// The processor time of this thread that `BPF_PROG_LOAD` took, of all programs together: proving
+    /// them and making machine code of them.
     pub fn load_time(&self) -> Duration {
         self.load_time.get()
     }

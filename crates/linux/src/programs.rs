@@ -2,13 +2,13 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
 
 use bombus_kernel::{AttachTo, BtfFd, Error, ProgFd, ProgLoad, Result, TestRun};
 use bombus_platform::{AttachType, ProgType};
 
 use crate::caps::Wants;
 use crate::error::privileged;
+use crate::sys::clock::processor_time;
 use crate::sys::{self, ENOTSUPP, Errno, prog};
 use crate::{Linux, btf};
 
@@ -69,9 +69,9 @@ pub(crate) fn load(linux: &Linux, program: &ProgLoad<'_>) -> Result<ProgFd> {
     };
     let attempt =
         |token: Option<BorrowedFd<'_>>| load_retrying(&prog::ProgAttr { token, ..attr }, &mut []);
-    let before = Instant::now();
+    let before = processor_time();
     let outcome = linux.permitted(attempt);
-    linux.load_time.set(linux.load_time.get() + before.elapsed());
+    linux.load_time.set(linux.load_time.get() + (processor_time() - before));
     let fd = match outcome {
         Ok(fd) => fd,
         // Nothing that the verifier could explain.

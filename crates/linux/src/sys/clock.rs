@@ -1,13 +1,27 @@
 //! Clocks.
 
+use std::time::Duration;
+
 use bombus_kernel::inspect::Moment;
+
+/// What a clock says.
+fn read(clock: libc::clockid_t) -> libc::timespec {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes to `now` alone.
+    unsafe { libc::clock_gettime(clock, &mut now) };
+    now
+}
+
+/// The processor time that this thread has had.
+pub(crate) fn processor_time() -> Duration {
+    let now = read(libc::CLOCK_THREAD_CPUTIME_ID);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
 
 /// The moment so many nanoseconds after boot.
 pub(crate) fn after_boot(nanoseconds: u64) -> Moment {
     let now = |clock| {
-        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the call writes to `now` alone.
-        unsafe { libc::clock_gettime(clock, &mut now) };
+        let now = read(clock);
         i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec)
     };
     let boot = now(libc::CLOCK_REALTIME) - now(libc::CLOCK_BOOTTIME);
