@@ -3,6 +3,7 @@
 
 use bombus_compiler::ir::{BinaryOp, Cond, LoadWidth, MapRef, Value};
 
+use super::bucket;
 use super::function::Lower;
 use super::map::better;
 use super::maps::mark_offset;
@@ -106,10 +107,10 @@ impl Lower<'_, '_> {
     fn count_in_bucket(&mut self, map: MapId, key: Option<&Expr>, kind: &MapValue, number: Value) {
         let (bucket, buckets) = match kind {
             MapValue::LHist { min, max, step } => {
-                (self.linear_bucket(number, *min, *max, *step), (max - min) / step + 2)
+                (bucket::linear(&mut self.b, number, *min, *max, *step), (max - min) / step + 2)
             }
             MapValue::Hist { bits } => {
-                (self.log2_bucket(number, *bits), hist_buckets(*bits) as i64)
+                (bucket::log2(&mut self.b, number, *bits), hist_buckets(*bits) as i64)
             }
             _ => return,
         };
@@ -149,95 +150,5 @@ impl Lower<'_, '_> {
         self.b.store(8, new, at, 0);
         self.b.jump(done, &[]);
         self.b.switch_to(done);
-    }
-
-    /// The bucket of a linear histogram: 0 below `min`, the last from `max` on.
-    fn linear_bucket(&mut self, number: Value, min: i64, max: i64, step: i64) -> Value {
-        let last = 1 + (max - min) / step;
-        let below = self.b.compare_imm(Cond::Slt, number, min);
-        self.pick(
-            below,
-            |lower| lower.b.iconst(0),
-            |lower| {
-                let above = lower.b.compare_imm(Cond::Sgt, number, max);
-                lower.pick(
-                    above,
-                    |lower| lower.b.iconst(last),
-                    |lower| {
-                        let min = lower.b.iconst(min);
-                        let distance = lower.b.binary(BinaryOp::Sub, number, min);
-                        let index = lower.b.binary_imm(BinaryOp::Udiv, distance, step);
-                        let index = lower.b.binary_imm(BinaryOp::Add, index, 1);
-                        // So that the verifier sees it, too.
-                        let over = lower.b.compare_imm(Cond::Ugt, index, last);
-                        let last = lower.b.iconst(last);
-                        lower.b.select(over, last, index)
-                    },
-                )
-            },
-        )
-    }
-
-    /// The bucket of a logarithmic histogram: 0 for negative numbers, one for each number below
-    /// `2^bits`, then `2^bits` for each power of two, told apart by the bits that follow the
-    /// highest one.
-    fn log2_bucket(&mut self, number: Value, bits: u8) -> Value {
-        let after = self.b.block(1);
-        let (negative, positive) = (self.b.block(0), self.b.block(0));
-        let below = self.b.compare_imm(Cond::Slt, number, 0);
-        self.b.branch(below, negative, positive);
-        self.b.switch_to(negative);
-        let zero = self.b.iconst(0);
-        self.b.jump(after, &[zero]);
-        self.b.switch_to(positive);
-        let (small, large) = (self.b.block(0), self.b.block(0));
-        let is_small = self.b.compare_imm(Cond::Ult, number, 1 << bits);
-        self.b.branch(is_small, small, large);
-        self.b.switch_to(small);
-        let own = self.b.binary_imm(BinaryOp::Add, number, 1);
-        self.b.jump(after, &[own]);
-        self.b.switch_to(large);
-        // Halve the range of the highest bit: shift out the low half where the high half has it.
-        // The position starts so that without resolution it is the bucket itself.
-        let bias = if bits == 0 { 2 } else { 0 };
-        let (mut rest, mut position) = (number, self.b.iconst(bias));
-        for half in [32, 16, 8, 4, 2, 1] {
-            let (shift, next) = (self.b.block(0), self.b.block(2));
-            let high = self.has_bits_from(rest, half);
-            let keep = self.b.block(0);
-            self.b.branch(high, shift, keep);
-            self.b.switch_to(keep);
-            self.b.jump(next, &[rest, position]);
-            self.b.switch_to(shift);
-            let shifted = self.b.binary_imm(BinaryOp::Lshr, rest, half);
-            let moved = self.b.binary_imm(BinaryOp::Add, position, half);
-            self.b.jump(next, &[shifted, moved]);
-            self.b.switch_to(next);
-            rest = self.b.param(next, 0);
-            position = self.b.param(next, 1);
-        }
-        if bits > 0 {
-            let bits = i64::from(bits);
-            let power = self.b.binary_imm(BinaryOp::Sub, position, bits);
-            let low = self.b.binary(BinaryOp::Lshr, number, power);
-            let low = self.b.binary_imm(BinaryOp::And, low, (1 << bits) - 1);
-            let base = self.b.binary_imm(BinaryOp::Add, power, 1);
-            let base = self.b.binary_imm(BinaryOp::Shl, base, bits);
-            let bucket = self.b.binary(BinaryOp::Add, base, low);
-            position = self.b.binary_imm(BinaryOp::Add, bucket, 1);
-        }
-        self.b.jump(after, &[position]);
-        self.b.switch_to(after);
-        self.b.param(after, 0)
-    }
-
-    /// Whether a number has a bit at this place or above.
-    fn has_bits_from(&mut self, number: Value, place: i64) -> Value {
-        if place >= 32 {
-            // The limit would not fit an immediate.
-            let high = self.b.binary_imm(BinaryOp::Lshr, number, place);
-            return self.b.compare_imm(Cond::Ne, high, 0);
-        }
-        self.b.compare_imm(Cond::Ugt, number, (1 << place) - 1)
     }
 }

@@ -1,6 +1,7 @@
 //! From the typed tree to programs and the plan.
 
 mod aggregate;
+mod bucket;
 mod capture;
 mod compare;
 mod context;
