@@ -1,7 +1,9 @@
 //! Which kernel runs the programs, and what there is to probe on it.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use bombus_btf::Btf;
 use bombus_embedded::guard::{self, Ending, Role};
 use bombus_embedded::{Embedded, EmbeddedCatalog, Options};
 use bombus_kernel::catalog::Catalog;
@@ -24,12 +26,14 @@ pub(crate) struct Chosen {
     pub(crate) no_agents: bool,
     /// Wires of the embedded kernel.
     pub(crate) wires: Vec<Wire>,
+    /// The kernel's types, where the user gave them.
+    pub(crate) types: Option<Arc<Btf>>,
 }
 
 impl Chosen {
     /// A kernel that was asked for.
     pub(crate) fn asked(kernel: KernelChoice) -> Chosen {
-        Chosen { kernel, not_linux: None, no_agents: false, wires: Vec::new() }
+        Chosen { kernel, not_linux: None, no_agents: false, wires: Vec::new(), types: None }
     }
 }
 
@@ -91,8 +95,12 @@ pub(crate) fn on_kernel(
     Ok(ExitCode::from(code))
 }
 
-fn embedded(chosen: &Chosen) -> Result<Embedded, Failure> {
+/// The embedded kernel, as it was chosen.
+pub(crate) fn embedded(chosen: &Chosen) -> Result<Embedded, Failure> {
     let kernel = Embedded::new(Options { no_agents: chosen.no_agents, ..Options::default() });
+    if let Some(types) = &chosen.types {
+        kernel.set_types(types.clone());
+    }
     if !chosen.wires.is_empty() {
         wires::lay(&chosen.wires, &kernel).map_err(|error| Failure::kernel(&error, false))?;
     }

@@ -17,19 +17,19 @@ use super::literal::with_nearest;
 use super::output::Output;
 use super::printk::Line;
 use super::shown::Shown;
-use super::{loader, open_with, refused};
+use super::{given_types, loader, open_with, refused};
 use crate::captures;
 use crate::failure::Failure;
 use crate::flags::KernelChoice;
-use crate::host::Chosen;
+use crate::host::{self, Chosen};
 
 /// Carries out `bombus run --pcap`.
 pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let kernel = options.kernel.unwrap_or(KernelChoice::Embedded);
-    let chosen = Chosen::asked(kernel);
+    let chosen = Chosen { types: given_types(options)?, ..Chosen::asked(kernel) };
     match kernel {
         KernelChoice::Embedded => {
-            let embedded = Embedded::default();
+            let embedded = host::embedded(&chosen)?;
             work(options, &chosen, &embedded, |program| {
                 let runner = Box::new(embedded.packet_runner(program)?);
                 Ok(Machine::Embedded { kernel: &embedded, runner })
@@ -94,7 +94,7 @@ fn work<'a>(
 ) -> Result<ExitCode, Failure> {
     let (object, btf) = open_with(options)?;
     let (name, prog_type) = choose(&object, options)?;
-    let mut loader = loader(options, &object, btf.as_ref())?;
+    let mut loader = loader(options, chosen, &object, btf.as_ref())?;
     for program in object.programs.iter().filter(|each| each.prog_type != prog_type) {
         loader = loader.autoload(&program.name, false);
     }

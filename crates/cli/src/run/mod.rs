@@ -50,8 +50,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
 
 /// The kernel: wires are the embedded kernel's.
 fn choose(options: &Options) -> Result<Chosen, Failure> {
+    let types = given_types(options)?;
     if options.wires.is_empty() {
-        return Ok(host::choose(options.kernel));
+        return Ok(Chosen { types, ..host::choose(options.kernel) });
     }
     if options.kernel == Some(KernelChoice::Linux) {
         return Err(Failure::new("--wire is for the embedded kernel").help(
@@ -59,7 +60,7 @@ fn choose(options: &Options) -> Result<Chosen, Failure> {
         ));
     }
     let wires = options.wires.clone();
-    Ok(Chosen { wires, ..Chosen::asked(KernelChoice::Embedded) })
+    Ok(Chosen { wires, types, ..Chosen::asked(KernelChoice::Embedded) })
 }
 
 fn work(options: &Options, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, Failure> {
@@ -67,7 +68,7 @@ fn work(options: &Options, chosen: &Chosen, tracer: &dyn Tracer) -> Result<u8, F
     for place in &options.attach {
         place::check_program(place, &object).map_err(Failure::new)?;
     }
-    let loader = loader(options, &object, btf.as_ref())?;
+    let loader = loader(options, chosen, &object, btf.as_ref())?;
     let catalog = host::catalog(chosen.kernel);
     let binaries = Files::new();
     let session = Session {
@@ -115,21 +116,24 @@ fn types(object: &ObjectSpec) -> Result<Option<Btf>, Failure> {
 /// How the object is loaded: with the variables of `--set` and the types of `--btf`.
 fn loader<'a>(
     options: &Options,
+    chosen: &Chosen,
     object: &'a ObjectSpec,
     btf: Option<&Btf>,
 ) -> Result<Loader<'a>, Failure> {
     let mut loader = set::variables(Loader::new(object), object, btf, &options.set)?;
-    if let Some(file) = &options.btf {
-        loader = loader.kernel_btf(kernel_types(file)?);
+    if let Some(types) = &chosen.types {
+        loader = loader.kernel_btf(types.clone());
     }
     Ok(loader)
 }
 
-fn kernel_types(file: &Path) -> Result<Arc<Btf>, Failure> {
+/// The types of `--btf`.
+fn given_types(options: &Options) -> Result<Option<Arc<Btf>>, Failure> {
+    let Some(file) = &options.btf else { return Ok(None) };
     let name = file.display();
     let bytes = std::fs::read(file).map_err(|error| Failure::file("read", file, &error))?;
     let btf = Btf::parse(bytes).map_err(|error| Failure::new(format!("{name}: {error}")))?;
-    Ok(Arc::new(btf))
+    Ok(Some(Arc::new(btf)))
 }
 
 /// What `--type` says.

@@ -1,5 +1,7 @@
 //! What running an object prints.
 
+use std::path::Path;
+
 use libtest_mimic::Trial;
 
 use crate::{check, nowhere, output, path, run, running_kernel, trial};
@@ -17,9 +19,13 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("without printk", linux, || shows("chdir", "linux", "text", 'c')),
         trial("embedded", true, || shows("chdir", "embedded", "text", 'd')),
         trial("chosen maps", linux, chosen_maps),
+        trial("given types", Path::new(TYPES).exists(), given_types),
         trial("compiled", true, compiled),
     ]
 }
+
+/// Where a kernel that describes its types has them.
+const TYPES: &str = "/sys/kernel/btf/vmlinux";
 
 fn shows(object: &str, kernel: &str, format: &str, letter: char) -> Result<(), String> {
     let place = nowhere(letter);
@@ -83,9 +89,23 @@ fn chosen_maps() -> Result<(), String> {
     check("chosen.txt", &String::from_utf8_lossy(&output.stdout))
 }
 
+/// The embedded kernel has no types of its own, and kernel functions are called by type: those of a
+/// file do.
+fn given_types() -> Result<(), String> {
+    let mut command = run("iterator");
+    command.args(["-q", "--kernel", "embedded", "-c", "sh -c 'cd /'"]);
+    let without = output(&mut command)?;
+    let with = output(command.args(["--btf", TYPES]))?;
+    let sum = String::from_utf8_lossy(&with.stdout);
+    match sum.contains("sum: 10") && !without.status.success() {
+        true => Ok(()),
+        false => Err(format!("{sum}{}", String::from_utf8_lossy(&with.stderr))),
+    }
+}
+
 /// The committed objects are what the compiler makes of the sources.
 fn compiled() -> Result<(), String> {
-    for name in ["chdir", "chdir_linux", "refused", "unplaced", "wire"] {
+    for name in ["chdir", "chdir_linux", "iterator", "refused", "unplaced", "wire"] {
         let output = std::process::Command::new("clang-19")
             .current_dir(path("."))
             .args(["-target", "bpf", "-O2", "-g", "-mcpu=v3", "-fdebug-compilation-dir=."])
