@@ -88,9 +88,15 @@ impl Error {
     }
 }
 
+/// "Operation not supported", the kernel's own number that no C library knows.
+pub const ENOTSUPP: i32 = 524;
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let os = |errno: i32| std::io::Error::from_raw_os_error(errno);
+        let os = |errno: i32| match errno {
+            ENOTSUPP => "Operation not supported (ENOTSUPP)".to_owned(),
+            _ => std::io::Error::from_raw_os_error(errno).to_string(),
+        };
         match self {
             Error::Os { doing, errno, help } => {
                 write!(f, "could not {doing}: {}", os(*errno))?;

@@ -17,7 +17,7 @@ mod tracer;
 mod traits;
 
 pub use attach::{AttachPoint, IterTarget, Order, PerfPeriod, Period, UprobePlace};
-pub use error::{Error, Result};
+pub use error::{ENOTSUPP, Error, Result};
 pub use features::{Feature, Features, KernelVersion};
 pub use loader::{
     Loaded, LoadedProgram, Loader, Module, PIN_ROOT, Places, Target, Usdt, load, resolve_offline,

@@ -28,8 +28,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 /// An error number, as the C library has it.
 pub(crate) type Errno = i32;
 
-/// "Operation not supported", the kernel's own number that no C library knows.
-pub(crate) const ENOTSUPP: Errno = 524;
+pub(crate) use bombus_kernel::ENOTSUPP;
 
 /// What the last failed call of this thread left in `errno`.
 fn errno() -> Errno {
