@@ -1,9 +1,9 @@
 //! Functions of the kernel as programs call them, and the maps that some of them work on. See
 //! `kfuncs/README.md`.
 
+mod steps;
 mod support;
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,42 +14,10 @@ use bombus_kernel::{BtfFd, Kernel, MapFd, MapTypes, ProgLoad, Tracer, UpdateFlag
 use bombus_platform::{MapType, ProgType};
 use bombus_spec::MapSpec;
 use libtest_mimic::{Arguments, Failed, Trial};
+use steps::{Case, Step, parse};
 
 /// Runs of each program: the last are in machine code.
 const RUNS: usize = 40;
-
-#[derive(Clone)]
-struct Step {
-    line: usize,
-    operation: String,
-    body: String,
-    expected: String,
-}
-
-struct Case {
-    name: String,
-    steps: Vec<Step>,
-}
-
-fn parse(text: &str) -> Vec<Case> {
-    let mut cases: Vec<Case> = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        if let Some(name) = line.strip_prefix("=== ") {
-            cases.push(Case { name: name.to_owned(), steps: Vec::new() });
-            continue;
-        }
-        let Some(case) = cases.last_mut() else { continue };
-        if let Some(body) = line.strip_prefix("    ") {
-            let step = case.steps.last_mut().expect("a program's lines follow its step");
-            writeln!(step.body, "{body}").expect("a string takes everything");
-        } else if !line.trim().is_empty() {
-            let (operation, expected) = line.split_once(" => ").unwrap_or((line, ""));
-            let (operation, expected) = (operation.to_owned(), expected.to_owned());
-            case.steps.push(Step { line: index + 1, operation, body: String::new(), expected });
-        }
-    }
-    cases
-}
 
 /// The functions that a text calls, by name.
 fn functions(text: &str) -> Vec<&str> {
@@ -228,7 +196,7 @@ fn main() {
         }
         let topic = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&path).expect("a file of cases");
-        for case in parse(&text) {
+        for case in parse(&text, "") {
             let name = format!("{topic}::{}", case.name);
             trials.push(Trial::test(name, move || check(&case)));
         }

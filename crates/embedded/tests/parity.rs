@@ -1,10 +1,10 @@
 //! The same operations on the embedded kernel and, where the machine allows, on Linux: results and
 //! error numbers must be those that the file says, on both. See `parity/README.md`.
 
+mod steps;
 mod support;
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use bombus_embedded::{Embedded, Options};
@@ -14,40 +14,7 @@ use bombus_linux::Linux;
 use bombus_platform::{AttachType, MapType, ProgType};
 use bombus_spec::{Function, MapSpec, ObjectSpec, ProgramSpec, SourceLine, SpecInsn};
 use libtest_mimic::{Arguments, Failed, Trial};
-
-/// One operation with what it must give.
-struct Step {
-    line: usize,
-    operation: String,
-    /// Lines of a program.
-    body: String,
-    expected: String,
-}
-
-struct Case {
-    name: String,
-    steps: Vec<Step>,
-}
-
-fn parse(text: &str) -> Vec<Case> {
-    let mut cases: Vec<Case> = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        if let Some(name) = line.strip_prefix("=== ") {
-            cases.push(Case { name: name.to_owned(), steps: Vec::new() });
-            continue;
-        }
-        let Some(case) = cases.last_mut() else { continue };
-        if let Some(body) = line.strip_prefix("    ") {
-            let step = case.steps.last_mut().expect("a program's lines follow its step");
-            writeln!(step.body, "{body}").expect("a string takes everything");
-        } else if !line.trim().is_empty() {
-            let (operation, expected) = line.split_once(" =>").unwrap_or((line, "ok"));
-            let (operation, expected) = (operation.trim().to_owned(), expected.trim().to_owned());
-            case.steps.push(Step { line: index + 1, operation, body: String::new(), expected });
-        }
-    }
-    cases
-}
+use steps::{Case, Step, parse};
 
 /// A kernel and the maps of one case.
 struct Bench<'a> {
@@ -304,7 +271,7 @@ fn main() {
         }
         let topic = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&path).expect("a file of cases");
-        for case in parse(&text) {
+        for case in parse(&text, "ok") {
             let case = std::sync::Arc::new(case);
             let (here, name) = (case.clone(), format!("{topic}::{}", case.name));
             trials.push(Trial::test(format!("embedded::{name}"), move || on_embedded(&here)));
