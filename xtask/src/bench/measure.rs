@@ -1,5 +1,6 @@
 //! Runs a command and says what it cost.
 
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -25,9 +26,19 @@ pub(super) fn run(command: &mut Command) -> Result<Cost, String> {
 
 /// Runs the command with its output thrown away: what it cost, and how it ended (wait(2)).
 pub(super) fn cost(command: &mut Command) -> Result<(Cost, i32), String> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdout(Stdio::null());
+    captured(command).map(|(cost, status, _)| (cost, status))
+}
+
+/// Runs the command: what it cost, how it ended, and its output, where that is a pipe.
+pub(super) fn captured(command: &mut Command) -> Result<(Cost, i32, Vec<u8>), String> {
+    command.stdin(Stdio::null()).stderr(Stdio::null());
     let start = Instant::now();
-    let child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
+    let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
+    let mut output = Vec::new();
+    if let Some(mut pipe) = child.stdout.take() {
+        pipe.read_to_end(&mut output).map_err(|error| format!("{command:?}: {error}"))?;
+    }
     let (mut status, mut usage) = (0, std::mem::MaybeUninit::<libc::rusage>::zeroed());
     // SAFETY: both pointers are to live locals of the right type; the child is ours and nobody
     // else waits for it.
@@ -44,7 +55,7 @@ pub(super) fn cost(command: &mut Command) -> Result<(Cost, i32), String> {
         cpu: time(usage.ru_utime) + time(usage.ru_stime),
         peak_kib: usage.ru_maxrss as u64,
     };
-    Ok((cost, status))
+    Ok((cost, status, output))
 }
 
 /// Runs commands in turn, `rounds` times each, so that noise hits all alike; gives each one's runs.

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bombus_kernel::Kernel;
@@ -17,7 +17,7 @@ use bombus_kernel::inspect::{Inspect, ObjectKind, Which};
 use bombus_linux::Linux;
 use serde_json::Value;
 
-use super::measure::{CpuTime, cost, ms};
+use super::measure::{CpuTime, captured, cost, ms};
 use crate::corpus::real::{alone, each_object};
 use crate::parity::settings::Settings;
 use crate::parity::{objects, stem};
@@ -129,16 +129,12 @@ fn prove(
 ) -> Result<Total, String> {
     let mut total = Total::default();
     for path in objects(directory)? {
-        let verify = || {
-            let mut command = Command::new(bombus);
-            command.arg("verify").args(["--log-level", "4", "-f", "json"]).arg(&path);
-            command
-        };
-        let (cost, _) = cost(&mut verify())?;
+        let mut verify = Command::new(bombus);
+        verify.arg("verify").args(["--log-level", "4", "-f", "json"]).arg(&path);
+        let (cost, _, output) = captured(verify.stdout(Stdio::piped()))?;
         total.cpu += cost.cpu;
         total.peak_kib = total.peak_kib.max(cost.peak_kib);
-        let output = verify().output().map_err(|error| format!("{path:?}: {error}"))?;
-        for line in String::from_utf8_lossy(&output.stdout).lines() {
+        for line in String::from_utf8_lossy(&output).lines() {
             let row: Value =
                 serde_json::from_str(line).map_err(|error| format!("{line}: {error}"))?;
             let log = row["log"].as_str().unwrap_or_default();
