@@ -118,7 +118,7 @@ impl Place<'_> {
         let live = self.code.live_registers(self.state.frame_slot(frame)) | 1 << FP;
         let regs = &self.state.frames[frame].regs;
         std::array::from_fn(|register| match live >> register & 1 {
-            0 => known(&Register::not_init()),
+            0 => known(&Register::NOT_INIT),
             _ => known(&regs[register]),
         })
     }
@@ -176,8 +176,6 @@ fn known(register: &Register) -> Known {
 pub(crate) struct Watching<'a>(pub &'a mut dyn Witness);
 
 impl Observer for Watching<'_> {
-    fn starts(&mut self) {}
-
     fn before(&mut self, walk: &Walk<'_>) {
         if walk.state.speculative {
             return;
@@ -185,8 +183,4 @@ impl Observer for Watching<'_> {
         let live = walk.code.live_stacks(&walk.state);
         self.0.before(&Place { state: &walk.state, code: walk.code, live });
     }
-
-    fn parts(&mut self) {}
-
-    fn turns_back(&mut self) {}
 }

@@ -32,13 +32,9 @@ pub fn verify_with(
     pruning: Pruning,
     witness: Option<&mut dyn Witness>,
 ) -> Verdict {
-    match witness {
-        Some(witness) => {
-            let mut watching = Watching(witness);
-            prove(program, target, options, pruning, Some(&mut watching))
-        }
-        None => prove(program, target, options, pruning, None),
-    }
+    let mut watching = witness.map(Watching);
+    let observer = watching.as_mut().map(|watching| watching as &mut dyn Observer);
+    prove(program, target, options, pruning, observer)
 }
 
 /// Whether a program is safe; somebody may watch the walk.

@@ -45,12 +45,8 @@ pub(super) fn as_text(explanation: &Explanation, color: bool) -> String {
 }
 
 fn snippet<'a>(place: &'a Place, kind: AnnotationKind, label: Option<&'a str>) -> Element<'a> {
-    let mut end = place.underlined.end;
-    // What is underlined stays on the line.
-    if place.underlined.is_empty() {
-        end = place.underlined.start;
-    }
-    let annotation = kind.span(place.underlined.start..end).label(label);
+    let std::ops::Range { start, end } = place.underlined;
+    let annotation = kind.span(start..end.max(start)).label(label);
     Snippet::source(place.text.as_str())
         .path(place.file.as_str())
         .line_start(place.line as usize)
@@ -105,7 +101,7 @@ pub(super) fn as_json(explanation: &Explanation) -> Value {
             "place": suggestion.place.as_ref().map(place),
             "before_slot": suggestion.inserted.as_ref().map(|(slot, _)| slot),
             "instructions": suggestion.inserted.as_ref().map(|(_, lines)| lines),
-            "accepted": suggestion.accepted,
+            "accepted": suggestion.is_accepted(),
             "then": suggestion.then,
         })),
     })

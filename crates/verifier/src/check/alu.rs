@@ -365,7 +365,7 @@ fn offset_by(op: AluOp, width: Width, number: u64, umax: u64) -> Option<i32> {
 
 /// A byte swap.
 fn swapped(value: Scalar<Number>, order: Endian, size: Size) -> Scalar<Number> {
-    let mut register = Register { value, ..Register::unknown() };
+    let mut register = Register { value, ..Register::UNKNOWN };
     if order != Endian::Le {
         let swap = |word: Number| {
             Wrapping(match size {

@@ -320,7 +320,7 @@ impl Walk<'_> {
         self.functions[function].is_callback = true;
         let set = |frame: &mut Frame, walk: &Self| {
             for (index, register) in registers.iter().enumerate() {
-                let empty = Register { precise: !walk.allowed.bpf, ..Register::not_init() };
+                let empty = Register { precise: !walk.allowed.bpf, ..Register::NOT_INIT };
                 frame.regs[index + 1] = register.unwrap_or(empty);
             }
             frame.callback_range = range;

@@ -352,7 +352,7 @@ impl Walk<'_> {
             |base: Base, object: Object| Register::pointer(Kind::new(base, flags), object);
         Ok(match proto.ret.kind {
             RetKind::Integer => self.unknown(),
-            RetKind::Void => Register::not_init(),
+            RetKind::Void => Register::NOT_INIT,
             RetKind::MapValue => return self.looked_up(call, flags),
             RetKind::Socket => pointer(Base::Socket, Object::None),
             RetKind::TcpSock => pointer(Base::TcpSock, Object::None),

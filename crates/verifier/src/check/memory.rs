@@ -489,7 +489,7 @@ impl Walk<'_> {
 
     /// The registers that calls leave without a value (`clear_caller_saved_regs`).
     pub(crate) fn clear_arguments(&mut self) {
-        let empty = Register { precise: !self.allowed.bpf, ..Register::not_init() };
+        let empty = Register { precise: !self.allowed.bpf, ..Register::NOT_INIT };
         for register in 0..=5 {
             self.state.regs()[register] = empty;
             self.touch_register(register);

@@ -26,7 +26,7 @@ impl Walk<'_> {
     pub(crate) fn invalid(&self) -> Register {
         match self.allowed.pointer_leaks {
             true => self.unknown(),
-            false => Register { precise: !self.allowed.bpf, ..Register::not_init() },
+            false => Register { precise: !self.allowed.bpf, ..Register::NOT_INIT },
         }
     }
 

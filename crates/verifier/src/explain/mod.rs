@@ -78,10 +78,15 @@ pub struct Suggestion {
     pub place: Option<Place>,
     /// The instructions that were put in, and the slot before which.
     pub inserted: Option<(usize, Vec<String>)>,
-    /// With the change the program is accepted; else something else in it is refused next.
-    pub accepted: bool,
-    /// What is refused next, in the kernel's words.
+    /// What is refused next, in the kernel's words; nothing when the program is accepted.
     pub then: Option<String>,
+}
+
+impl Suggestion {
+    /// With the change the program is accepted; else something else in it is refused next.
+    pub fn is_accepted(&self) -> bool {
+        self.then.is_none()
+    }
 }
 
 /// Why a program is refused; nothing when it is accepted. Walks it again, several times:

@@ -70,8 +70,6 @@ impl<'p> Snapshots<'p> {
 }
 
 impl Observer for Snapshots<'_> {
-    fn starts(&mut self) {}
-
     fn before(&mut self, walk: &Walk<'_>) {
         if self.wanted.get(self.states.len()) == Some(&self.count) {
             let history = Vec::new();
@@ -79,8 +77,4 @@ impl Observer for Snapshots<'_> {
         }
         self.count += 1;
     }
-
-    fn parts(&mut self) {}
-
-    fn turns_back(&mut self) {}
 }

@@ -89,8 +89,6 @@ struct Visits<'p> {
 }
 
 impl Observer for Visits<'_> {
-    fn starts(&mut self) {}
-
     fn before(&mut self, walk: &Walk<'_>) {
         let number = self.count;
         self.count += 1;
@@ -107,10 +105,6 @@ impl Observer for Visits<'_> {
         let frames = (0..walk.state.frames.len()).map(|frame| shown(walk, frame)).collect();
         self.visits.push(Visit { slot: walk.slot, frames });
     }
-
-    fn parts(&mut self) {}
-
-    fn turns_back(&mut self) {}
 }
 
 /// The registers and slots of a frame: name and what is known.

@@ -82,7 +82,7 @@ pub(crate) struct Frame {
 impl Frame {
     /// Of a function that is just entered.
     pub(crate) fn new(callsite: i32, number: usize, function: u32) -> Frame {
-        let mut regs = [Register::not_init(); REGISTERS];
+        let mut regs = [Register::NOT_INIT; REGISTERS];
         regs[FP] = Register::pointer(Base::Stack, Object::Frame(number as u8));
         Frame {
             regs,

@@ -132,19 +132,9 @@ impl Register {
     pub(crate) const UNKNOWN: Register =
         Register { kind: Kind { base: Base::Scalar, flags: Flags::NONE }, ..Register::NOT_INIT };
 
-    /// Nothing that may be read.
-    pub(crate) fn not_init() -> Register {
-        Register::NOT_INIT
-    }
-
-    /// Any number.
-    pub(crate) fn unknown() -> Register {
-        Register::UNKNOWN
-    }
-
     /// This number.
     pub(crate) fn constant(number: u64) -> Register {
-        Register { value: Scalar::exact(Wrapping(number)), ..Register::unknown() }
+        Register { value: Scalar::exact(Wrapping(number)), ..Register::UNKNOWN }
     }
 
     /// A pointer to the start of something.

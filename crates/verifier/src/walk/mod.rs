@@ -272,7 +272,7 @@ impl<'a> Walk<'a> {
 
     /// Any number, as an unprivileged process's programs have it: always precise.
     pub(crate) fn unknown(&self) -> Register {
-        Register { precise: !self.allowed.bpf, ..Register::unknown() }
+        Register { precise: !self.allowed.bpf, ..Register::UNKNOWN }
     }
 
     /// Walks from the start of a function to the end of every path.

@@ -8,14 +8,14 @@ use super::Walk;
 /// instructions lead to the one that is looked at.
 pub(crate) trait Observer {
     /// A function is walked from its start.
-    fn starts(&mut self);
+    fn starts(&mut self) {}
     /// The instruction in [`Walk::slot`] is looked at next, and [`Walk::state`] is what is known
     /// there. (Not told of one where a path ends because a kept state covers it.)
     fn before(&mut self, walk: &Walk<'_>);
     /// Another path leaves at the instruction that is looked at, to be walked later.
-    fn parts(&mut self);
+    fn parts(&mut self) {}
     /// The path ended. That which left last is walked now.
-    fn turns_back(&mut self);
+    fn turns_back(&mut self) {}
 }
 
 impl Walk<'_> {

@@ -255,7 +255,7 @@ impl Walk<'_> {
 
     /// Forgets what nothing reads any more (`clean_verifier_state`).
     fn clean(&mut self) {
-        let empty = Register { precise: !self.allowed.bpf, ..Register::not_init() };
+        let empty = Register { precise: !self.allowed.bpf, ..Register::NOT_INIT };
         let live_stack = self.code.live_stacks(&self.state);
         for number in 0..self.state.frames.len() {
             let slot = self.state.frame_slot(number);

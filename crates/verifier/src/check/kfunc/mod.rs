@@ -183,7 +183,7 @@ impl<'a> Walk<'a> {
                 let unknown = self.unknown();
                 let path = self.push_path(self.slot + 1, false)?;
                 for register in &mut path.regs()[..=5] {
-                    *register = Register::not_init();
+                    *register = Register::NOT_INIT;
                 }
                 let mut failed = unknown;
                 failed.limit_signed(-4095, -1);

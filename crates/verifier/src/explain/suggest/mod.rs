@@ -47,7 +47,7 @@ pub(super) fn suggestion(case: &Case<'_>, class: &Class, finding: &Finding) -> O
     let tries = (MAX_WALKED / u64::from(case.processed).max(1)).clamp(2, MAX_TRIES as u64);
     for candidate in candidates.into_iter().take(tries as usize) {
         let Some(found) = tried(case, candidate, class) else { continue };
-        if found.accepted {
+        if found.is_accepted() {
             return Some(found);
         }
         best = best.or(Some(found));
@@ -113,7 +113,7 @@ fn tried(case: &Case<'_>, candidate: Candidate, class: &Class) -> Option<Suggest
     };
     let place = inserted.and_then(|(at, _)| source::place(program, at));
     let inserted = inserted.map(|(at, new)| (at, listed(case, new)));
-    Some(Suggestion { text: candidate.text, place, inserted, accepted: then.is_none(), then })
+    Some(Suggestion { text: candidate.text, place, inserted, then })
 }
 
 /// Instructions as text.

@@ -56,10 +56,10 @@ fn explanation(explanation: Option<Explanation>) -> String {
     }
     if let Some(suggestion) = suggestion {
         let _ = write!(text, "suggested: {}", suggestion.text);
-        if let Some((slot, insns)) = suggestion.inserted {
+        if let Some((slot, insns)) = &suggestion.inserted {
             let _ = write!(text, " [{slot}: {}]", insns.join("; "));
         }
-        let _ = writeln!(text, "{}", if suggestion.accepted { "" } else { " (not all)" });
+        let _ = writeln!(text, "{}", if suggestion.is_accepted() { "" } else { " (not all)" });
     }
     text
 }
