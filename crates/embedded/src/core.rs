@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bombus_btf::Btf;
 use bombus_kernel::BtfFd;
-use bombus_vm::{Context, DEFAULT_FUEL, Execution, Stack, Trap};
+use bombus_vm::{Context, DEFAULT_FUEL, Execution, Trap};
 
 use crate::hooks::Task;
 use crate::kernel::index;
@@ -12,7 +12,8 @@ use crate::links::Attached;
 use crate::maps::Map;
 use crate::packet::{Packet, Redirect};
 use crate::programs::Loaded;
-use crate::run::{Occasion, PACKET_CONTEXT, Run, Workspace};
+use crate::run::{Occasion, Run, Workspace};
+use crate::runs::Runs;
 
 /// What programs are and work on.
 #[derive(Debug)]
@@ -28,25 +29,6 @@ pub(crate) struct Core {
     /// Whether any program can tell on which CPU it runs. When none can, asking the traced task is
     /// not worth a system call for every event, and all run on CPU 0.
     sees_cpu: bool,
-}
-
-/// Runs of a program over packets.
-pub(crate) struct Runs<'a> {
-    pub(crate) run: Run<'a>,
-    stack: &'a mut Stack,
-    fuel: u64,
-}
-
-impl Runs<'_> {
-    /// Makes a run.
-    #[inline]
-    pub(crate) fn next(&mut self, loaded: &Loaded) -> Result<u64, Trap> {
-        loaded.about_to_run(1);
-        let mut execution = Execution::new(self.stack, Context::ReadOnly(&[])).with_fuel(self.fuel);
-        let result = execution.run_with(&loaded.program, &[PACKET_CONTEXT], &mut self.run);
-        self.run.finish();
-        result
-    }
 }
 
 impl Core {
@@ -90,8 +72,7 @@ impl Core {
         packet: &mut Packet,
         task: &mut dyn Task,
     ) -> Option<u64> {
-        let (mut runs, loaded) = self.runs(program, packet, task)?;
-        let result = runs.next(loaded);
+        let result = self.runs(program, packet, task)?.next();
         self.outcome(result)
     }
 
@@ -101,7 +82,7 @@ impl Core {
         program: usize,
         packet: &'a mut Packet,
         task: &'a mut dyn Task,
-    ) -> Option<(Runs<'a>, &'a Loaded)> {
+    ) -> Option<Runs<'a>> {
         let loaded = self.programs.get(program)?;
         let cpu = if self.sees_cpu { task.cpu() % self.cpus } else { 0 };
         let occasion = Occasion { cpu, ..Occasion::default() };
@@ -109,7 +90,7 @@ impl Core {
         let (mut run, stack) =
             Run::new(maps, &self.programs, workspace, task, Some(packet), occasion);
         run.arena = loaded.arena;
-        Some((Runs { run, stack, fuel: self.fuel }, loaded))
+        Some(Runs::new(run, stack, self.fuel, loaded))
     }
 
     /// The number of the device that a program sent a packet to.

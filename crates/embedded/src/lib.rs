@@ -30,6 +30,7 @@ mod proof;
 mod random;
 mod records;
 mod run;
+mod runs;
 mod shared;
 mod test_run;
 mod this_task;

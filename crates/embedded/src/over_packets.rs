@@ -71,21 +71,21 @@ impl PacketRunner<'_> {
         let mut packet = self.take_packet()?;
         let core = &mut *self.kernel.core.borrow_mut();
         let runs = core.runs(self.program, &mut packet, &mut task);
-        let outcome = runs.map_or(Ok(false), |(mut runs, loaded)| {
+        let outcome = runs.map_or(Ok(false), |mut runs| {
             for _ in 0..ROUND {
                 let Some(bytes) = traffic.next()? else { return Ok(false) };
-                let Some(packet) = runs.run.packet() else { return Ok(false) };
+                let Some(packet) = runs.packet() else { return Ok(false) };
                 // SAFETY: they are borrowed from the traffic, which is not used before they are given
                 // back; if it does not come to that, nobody uses the packet any more.
                 let received = unsafe { packet.borrow(self.prog_type, bytes, IFINDEX) };
                 received.map_err(error)?;
-                let result = runs.next(loaded);
-                let Some(packet) = runs.run.packet() else { return Ok(false) };
+                let result = runs.next();
+                let Some(packet) = runs.packet() else { return Ok(false) };
                 let is_same = packet.take_back();
                 let value = result.map_err(|trap| traps.push(trap)).ok();
                 let changed = (!is_same).then(|| whole(packet, self.prog_type));
                 traffic.done(value.map(|value| value as u32), changed)?;
-                if runs.run.has_printed() {
+                if runs.has_printed() {
                     break;
                 }
             }

@@ -176,29 +176,28 @@ fn compare(kernel: &dyn Kernel, case: &Case) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A single packet, and what becomes of it.
-struct One<'a> {
-    given: Option<&'a [u8]>,
-    left: Vec<u8>,
-    value: Option<u32>,
+/// Packets, and what became of those that were taken.
+struct Packets<'a> {
+    given: &'a [Vec<u8>],
+    done: Vec<(Option<u32>, Vec<u8>)>,
 }
 
-impl Traffic for One<'_> {
+impl Traffic for Packets<'_> {
     type Failure = Error;
 
     fn next(&mut self) -> Result<Option<&[u8]>, Error> {
-        Ok(self.given.take())
+        Ok(self.given.get(self.done.len()).map(Vec::as_slice))
     }
 
     fn done(&mut self, value: Option<u32>, changed: Option<&[u8]>) -> Result<(), Error> {
-        self.value = value;
-        changed.into_iter().for_each(|changed| self.left = changed.to_vec());
+        let left = changed.unwrap_or(&self.given[self.done.len()]).to_vec();
+        self.done.push((value, left));
         Ok(())
     }
 }
 
 /// A packet that stays where it is until the program changes it becomes what a copy becomes: in the
-/// interpreter, and in machine code, which comes with the number of runs.
+/// interpreter, and in machine code, which comes with the number of runs; alone, and among others.
 fn compare_in_place(case: &Case) -> Result<(), Failed> {
     let kernel = Embedded::new(Options { seed: Some(1), cpus: Some(2), ..Options::default() });
     for value in &case.values {
@@ -207,14 +206,21 @@ fn compare_in_place(case: &Case) -> Result<(), Failed> {
         let load = ProgLoad { prog_type, insns: &insns, license: "GPL", ..ProgLoad::default() };
         let Ok(program) = kernel.prog_load(&load) else { continue };
         let Ok(mut runner) = kernel.packet_runner(program) else { continue };
-        for packet in [packets(), packets(), packets()].concat() {
-            let copied = (runner.run(&packet)?, runner.packet().to_vec());
-            let mut one = One { given: Some(&packet), left: packet.clone(), value: None };
+        let packets = [packets(), packets(), packets()].concat();
+        let mut copies = Vec::new();
+        for packet in &packets {
+            let copied = (runner.run(packet)?, runner.packet().to_vec());
+            let mut one = Packets { given: std::slice::from_ref(packet), done: Vec::new() };
             runner.run_over(&mut one)?;
-            if (one.value, &one.left) != (copied.0, &copied.1) {
-                let given = (one.value, one.left);
-                return Err(format!("{value}: {given:02x?}\ncopied {copied:02x?}").into());
+            if one.done[0] != copied {
+                return Err(format!("{value}: {:02x?}\ncopied {copied:02x?}", one.done).into());
             }
+            copies.push(copied);
+        }
+        let mut all = Packets { given: &packets, done: Vec::new() };
+        while runner.run_over(&mut all)? {}
+        if all.done != copies {
+            return Err(format!("{value}: {:02x?}\ncopied {copies:02x?}", all.done).into());
         }
     }
     Ok(())

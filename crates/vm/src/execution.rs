@@ -89,8 +89,21 @@ impl<'a> Execution<'a> {
         args: &[u64],
         host: &mut H,
     ) -> Result<u64, Trap> {
+        self.run_again(program, args, host, &mut false)
+    }
+
+    /// The same; see [`GuardedCode::run`] for `shown`, which says afterwards whether there may be another
+    /// such run.
+    #[inline]
+    pub(crate) fn run_again<H: Host>(
+        &mut self,
+        program: &Rc<Program>,
+        args: &[u64],
+        host: &mut H,
+        shown: &mut bool,
+    ) -> Result<u64, Trap> {
         let depth = self.depth;
-        match self.run_through(program, args, host) {
+        match self.run_through(program, args, host, shown) {
             Err(Trap { kind: TrapKind::Thrown(value), .. }) => {
                 self.depth = depth;
                 Ok(value)
@@ -99,20 +112,44 @@ impl<'a> Execution<'a> {
         }
     }
 
+    #[inline]
     fn run_through<H: Host>(
         &mut self,
         program: &Rc<Program>,
         args: &[u64],
         host: &mut H,
+        shown: &mut bool,
     ) -> Result<u64, Trap> {
+        let again = std::mem::take(shown);
         let code = program.code().filter(|code| self.depth == 0 && code.args() == args.len());
-        match code.and_then(|code| code.run(self, program, args, host)) {
-            Some(Ok(Ended::Value(value))) => Ok(value),
+        match code.and_then(|code| code.run(self, program, args, host, again)) {
+            Some(Ok(Ended::Value(value))) => {
+                *shown = true;
+                Ok(value)
+            }
             Some(Err(trap)) => Err(trap),
-            Some(Ok(Ended::TailCall(next, context))) => self.run_through(&next, &[context], host),
+            Some(Ok(Ended::TailCall(next, context))) => self.run_next(&next, context, host),
             // The outermost function has a value, or traps.
             None => Ok(self.enter(program, 0, Args::new(args), host)?.unwrap_or_default()),
         }
+    }
+
+    /// Goes on as another program.
+    #[cold]
+    fn run_next<H: Host>(
+        &mut self,
+        program: &Rc<Program>,
+        context: u64,
+        host: &mut H,
+    ) -> Result<u64, Trap> {
+        self.run_through(program, &[context], host, &mut false)
+    }
+
+    /// Is as new.
+    #[inline]
+    pub(crate) fn restart(&mut self, fuel: u64) {
+        (self.fuel, self.tail_calls) = (fuel, MAX_TAIL_CALLS);
+        (self.depth, self.stopped_inside) = (0, None);
     }
 
     /// Calls a function of `program` by its guest address, for helpers that take callbacks.
@@ -221,8 +258,13 @@ impl<'a> Execution<'a> {
         const BLOCK: usize = 64;
         if let Some(frame) = frames.first_mut() {
             let (blocks, _) = frame.as_chunks_mut::<BLOCK>();
-            if let Some(used) = blocks.get_mut(*used / BLOCK..MAX_STACK / BLOCK) {
-                used.iter_mut().for_each(|block| *block = [0; BLOCK]);
+            let used = blocks.get_mut(*used / BLOCK..MAX_STACK / BLOCK);
+            if let Some([more @ .., last]) = used {
+                *last = [0; BLOCK];
+                // (Most do not use more, and a call takes its time.)
+                if !more.is_empty() {
+                    clear(more);
+                }
             }
         }
         *used = writes_from;
@@ -244,6 +286,11 @@ impl<'a> Execution<'a> {
         self.fuel = self.fuel.checked_sub(instructions).ok_or(TrapKind::OutOfFuel)?;
         Ok(())
     }
+}
+
+#[cold]
+fn clear<const N: usize>(blocks: &mut [[u8; N]]) {
+    blocks.fill([0; N]);
 }
 
 /// Frame and position in it of a stack offset, when all `len` bytes lie in one open frame.

@@ -75,6 +75,13 @@ pub trait Host {
         let _ = (recent, view);
     }
 
+    /// Shows what the program is about, and [the same tables](View::same_tables), when all else is as
+    /// it was shown last; nothing: [`Host::show`] is asked. See [`Series`](crate::Series).
+    #[inline]
+    fn show_subject<'a>(&'a mut self, view: &mut View<'_, 'a>) {
+        let _ = view;
+    }
+
     /// A number of the packet, from network to host byte order, for legacy packet access (RFC 9669,
     /// section 5.5). `context` is what the program has in `r6`. `None`: the packet does not have
     /// these bytes, and the function ends with 0.

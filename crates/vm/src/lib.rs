@@ -21,6 +21,7 @@ mod names;
 pub mod native;
 mod program;
 pub mod semantics;
+mod series;
 mod trap;
 mod validate;
 
@@ -29,6 +30,7 @@ pub use host::{Call, Host, Nothing, Return, Step};
 pub use jit::guarded::{Block, Guests, Known, Layout, Lookup, Proven, Tables, View};
 pub use names::{Arena, Names};
 pub use program::{InvalidProgram, Program};
+pub use series::Series;
 pub use trap::{Trap, TrapKind};
 
 /// Frames that may be open at once, callbacks included: those of one program (`MAX_CALL_FRAMES`,

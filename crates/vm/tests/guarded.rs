@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use bombus_isa::{Insn, Reg, Size};
 use bombus_vm::{
-    Call, Context, Execution, Guests, Host, Lookup, Program, Return, Stack, Tables, Trap, TrapKind,
-    View, address,
+    Call, Context, Execution, Guests, Host, Lookup, Program, Return, Series, Stack, Tables, Trap,
+    TrapKind, View, address,
 };
 use proptest::prelude::*;
 
@@ -122,6 +122,12 @@ impl Host for World {
         let memory = &mut self.memory[16..48];
         view.subject(address::pack(REGION, 16), Context::Writable(memory));
     }
+
+    fn show_subject<'a>(&'a mut self, view: &mut View<'_, 'a>) {
+        view.same_tables(&mut self.elements);
+        let memory = &mut self.memory[16..48];
+        view.subject(address::pack(REGION, 16), Context::Writable(memory));
+    }
 }
 
 /// What a run leaves.
@@ -153,7 +159,39 @@ fn compare(code: &[Insn]) -> Result<bool, TestCaseError> {
     let (Ok(checked), Ok(guarded)) = (load(), load()) else { return Ok(false) };
     let compiled = guarded.compile(&GUESTS);
     prop_assert_eq!(run(&guarded, 5000), run(&checked, 5000));
+    compare_series(code)?;
     Ok(compiled)
+}
+
+/// The same, run after run in one world: what was shown once must not be taken for what is there now.
+fn compare_series(code: &[Insn]) -> Result<(), TestCaseError> {
+    let load = || Program::new(code, 0, &mut |_| Some(TABLE)).expect("a program");
+    let (checked, guarded) = (load(), load());
+    guarded.compile(&Guests { args: 1, ..GUESTS });
+    let (mut stack, mut context) = (Stack::default(), [7; 16]);
+    let execution = Execution::new(&mut stack, Context::Writable(&mut context)).with_fuel(5000);
+    let first = address::pack(address::CTX, 0);
+    let mut series = Series::new(execution, &guarded, first, World::new());
+    let (mut world, mut stack, mut context) = (World::new(), Stack::default(), [7; 16]);
+    for round in 0..4 {
+        let expected = Execution::new(&mut stack, Context::Writable(&mut context))
+            .with_fuel(5000)
+            .run_with(&checked, &[first], &mut world);
+        prop_assert_eq!(series.run(), expected);
+        // SAFETY: there is a table, and it is compiled without blocks.
+        #[expect(unsafe_code, reason = "see there")]
+        let now = unsafe { series.subject() };
+        prop_assert_eq!(&*now, &world);
+        let change = |world: &mut World| {
+            world.memory[20] = round;
+            if round == 1 {
+                world.elements.0[0] = [round; 10];
+            }
+        };
+        change(&mut world);
+        if round == 1 { change(series.host()) } else { change(now) }
+    }
+    Ok(())
 }
 
 /// Every register holds something to begin with: numbers, addresses of all kinds.

@@ -26,6 +26,12 @@ impl Memory {
         self.own.address()
     }
 
+    /// How large it is.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.own.len()
+    }
+
     /// Makes it this large at least; it may move.
     #[inline]
     pub(super) fn grow(&mut self, len: usize) -> Result<(), Errno> {

@@ -77,6 +77,8 @@ pub(crate) struct Packet {
     clones: Vec<(Redirect, Vec<u8>)>,
     /// The hash of its flow, once it is known.
     hash: Option<u32>,
+    /// It was borrowed and given back as it was, and nobody has used it since.
+    is_unchanged: bool,
 }
 
 impl Packet {
@@ -99,6 +101,7 @@ impl Packet {
             redirected: None,
             clones: Vec::new(),
             hash: None,
+            is_unchanged: false,
         })
     }
 
@@ -106,7 +109,8 @@ impl Packet {
     /// are still to come.
     #[inline]
     fn renew(&mut self, prog_type: ProgType, headroom: usize, len: usize) -> Result<(), Errno> {
-        let frame = (headroom + len + TAILROOM).next_multiple_of(PAGE);
+        let frame = frame(headroom, len);
+        self.is_unchanged = false;
         self.memory.take_back();
         self.memory.grow(frame)?;
         let fields = context_fields(prog_type);
@@ -153,6 +157,7 @@ impl Packet {
         ifindex: u32,
     ) -> Result<(), Errno> {
         match prog_type {
+            ProgType::Xdp if self.expect_similar_xdp(bytes.len(), ifindex) => {}
             ProgType::Xdp => self.expect_xdp(bytes.len(), 0, ifindex, 0)?,
             _ => self.expect_skb(prog_type, bytes, &[])?,
         }
@@ -165,7 +170,8 @@ impl Packet {
     /// own bytes; if it is, it has none.
     #[inline]
     pub(crate) fn take_back(&mut self) -> bool {
-        self.memory.take_back()
+        self.is_unchanged = self.memory.take_back();
+        self.is_unchanged
     }
 
     /// The bytes, with what stands before them.
@@ -218,7 +224,7 @@ impl Packet {
 
     /// Shows what programs may use without asking: the packet; the context at this address, for what
     /// [`reads_plainly`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn show<'v>(&'v mut self, context: u64, view: &mut View<'_, 'v>) {
         let address = self.address(self.meta).into();
         view.fields(context, &self.context);
@@ -297,6 +303,12 @@ impl Packet {
     fn slice_mut(&mut self, offset: usize, len: usize) -> Option<&mut [u8]> {
         self.data_mut().get_mut(offset..offset.checked_add(len)?)
     }
+}
+
+/// Memory that a packet takes, with what is kept before and behind it.
+#[inline]
+fn frame(headroom: usize, len: usize) -> usize {
+    (headroom + len + TAILROOM).next_multiple_of(PAGE)
 }
 
 /// Start and end of a place in a context, and what programs may do with the field that it is in.

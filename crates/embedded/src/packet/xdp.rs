@@ -2,7 +2,7 @@
 
 use bombus_platform::{ETHERNET_HEADER, ProgType};
 
-use super::Packet;
+use super::{Packet, TAILROOM, frame};
 use crate::maps::{ENOTSUPP, Errno};
 
 /// Offsets of the context's fields.
@@ -53,6 +53,23 @@ impl Packet {
         self.set_word(RX_QUEUE_INDEX, queue);
         self.update_context();
         Ok(())
+    }
+
+    /// The same after a packet of the same device's first queue that is [unchanged](Packet::is_unchanged):
+    /// only their lengths differ. False: it is another.
+    #[inline]
+    pub(super) fn expect_similar_xdp(&mut self, len: usize, ifindex: u32) -> bool {
+        let frame = frame(HEADROOM, len);
+        let from = (self.word(INGRESS_IFINDEX), self.word(RX_QUEUE_INDEX));
+        let is_similar = self.is_unchanged && self.is_xdp && from == (ifindex, 0);
+        if !is_similar || self.data != HEADROOM || frame > self.memory.len() {
+            return false;
+        }
+        self.is_unchanged = false;
+        (self.end, self.limit) = (HEADROOM + len, frame - TAILROOM);
+        self.redirected = None;
+        self.set_word(DATA_END, self.address(self.end));
+        true
     }
 
     /// `struct xdp_md` with offsets instead of addresses, as test runs give it: what they were

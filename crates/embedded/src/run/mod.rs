@@ -227,4 +227,9 @@ impl Host for Run<'_> {
     fn show<'v>(&'v mut self, recent: u64, view: &mut View<'_, 'v>) {
         self.visible(recent, view);
     }
+
+    #[inline(always)]
+    fn show_subject<'v>(&'v mut self, view: &mut View<'_, 'v>) {
+        self.visible_again(view);
+    }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use bombus_isa::{Op, Size};
 
+use super::Reach;
 use super::view::View;
 use crate::{Call, Context, Execution, Host, Program, Return, Trap, TrapKind};
 
@@ -184,17 +185,9 @@ pub(crate) enum End {
 /// What code uses without asking, and a host must show.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'r> {
-    /// Address of the context, and how many bytes of its fields are read.
+    /// Address of the context.
     pub(crate) context: u64,
-    pub(crate) fields: usize,
-    /// Whether there are look-ups in tables.
-    pub(crate) tables: bool,
-    /// Which windows are looked through.
-    pub(crate) windows: Windows,
-    /// Whether what the program is about is reached without asking.
-    pub(crate) subject: bool,
-    /// The tables whose elements are reached without asking.
-    pub(crate) blocks: &'r [Reached],
+    pub(crate) reach: &'r Reach,
     /// Whether the program may have elements of tables that it has looked up.
     pub(crate) has_elements: bool,
 }
@@ -215,6 +208,14 @@ impl<H: Host> Run<'_, '_, H> {
     pub(super) fn look(&mut self, environment: &mut Environment, recent: u64) -> bool {
         let mut view = View::new(environment, &self.wanted);
         self.host.show(recent, &mut view);
+        view.finish(self.execution)
+    }
+
+    /// The same when only what the program is about may be another.
+    #[inline(always)]
+    pub(super) fn look_at_subject(&mut self, environment: &mut Environment) -> bool {
+        let mut view = View::new(environment, &self.wanted);
+        self.host.show_subject(&mut view);
         view.finish(self.execution)
     }
 

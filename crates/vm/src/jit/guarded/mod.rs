@@ -127,19 +127,21 @@ impl GuardedCode {
     }
 
     /// Runs it as the outermost function; `None`: the host does not show what it wants to see.
+    ///
+    /// `again`: the last thing that was done with this stack was a run of this code to its end, and all
+    /// that the host showed then is still there, but for what the program is about.
+    #[inline]
     pub(crate) fn run<H: Host>(
         &self,
         execution: &mut Execution<'_>,
         program: &Rc<Program>,
         args: &[u64],
         host: &mut H,
+        again: bool,
     ) -> Option<Result<Ended, Trap>> {
-        let trap = |pc: u64, kind| Trap { program: program.id(), pc: pc as usize, kind };
         let fuel = execution.fuel;
         let (stack, environment) = execution.open_first_frame(self.reach.frame);
-        let Reach { fields, tables, windows, subject, ref blocks, .. } = self.reach;
-        let (context, has_elements) = (args[0], false);
-        let wanted = Wanted { context, fields, tables, windows, subject, blocks, has_elements };
+        let wanted = Wanted { context: args[0], reach: &self.reach, has_elements: false };
         let mut run = Run { execution, program, host, wanted, end: None };
         {
             // SAFETY: it is the execution's, which does not use it.
@@ -147,14 +149,17 @@ impl GuardedCode {
             let stack = stack.expose_provenance() as u64;
             environment.fuel = fuel;
             environment.depth = 1;
-            environment.windows = windows;
-            environment.frames = stack.wrapping_sub(address::pack(STACK, 0));
-            environment.stack_distance = address::pack(STACK, 0).wrapping_sub(stack);
-            environment.frame = stack + MAX_STACK as u64;
-            environment.call = environment::call::<H> as *const () as u64;
-            environment.access = environment::access::<H> as *const () as u64;
+            if !again {
+                environment.windows = self.reach.windows;
+                environment.frames = stack.wrapping_sub(address::pack(STACK, 0));
+                environment.stack_distance = address::pack(STACK, 0).wrapping_sub(stack);
+                environment.frame = stack + MAX_STACK as u64;
+                environment.call = environment::call::<H> as *const () as u64;
+                environment.access = environment::access::<H> as *const () as u64;
+            }
             environment.run = (&raw mut run).cast();
-            if !run.look(environment, 0) {
+            let is_shown = again && run.look_at_subject(environment);
+            if !is_shown && !run.look(environment, 0) {
                 run.execution.depth = 0;
                 return None;
             }
@@ -172,18 +177,23 @@ impl GuardedCode {
         // SAFETY: as above; the code has come back.
         run.execution.fuel = unsafe { (*environment).fuel };
         run.execution.depth = 0;
-        if status == 0 {
-            return Some(Ok(Ended::Value(value)));
-        }
-        Some(match (status, run.end.take()) {
-            (OUT_OF_FUEL, _) => Err(trap(value, TrapKind::OutOfFuel)),
-            (TOO_MANY_FRAMES, _) => Err(trap(value, TrapKind::TooManyFrames)),
-            (_, Some(End::Trap(trap))) => Err(trap),
-            (_, Some(End::TailCall(next, context))) => Ok(Ended::TailCall(next, context)),
-            (unset, None) => {
-                let register = unset.wrapping_sub(UNSET) as u8;
-                Err(trap(value, TrapKind::UninitializedRegister(register)))
-            }
+        Some(if status == 0 {
+            Ok(Ended::Value(value))
+        } else {
+            ended(program, value, status, run.end)
         })
+    }
+}
+
+/// How a run ended that did not come to its `exit`.
+#[cold]
+fn ended(program: &Program, value: u64, status: u64, end: Option<End>) -> Result<Ended, Trap> {
+    let trap = |kind| Err(Trap { program: program.id(), pc: value as usize, kind });
+    match (status, end) {
+        (OUT_OF_FUEL, _) => trap(TrapKind::OutOfFuel),
+        (TOO_MANY_FRAMES, _) => trap(TrapKind::TooManyFrames),
+        (_, Some(End::Trap(trap))) => Err(trap),
+        (_, Some(End::TailCall(next, context))) => Ok(Ended::TailCall(next, context)),
+        (unset, None) => trap(TrapKind::UninitializedRegister(unset.wrapping_sub(UNSET) as u8)),
     }
 }

@@ -53,7 +53,8 @@ impl<'a> Proven<'a> {
     ///
     /// Each must be true of every run of the program that is compiled with them, whoever its host is:
     /// what is said of instructions, and that [`Tables::block`](super::Tables::block) gives the memory
-    /// of all elements of a table that has a layout.
+    /// of all elements of a table that has a layout, which stay there when the host is asked to
+    /// [show its subject](crate::Host::show_subject).
     #[expect(unsafe_code, reason = "the code that is made of it checks nothing")]
     pub unsafe fn new(
         known: &'a dyn Fn(usize) -> Known,

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use super::Reach;
 use super::environment::{Environment, Pane, Place, Wanted, start};
 use super::proven::Block;
 use super::tables::{Tables, look_up};
@@ -41,7 +42,7 @@ impl<'v, 'a> View<'v, 'a> {
     #[inline]
     pub fn subject(&mut self, address: u64, bytes: Context<'a>) {
         self.environment.distance = start(&bytes).wrapping_sub(address);
-        if self.wanted.windows.subject {
+        if self.wanted.reach.windows.subject {
             self.environment.subject.show(address, bytes);
         }
         self.has_subject = true;
@@ -57,8 +58,8 @@ impl<'v, 'a> View<'v, 'a> {
     /// Shows the context, for reads that the compiler was told of.
     #[inline]
     pub fn fields(&mut self, address: u64, bytes: &'a [u8]) {
-        let Wanted { context, fields, .. } = *self.wanted;
-        if fields > 0 && address == context && bytes.len() >= fields {
+        let Wanted { context, reach, .. } = *self.wanted;
+        if reach.fields > 0 && address == context && bytes.len() >= reach.fields {
             self.environment.fields = bytes.as_ptr().expose_provenance() as u64;
             self.has_fields = true;
         }
@@ -70,14 +71,14 @@ impl<'v, 'a> View<'v, 'a> {
     pub fn tables<T: Tables>(&mut self, recent: u64, tables: &'a mut T) {
         // The element stays what it is until somebody uses the tables again: that is `look_up`, which
         // shows another, or the host, which is asked anew.
-        if self.wanted.windows.recent
+        if self.wanted.reach.windows.recent
             && let Some((address, bytes)) = tables.around(recent)
         {
             self.environment.recent.show(address, bytes);
             self.has_recent = true;
         }
         let mut has_blocks = true;
-        for (place, reached) in self.environment.blocks.iter_mut().zip(self.wanted.blocks) {
+        for (place, reached) in self.environment.blocks.iter_mut().zip(&self.wanted.reach.blocks) {
             // Of others there is nothing to reach before a look-up, which says where it is.
             if !reached.is_array && !self.wanted.has_elements {
                 continue;
@@ -95,10 +96,19 @@ impl<'v, 'a> View<'v, 'a> {
         self.has_tables = has_blocks;
     }
 
+    /// Shows the tables of the run before, whose elements have stayed where they were
+    /// ([`Host::show_subject`](crate::Host::show_subject)).
+    #[inline]
+    pub fn same_tables<T: Tables>(&mut self, tables: &'a mut T) {
+        self.environment.tables = std::ptr::from_mut(tables).cast();
+        self.environment.look_up = look_up::<T> as *const () as u64;
+        self.has_tables = true;
+    }
+
     /// Hides what was shown before and is not now; false: the code cannot run without.
     #[inline]
     pub(super) fn finish(self, execution: &mut Execution<'_>) -> bool {
-        let Wanted { fields, tables, windows, subject, blocks, .. } = *self.wanted;
+        let Reach { fields, tables, windows, subject, ref blocks, .. } = *self.wanted.reach;
         if windows.subject && !self.has_subject {
             self.environment.subject.show(address::pack(CTX, 0), execution.context());
         }
