@@ -54,6 +54,12 @@ impl Pane {
         }
     }
 
+    /// Shows nothing. (Whether something was shown before nobody can foretell: it is not looked at.)
+    #[inline]
+    pub(super) fn hide(&mut self) {
+        *self = Pane::default();
+    }
+
     /// Offset of the host's address.
     pub(crate) const HOST: usize = offset_of!(Pane, host);
 

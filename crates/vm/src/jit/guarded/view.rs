@@ -122,9 +122,3 @@ impl<'v, 'a> View<'v, 'a> {
     }
 }
 
-impl Pane {
-    #[inline]
-    pub(super) fn hide(&mut self) {
-        self.show(0, Context::ReadOnly(&[]));
-    }
-}
