@@ -121,4 +121,3 @@ impl<'v, 'a> View<'v, 'a> {
             && (!reaches_tables || self.has_tables)
     }
 }
-
