@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::Reach;
-use super::environment::{Environment, Pane, Place, Wanted, start};
+use super::environment::{Environment, Place, Wanted, start};
 use super::proven::Block;
 use super::tables::{Tables, look_up};
 use crate::address::{self, CTX};
