@@ -5,6 +5,7 @@ mod conformance;
 mod corpus;
 mod fuzz;
 mod matrix;
+mod mutate;
 mod parity;
 mod prove;
 mod test;
@@ -31,6 +32,11 @@ const COMMANDS: &[Command] = &[
         fuzz::run,
     ),
     ("matrix", "counts of the tests of each kernel suite on each kernel", matrix::run),
+    (
+        "mutate",
+        "verifier: makes the verifier wrong in one place after the other, and sees who notices",
+        mutate::run,
+    ),
     ("parity", "objects as Bombus and as libbpf send them to a kernel", parity::run),
     ("prove", "the operators of the verifier are sound, by a solver", prove::run),
     ("vm", "run a command, or the tests of a package, on other kernels", vm::run),

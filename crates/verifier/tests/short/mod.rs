@@ -1,5 +1,7 @@
 //! Words of a few bits.
 
+pub(crate) mod all;
+
 use std::ops::{Add, BitAnd, BitOr, BitXor, Mul, Neg, Not, Sub};
 
 use bombus_verifier::domain::{Wide, Word};
