@@ -224,6 +224,22 @@ fn limits() {
     }
 }
 
+/// What comparisons say of numbers.
+#[test]
+fn comparisons_of_numbers() {
+    for x in words::<4>() {
+        for y in words::<4>() {
+            let (a, b) = (x.signed(), y.signed());
+            let holds = [x == y, x != y, x.0 < y.0, x.0 <= y.0, a < b, a <= b];
+            let common = x.0 & y.0 != 0;
+            let holds = holds.into_iter().chain([common, !common]);
+            for (comparison, holds) in Comparison::ALL.into_iter().zip(holds) {
+                assert_eq!(comparison.holds(x, y), holds, "{comparison:?} {x:?} {y:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn comparisons() {
     let values = sample(values::<4>());

@@ -10,13 +10,13 @@ use super::copy::Copy;
 use super::{Class, Mutant, Verdict};
 
 /// What is fuzzed.
-const FUZZED: [&str; 8] = ["--count", "1500", "--runs", "25", "--seed", "3", "--brief", "1"];
+const FUZZED: [&str; 8] = ["--count", "600", "--runs", "25", "--seed", "3", "--brief", "1"];
 /// What takes so many times longer than without a mutant hangs, and so much.
 const HANG: (u32, Duration) = (5, Duration::from_secs(20));
 
 /// One of so many numbers is looked at by exhaustive tests, which else would take minutes. Where the
 /// same is known of the same numbers ([`Class::Precision`]), it is as sound as it was.
-const SAMPLE: &str = "5";
+const SAMPLE: &str = "11";
 
 /// One of those who judge.
 struct Judge {

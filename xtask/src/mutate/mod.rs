@@ -177,7 +177,7 @@ fn judge_all(copy: &copy::Copy, mutants: &[Mutant], resume: bool) -> Result<Vec<
     println!("{} mutants, {} of them to be judged", mutants.len(), waiting.len());
     if !waiting.is_empty() {
         let judges = Judges::new(copy, waiting.iter().any(|mutant| mutant.is_deep))?;
-        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = std::thread::available_parallelism().map_or(1, |count| usize::from(count) + 1);
         let (next, done) = (Mutex::new(waiting.iter()), Mutex::new((&mut known, &mut log)));
         std::thread::scope(|scope| {
             let work = || -> Result<(), String> {

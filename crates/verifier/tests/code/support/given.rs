@@ -5,7 +5,7 @@
 //! @sleepable                    the program may sleep
 //! @type TYPE                    the program's type, `sched_cls` when nothing is said
 //! @closed                       its licence is not compatible with the GPL
-//! @map TYPE key=K value=V entries=N extra=E holds=WORD,WORD
+//! @map TYPE key=K value=V entries=N extra=E flags=F holds=WORD,WORD
 //! @function SLOT NAME static|global int|void
 //! @line SLOT                    a record of a source line
 //! @tag NAME VALUE               a declaration tag of that function
@@ -13,7 +13,8 @@
 //!                               how the walk saw the next function used
 //! @show WHAT                    functions, marks, code, order, live (registers), uses (of the
 //!                               stack), tracks (of pointers to it), stack (what is live of it in
-//!                               the first frame), fastcalls, depth, end (of the log)
+//!                               the first frame), fastcalls, depth, end (of the log); or, alone,
+//!                               log (of the walk, at level 2) or explanation
 //! slot CODE DST SRC OFF IMM     (among the instructions) any slot at all, code in hex
 //! ```
 
@@ -208,6 +209,7 @@ fn map(name: &str, settings: &[&str]) -> Result<Map> {
             "value" => map.value_size = number(value)?,
             "entries" => map.max_entries = number(value)?,
             "extra" => map.extra = number(value)?.into(),
+            "flags" => map.flags = number(value)?,
             "holds" => map.constant = Some(held(value, map.value_size as usize)?),
             _ => return Err(format!("maps have no `{name}`")),
         }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use bombus_isa::Op;
 use bombus_verifier::code::{Caller, Code, FunctionStats, Instruction, check_depth, statistics};
 use bombus_verifier::explain::{Explanation, explain};
-use bombus_verifier::{Rejection, Stats};
+use bombus_verifier::{Rejection, Stats, verify};
 
 use given::Given;
 
@@ -19,6 +19,14 @@ pub(crate) fn run(text: &str) -> Result<String, String> {
         return Ok(given.with_program(|program, target, options| {
             explanation(explain(program, target, options, &[]))
         }));
+    }
+    if given.shown.iter().any(|what| what == "log") {
+        let log =
+            given.with_program(|program, target, options| verify(program, target, options).log);
+        // What comes before the walk, others show; times differ.
+        let walk = log.find("\n0: R").map_or(&log[..], |at| &log[at + 1..]);
+        let is_timeless = |line: &&str| !line.starts_with("verification time ");
+        return Ok(walk.lines().filter(is_timeless).collect::<Vec<_>>().join("\n"));
     }
     match given.with_program(|program, target, options| {
         Code::new(program, target, options, &facts::Known::new(given.prog_type))
