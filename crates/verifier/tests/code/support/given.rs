@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! @unprivileged                 the caller has no capabilities
+//! @bpf                          the caller has `CAP_BPF` alone
 //! @sleepable                    the program may sleep
 //! @type TYPE                    the program's type, `sched_cls` when nothing is said
 //! @closed                       its licence is not compatible with the GPL
@@ -90,6 +91,7 @@ impl Given {
         let words: Vec<&str> = text.split_whitespace().collect();
         match words[..] {
             ["unprivileged"] => self.privileges = Privileges::NONE,
+            ["bpf"] => self.privileges = Privileges { bpf: true, ..Privileges::NONE },
             ["sleepable"] => self.flags |= F_SLEEPABLE,
             ["closed"] => self.gpl_compatible = false,
             ["type", name] => {
