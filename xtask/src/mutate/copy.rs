@@ -77,7 +77,14 @@ pub(super) struct Copy {
     pub(super) verifier: PathBuf,
     pub(super) fuzzer: PathBuf,
     /// By the name of the test.
-    pub(super) tests: HashMap<&'static str, PathBuf>,
+    tests: HashMap<&'static str, PathBuf>,
+}
+
+impl Copy {
+    /// The program of a test.
+    pub(super) fn test(&self, name: &str) -> Result<&Path, String> {
+        self.tests.get(name).map(PathBuf::as_path).ok_or_else(|| format!("{name} is not built"))
+    }
 }
 
 /// Builds the copy; mutants that do not compile go.

@@ -44,7 +44,7 @@ impl Judges {
         let mut judges =
             Judges { list: Vec::new(), folder: copy.verifier.clone(), known: String::new() };
         for (test, class) in [("operators", Class::Exhaustive), ("precision", Class::Precision)] {
-            let program = copy.tests.get(test).ok_or(format!("{test} is not built"))?;
+            let program = copy.test(test)?;
             let listed = Command::new(program).arg("--list").output();
             let listed = listed.map_err(|error| format!("{test}: {error}"))?.stdout;
             for name in String::from_utf8_lossy(&listed).lines().filter(|_| with_operators) {
@@ -56,10 +56,8 @@ impl Judges {
         // Mistakes before what is only known otherwise, and what is quick before what is slow.
         judges.list.sort_by_key(|judge| (judge.class == Class::Precision, judge.limit));
         judges.add(Class::Fuzzer, &copy.fuzzer, FUZZED.map(String::from).to_vec(), "", false)?;
-        for (test, class) in [("code", Class::Snapshot)] {
-            let program = copy.tests.get(test).ok_or(format!("{test} is not built"))?;
-            judges.add(class, program, vec!["--test-threads=1".into()], "", false)?;
-        }
+        let one_thread = vec!["--test-threads=1".into()];
+        judges.add(Class::Snapshot, copy.test("code")?, one_thread, "", false)?;
         Ok(judges)
     }
 
