@@ -80,12 +80,12 @@ impl<T: Wide> Scalar<T> {
 
     /// With what its parts say of each other, and whether they contradict each other.
     pub fn reduced(self) -> (Scalar<T>, T::Truth) {
+        if holds::<T>(self.whole().is_tight()) && holds::<T::Half>(self.half().is_tight()) {
+            return (self, T::zero().eq(T::one()));
+        }
         if holds::<T>(self.bits.is_exact()) {
             let number = self.bits.value;
             return (Scalar::exact(number), !self.contains(number));
-        }
-        if holds::<T>(self.is_same(Scalar::unknown())) {
-            return (self, T::zero().eq(T::one()));
         }
         let (mut scalar, mut empty) = self.reduced_once();
         // What the halves tell each other can tell more.
@@ -103,6 +103,9 @@ impl<T: Wide> Scalar<T> {
 
     /// The number itself where its range has but one with such bits (`__update_reg64_bounds`).
     pub fn settled(self) -> Scalar<T> {
+        if holds::<T>(self.whole().has_both_ends()) {
+            return self;
+        }
         let (number, is_one) = self.bits.only_between(self.range.umin(), self.range.umax());
         let one = Scalar::exact(number);
         Scalar {
@@ -114,12 +117,8 @@ impl<T: Wide> Scalar<T> {
 
     /// Whether the same is known.
     fn is_same(self, other: Scalar<T>) -> T::Truth {
-        self.bits.value.eq(other.bits.value)
-            & self.bits.mask.eq(other.bits.mask)
-            & self.range.start.eq(other.range.start)
-            & self.range.len.eq(other.range.len)
-            & self.low.start.eq(other.low.start)
-            & self.low.len.eq(other.low.len)
+        let low = self.low.start.eq(other.low.start) & self.low.len.eq(other.low.len);
+        self.whole().is_same(other.whole()) & low
     }
 
     fn reduced_once(self) -> (Scalar<T>, T::Truth) {
@@ -194,13 +193,21 @@ impl<T: Wide> Scalar<T> {
         let ((a, empty), (b, also), none) = match width {
             Width::W64 => {
                 let assumed = assume(comparison, a.whole(), b.whole());
-                let (a, b) = (Scalar::of(assumed.a, a.half()), Scalar::of(assumed.b, b.half()));
-                (a, b, assumed.is_impossible)
+                let known =
+                    |whole, before: Scalar<T>| match holds::<T>(before.whole().is_same(whole)) {
+                        true => (before, T::zero().eq(T::one())),
+                        false => Scalar::of(whole, before.half()),
+                    };
+                (known(assumed.a, a), known(assumed.b, b), assumed.is_impossible)
             }
             Width::W32 => {
                 let assumed = assume(comparison, a.half(), b.half());
-                let (a, b) = (Scalar::of(a.whole(), assumed.a), Scalar::of(b.whole(), assumed.b));
-                (a, b, assumed.is_impossible)
+                let known =
+                    |half, before: Scalar<T>| match holds::<T::Half>(before.half().is_same(half)) {
+                        true => (before, T::zero().eq(T::one())),
+                        false => Scalar::of(before.whole(), half),
+                    };
+                (known(assumed.a, a), known(assumed.b, b), assumed.is_impossible)
             }
         };
         (a, b, none | empty | also)

@@ -42,8 +42,31 @@ impl<T: Word> Value<T> {
         self.range.len.eq(T::zero())
     }
 
+    /// Whether its range goes from the least to the greatest that its bits can be: neither has more to
+    /// say of the other.
+    pub(super) fn is_tight(self) -> T::Truth {
+        self.range.start.eq(self.bits.min()) & self.range.len.eq(self.bits.mask)
+    }
+
+    /// Whether its range has the least and the greatest that its bits can be, and these are two.
+    pub(super) fn has_both_ends(self) -> T::Truth {
+        let all = self.range.umin().le(self.bits.min()) & self.bits.max().le(self.range.umax());
+        all & !self.bits.is_exact()
+    }
+
+    /// Whether the same is known.
+    pub(super) fn is_same(self, other: Value<T>) -> T::Truth {
+        self.bits.value.eq(other.bits.value)
+            & self.bits.mask.eq(other.bits.mask)
+            & self.range.start.eq(other.range.start)
+            & self.range.len.eq(other.range.len)
+    }
+
     /// With what bits and range say of each other, and whether they contradict each other.
     pub fn reduced(self) -> (Value<T>, T::Truth) {
+        if holds::<T>(self.is_tight()) {
+            return (self, T::zero().eq(T::one()));
+        }
         if holds::<T>(self.bits.is_exact()) {
             let number = self.bits.value;
             return (Value::exact(number), !self.range.contains(number));
