@@ -8,7 +8,7 @@ use crate::domain::Scalar;
 use crate::state::{
     ADD_CONST, ADD_CONST32, Base, Byte, FP, Object, REGISTERS, Register, SLOT, State,
 };
-use crate::walk::{Observer, Walk, clean_slot};
+use crate::walk::{Observer, Walk};
 
 /// Looks on, and keeps what it sees.
 pub trait Witness {
@@ -130,7 +130,8 @@ impl Place<'_> {
         for (place, slot) in self.state.frames[frame].stack.iter().enumerate() {
             let start = -((place + 1) as i32 * SLOT as i32);
             let mut slot = slot.clone();
-            clean_slot(&mut slot, live.halves(place));
+            let (near, far) = live.halves(place);
+            slot.clean(near, far);
             if slot.is_spill() {
                 held.push((start, Held::Register(slot.spill_size(), known(slot.register()))));
             }

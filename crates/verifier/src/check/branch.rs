@@ -108,7 +108,7 @@ impl Walk<'_> {
         let (dst_index, allows) = (usize::from(dst.0), self.allowed.pointer_leaks);
         let left_is_there = self.is_not_null(left);
         let right_is_there = self.is_not_null(right);
-        let mut other = self.state.clone();
+        let mut other = self.copy_state();
         let both = [(&mut self.state, ways.not_taken), (&mut other, ways.taken)];
         for (state, way) in both {
             let (on_left, on_right) = way.unwrap_or((left.value, right.value));
@@ -412,32 +412,36 @@ fn sync_links(state: &mut State, register: usize, links: &Links) {
             continue;
         }
         let Some(frame) = state.frames.get_mut(frame) else { continue };
-        let other = match link.is_register {
-            true => &mut frame.regs[place],
-            false => match frame.stack.get_mut(place) {
-                Some(held) => held.register_mut(),
-                None => continue,
-            },
-        };
-        if !other.is_scalar() || other.base_id() != known.base_id() {
-            continue;
+        match link.is_register {
+            true => follow(&mut frame.regs[place], &known),
+            false if place < frame.stack.len() => {
+                frame.stack.update(place, |other| follow(other, &known));
+            }
+            false => {}
         }
-        // One a sum at 32 bits, the other at 64: they say nothing of each other.
-        if (other.id ^ known.id) & ADD_CONST == ADD_CONST {
-            continue;
-        }
-        let neither = (other.id | known.id) & ADD_CONST == 0;
-        if neither || other.delta == known.delta {
-            *other = known;
-            continue;
-        }
-        let (delta, id) = (other.delta, other.id);
-        let difference = i64::from(delta) - i64::from(known.delta);
-        *other = Register { delta, id, ..known };
-        other.add(difference);
-        if (id | known.id) & ADD_CONST32 != 0 {
-            other.value = Scalar::zero_extended(other.value.half());
-        }
+    }
+}
+
+/// What another number that depends on this one is.
+fn follow(other: &mut Register, known: &Register) {
+    if !other.is_scalar() || other.base_id() != known.base_id() {
+        return;
+    }
+    // One a sum at 32 bits, the other at 64: they say nothing of each other.
+    if (other.id ^ known.id) & ADD_CONST == ADD_CONST {
+        return;
+    }
+    let neither = (other.id | known.id) & ADD_CONST == 0;
+    if neither || other.delta == known.delta {
+        *other = *known;
+        return;
+    }
+    let (delta, id) = (other.delta, other.id);
+    let difference = i64::from(delta) - i64::from(known.delta);
+    *other = Register { delta, id, ..*known };
+    other.add(difference);
+    if (id | known.id) & ADD_CONST32 != 0 {
+        other.value = Scalar::zero_extended(other.value.half());
     }
 }
 

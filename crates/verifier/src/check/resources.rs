@@ -65,7 +65,7 @@ impl Walk<'_> {
                 frame.regs.iter_mut().for_each(&mut visit);
                 for place in frame.stack.held() {
                     if frame.stack[place].is_spill() {
-                        frame.stack[place].update(&mut visit);
+                        frame.stack.update(place, &mut visit);
                     }
                 }
                 forget_dynptrs(&mut frame.stack, id, &mut ids);
@@ -158,7 +158,7 @@ impl Walk<'_> {
             frame.regs.iter_mut().for_each(distrust);
             for place in frame.stack.held() {
                 if matches!(frame.stack[place].lowest(), Byte::Spill | Byte::Iter) {
-                    frame.stack[place].update(distrust);
+                    frame.stack.update(place, distrust);
                 }
             }
         }

@@ -4,7 +4,7 @@
 use bombus_isa::{Op, Operand};
 
 use crate::log::show_bits;
-use crate::state::{Base, Byte, MAX_OFFSET, MAX_STACK, Register, SLOT, Slot, place};
+use crate::state::{Base, Byte, MAX_OFFSET, MAX_STACK, Register, SLOT, Slot, Stack, place};
 use crate::walk::history::{Links, Touch};
 use crate::walk::{Check, Walk, refuse};
 
@@ -170,7 +170,7 @@ impl Walk<'_> {
             _ => None,
         };
         if let Some(spilled) = spilled {
-            save(&mut self.state.frames[frame].stack[index], spilled, size);
+            save(&mut self.state.frames[frame].stack, index, spilled, size);
             self.note_jump(touch, Links::default());
             return Ok(());
         }
@@ -290,7 +290,7 @@ impl Walk<'_> {
                 None => Ok(()),
             };
         }
-        let mut value = *slot.register();
+        let mut value = self.state.frames[frame].stack.register(index);
         let spill_size = slot.spill_size();
         if size == SLOT && spill_size == SLOT {
             let Some(dst) = dst else {
@@ -302,7 +302,7 @@ impl Walk<'_> {
             };
             if self.allowed.bpf {
                 value = self.share_id(value);
-                self.state.frames[frame].stack[index].set_register(value);
+                self.state.frames[frame].stack.set_register(index, value);
             }
             self.state.regs()[dst] = value;
             self.note_jump(touch, Links::default());
@@ -316,7 +316,7 @@ impl Walk<'_> {
         if size <= spill_size && offset.rem_euclid(SLOT as i64) == 0 {
             if self.allowed.bpf && size == 4 && spill_size == 4 && value.width() <= 32 {
                 value = self.share_id(value);
-                self.state.frames[frame].stack[index].set_register(value);
+                self.state.frames[frame].stack.set_register(index, value);
             }
             if value.width() as usize > size * 8 {
                 value.forget_id();
@@ -481,8 +481,9 @@ impl Walk<'_> {
 }
 
 /// Keeps a register in a slot (`save_register_state`).
-fn save(slot: &mut Slot, register: Register, size: usize) {
-    slot.set_register(register);
+fn save(stack: &mut Stack, place: usize, register: Register, size: usize) {
+    stack.set_register(place, register);
+    let slot = &mut stack[place];
     for byte in &mut slot.bytes[SLOT - size..] {
         *byte = Byte::Spill;
     }

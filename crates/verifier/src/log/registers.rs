@@ -261,7 +261,8 @@ fn write_stack(
             (Byte::Spill, _) => {
                 let data = slot.bytes.iter().take_while(|byte| **byte != Byte::Spill);
                 let data: String = data.map(|byte| byte.sign()).collect();
-                let register = show_register(slot.register(), number, names);
+                let spilled = frame.stack.register(at);
+                let register = show_register(&spilled, number, names);
                 write!(f, " fp{}={data}{register}", offset(at))?;
             }
             (Byte::Dynptr, _) => {

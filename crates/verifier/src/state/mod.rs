@@ -283,7 +283,7 @@ impl State {
             frame.regs.iter_mut().for_each(&mut change);
             for place in frame.stack.held() {
                 if frame.stack[place].is_spill() {
-                    frame.stack[place].update(&mut change);
+                    frame.stack.update(place, &mut change);
                 }
             }
         }

@@ -57,7 +57,7 @@ pub(crate) struct Slot {
     /// What each byte holds.
     pub bytes: [Byte; SLOT],
     /// The register that was spilled here, or what is known of the object that is here. States share
-    /// it until one of them learns something.
+    /// it until one of them learns something. (Whether it is precise stands in the stack.)
     held: Option<Rc<Register>>,
 }
 
@@ -72,7 +72,8 @@ impl Slot {
         Slot { bytes: [byte; SLOT], held: Some(Rc::new(register)) }
     }
 
-    /// The register that was spilled here, or what is known of the object that is here.
+    /// The register that was spilled here, or what is known of the object that is here; but for whether
+    /// it is precise: [`Stack::is_precise`].
     pub(crate) fn register(&self) -> &Register {
         self.held.as_deref().unwrap_or(&Register::NOT_INIT)
     }
@@ -82,8 +83,10 @@ impl Slot {
         Rc::make_mut(self.held.get_or_insert_with(|| Rc::new(Register::NOT_INIT)))
     }
 
-    /// Something else is known of what is here.
-    pub(crate) fn set_register(&mut self, register: Register) {
+    fn set_register(&mut self, register: Register) {
+        if *self.register() == register {
+            return;
+        }
         match self.held.as_mut().and_then(Rc::get_mut) {
             Some(held) => *held = register,
             None => self.held = Some(Rc::new(register)),
@@ -93,16 +96,6 @@ impl Slot {
     /// Nothing is known of what is here.
     pub(crate) fn forget_register(&mut self) {
         self.held = None;
-    }
-
-    /// Changes what is known of what is here, in this state alone, if anything changes.
-    pub(crate) fn update(&mut self, change: impl FnOnce(&mut Register)) {
-        let before = *self.register();
-        let mut after = before;
-        change(&mut after);
-        if after != before {
-            self.set_register(after);
-        }
     }
 
     /// What all of its bytes hold, when that is the same.
@@ -132,6 +125,37 @@ impl Slot {
         matches!(self.lowest(), Byte::Spill | Byte::Dynptr | Byte::Iter | Byte::IrqFlag)
     }
 
+    /// Forgets what nothing reads: of the half nearest to the frame pointer, and of the other.
+    pub(crate) fn clean(&mut self, near: bool, far: bool) {
+        let stays = |lives: bool, half: &[Byte]| lives || half == [Byte::Poison; 4];
+        if stays(near, &self.bytes[..4]) && stays(far, &self.bytes[4..]) {
+            return;
+        }
+        // Overwriting these means something, whether they are read or not.
+        if matches!(self.lowest(), Byte::Dynptr | Byte::Iter | Byte::IrqFlag) {
+            return;
+        }
+        if near && self.is_spill() {
+            // Half of a pointer is none; half of a zero would have to be precise.
+            if !self.register().is_scalar() || self.register().is_null() {
+                return;
+            }
+            for byte in &mut self.bytes[..4] {
+                if *byte == Byte::Spill {
+                    *byte = Byte::Misc;
+                }
+            }
+        }
+        if !far {
+            self.forget_register();
+        }
+        match (near, far) {
+            (false, false) => self.bytes = [Byte::Poison; SLOT],
+            (false, true) => self.bytes[..4].fill(Byte::Poison),
+            _ => self.bytes[4..].fill(Byte::Poison),
+        }
+    }
+
     /// Spilled bytes become data (`scrub_spilled_slot`).
     pub(crate) fn scrub(&mut self) {
         for byte in &mut self.bytes {
@@ -153,6 +177,9 @@ pub(crate) struct Stack {
     slots: Vec<Slot>,
     /// Slots that nothing reads any more, and that nothing was stored in since: a bit each.
     poisoned: u64,
+    /// Slots whose number is precise, where one was spilled to them: a bit each. It changes far more
+    /// often than the rest, and not where the rest does.
+    precise: u64,
 }
 
 impl Stack {
@@ -165,8 +192,13 @@ impl Stack {
 
     /// The slots that may hold something.
     pub(crate) fn held(&self) -> impl Iterator<Item = usize> + use<> {
+        self.held_but(0)
+    }
+
+    /// The same, without these: a bit each.
+    pub(crate) fn held_but(&self, but: u64) -> impl Iterator<Item = usize> + use<> {
         let all = u64::MAX.checked_shl(self.slots.len() as u32).map_or(u64::MAX, |beyond| !beyond);
-        bits(all & !self.poisoned)
+        bits(all & !self.poisoned & !but)
     }
 
     /// The slots that a register was spilled to.
@@ -174,16 +206,55 @@ impl Stack {
         self.held().map(|place| (place, &self.slots[place])).filter(|(_, slot)| slot.is_spill())
     }
 
-    /// A slot, to be changed.
-    pub(crate) fn get_mut(&mut self, place: usize) -> Option<&mut Slot> {
-        let slot = self.slots.get_mut(place)?;
-        self.poisoned &= !(1 << place);
-        Some(slot)
+    /// The register that was spilled to a slot, or what is known of the object that is there.
+    pub(crate) fn register(&self, place: usize) -> Register {
+        Register { precise: self.is_precise(place), ..*self.slots[place].register() }
     }
 
-    /// Takes note of it when nothing reads a slot any more.
-    pub(crate) fn note_poison(&mut self, place: usize) {
-        if self.slots[place].whole() == Some(Byte::Poison) {
+    /// Something else is known of what is in a slot.
+    pub(crate) fn set_register(&mut self, place: usize, register: Register) {
+        self.precise = self.precise & !(1 << place) | u64::from(register.precise) << place;
+        self[place].set_register(Register { precise: false, ..register });
+    }
+
+    /// Changes what is known of what is in a slot, if anything changes.
+    pub(crate) fn update(&mut self, place: usize, change: impl FnOnce(&mut Register)) {
+        let before = self.register(place);
+        let mut after = before;
+        change(&mut after);
+        if after != before {
+            self.set_register(place, after);
+        }
+    }
+
+    /// Whether the number that was spilled to a slot is precise.
+    pub(crate) fn is_precise(&self, place: usize) -> bool {
+        self.precise & 1 << place != 0
+    }
+
+    /// The slots with numbers that are precise.
+    pub(crate) fn precise(&self) -> impl Iterator<Item = usize> {
+        bits(self.precise).filter(|place| self.slots[*place].is_scalar_spill())
+    }
+
+    /// The number that was spilled to a slot is precise; whether there is one that was not.
+    pub(crate) fn make_precise(&mut self, place: usize) -> bool {
+        let was = self.precise;
+        if self.slots.get(place).is_some_and(Slot::is_scalar_spill) {
+            self.precise |= 1 << place;
+        }
+        self.precise != was
+    }
+
+    /// No number is precise.
+    pub(crate) fn forget_precision(&mut self) {
+        self.precise = 0;
+    }
+
+    /// Nothing reads these halves of a slot any more: that nearest to the frame pointer, and the other.
+    pub(crate) fn clean(&mut self, place: usize, near: bool, far: bool) {
+        self.slots[place].clean(near, far);
+        if self.slots[place].bytes == [Byte::Poison; SLOT] {
             self.poisoned |= 1 << place;
         }
     }
@@ -191,12 +262,12 @@ impl Stack {
 
 impl Clone for Stack {
     fn clone(&self) -> Stack {
-        Stack { slots: self.slots.clone(), poisoned: self.poisoned }
+        Stack { slots: self.slots.clone(), ..*self }
     }
 
     fn clone_from(&mut self, other: &Stack) {
         self.slots.clone_from(&other.slots);
-        self.poisoned = other.poisoned;
+        (self.poisoned, self.precise) = (other.poisoned, other.precise);
     }
 }
 

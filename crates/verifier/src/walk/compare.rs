@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use crate::code::Code;
 use crate::state::{
-    ADD_CONST, Base, Byte, Frame, Object, REGISTERS, ReferenceKind, Register, SLOT, Slot, State,
-    bits,
+    ADD_CONST, Base, Byte, Frame, Object, REGISTERS, ReferenceKind, Register, SLOT, Slot, Stack,
+    State, bits,
 };
 
 /// How alike states must be.
@@ -159,7 +159,7 @@ impl Compare<'_> {
             Place::Slot(frame, slot) => {
                 let (frame, slot) = (usize::from(frame), usize::from(slot));
                 let (was, is) = (&old.frames[frame].stack, &new.frames[frame].stack);
-                self.slot_covers(&was[slot], is.get(slot), likeness, ids)
+                self.slot_covers(was, is, slot, likeness, ids)
             }
         }
     }
@@ -181,6 +181,18 @@ impl Compare<'_> {
     fn register_covers(
         &self,
         old: &Register,
+        new: &Register,
+        likeness: Likeness,
+        ids: &mut Ids,
+    ) -> bool {
+        self.known_covers(old, old.precise, new, likeness, ids)
+    }
+
+    /// The same of registers or what was spilled: whether the old number is precise is said beside it.
+    fn known_covers(
+        &self,
+        old: &Register,
+        precise: bool,
         new: &Register,
         likeness: Likeness,
         ids: &mut Ids,
@@ -207,7 +219,7 @@ impl Compare<'_> {
                 if self.explores_limits {
                     return is_same_value(old, new) && ids.match_scalar_ids(old.id, new.id);
                 }
-                if !old.precise && likeness == Likeness::Loose {
+                if !precise && likeness == Likeness::Loose {
                     return true;
                 }
                 if old.id != 0 && (old.id & ADD_CONST) != (new.id & ADD_CONST) {
@@ -251,9 +263,8 @@ impl Compare<'_> {
         likeness: Likeness,
         ids: &mut Ids,
     ) -> Option<usize> {
-        let mut misses = |place: &usize| {
-            !self.slot_covers(&old.stack[*place], new.stack.get(*place), likeness, ids)
-        };
+        let mut misses =
+            |place: &usize| !self.slot_covers(&old.stack, &new.stack, *place, likeness, ids);
         match likeness {
             Likeness::Exact => (0..old.stack.len()).find(&mut misses),
             _ => bits(old.held_slots).find(&mut misses),
@@ -262,17 +273,20 @@ impl Compare<'_> {
 
     fn slot_covers(
         &self,
-        old: &Slot,
-        new: Option<&Slot>,
+        old: &Stack,
+        new: &Stack,
+        place: usize,
         likeness: Likeness,
         ids: &mut Ids,
     ) -> bool {
+        let precise = old.is_precise(place);
+        let (old, new) = (&old[place], new.get(place));
         // Most slots hold the same all through.
         if likeness != Likeness::Exact
             && let Some(new) = new
             && (old.whole(), new.whole()) == (Some(Byte::Spill), Some(Byte::Spill))
         {
-            return self.register_covers(old.register(), new.register(), likeness, ids);
+            return self.known_covers(old.register(), precise, new.register(), likeness, ids);
         }
         let mut byte = 0;
         while byte < SLOT {
@@ -293,7 +307,7 @@ impl Compare<'_> {
                 let was = self.number_at(old, byte);
                 let is = self.number_at(new, byte);
                 if let (Some(was), Some(is)) = (was, is) {
-                    if !self.register_covers(was, is, likeness, ids) {
+                    if !self.known_covers(was, precise, is, likeness, ids) {
                         return false;
                     }
                     byte = SLOT;
@@ -307,7 +321,7 @@ impl Compare<'_> {
             if was != new.bytes[byte] {
                 return false;
             }
-            if byte == SLOT - 1 && !self.objects_cover(old, new, likeness, ids) {
+            if byte == SLOT - 1 && !self.objects_cover(old, precise, new, likeness, ids) {
                 return false;
             }
             byte += 1;
@@ -316,10 +330,17 @@ impl Compare<'_> {
     }
 
     /// What stands in a whole slot.
-    fn objects_cover(&self, old: &Slot, new: &Slot, likeness: Likeness, ids: &mut Ids) -> bool {
+    fn objects_cover(
+        &self,
+        old: &Slot,
+        precise: bool,
+        new: &Slot,
+        likeness: Likeness,
+        ids: &mut Ids,
+    ) -> bool {
         let (was, is) = (old.register(), new.register());
         match old.lowest() {
-            Byte::Spill => self.register_covers(was, is, likeness, ids),
+            Byte::Spill => self.known_covers(was, precise, is, likeness, ids),
             Byte::Dynptr => {
                 was.object == is.object
                     && ids.match_ids(was.id, is.id)

@@ -35,7 +35,6 @@ use compare::Ids;
 use history::{Jump, Links, Touch};
 use keep::Keep;
 pub(crate) use observe::Observer;
-pub(crate) use prune::clean_slot;
 
 /// What a check says.
 pub(crate) type Check<T = ()> = Result<T, Rejection>;
@@ -260,6 +259,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A refusal at the instruction that is looked at.
+    #[cold]
     pub(crate) fn rejection(&self, errno: i32, message: String) -> Rejection {
         Rejection { errno, message, slot: Some(self.slot) }
     }
@@ -433,9 +433,14 @@ impl<'a> Walk<'a> {
         self.is_in_history = true;
     }
 
+    /// What is known now, once more.
+    pub(crate) fn copy_state(&mut self) -> State {
+        self.state.clone_in(self.spare.pop())
+    }
+
     /// A path to be walked later, from what is known now (`push_stack`): what it starts with.
     pub(crate) fn push_path(&mut self, slot: usize, speculative: bool) -> Check<&mut State> {
-        let mut state = self.state.clone_in(self.spare.pop());
+        let mut state = self.copy_state();
         state.speculative |= speculative;
         self.push_state(state, slot)?;
         let last = self.pending.len() - 1;

@@ -61,11 +61,7 @@ impl Walk<'_> {
                     wanted.want_register(number, register);
                 }
             }
-            for (slot, held) in frame.stack.spills() {
-                if held.register().precise && held.is_scalar_spill() {
-                    wanted.want_slot(number, slot);
-                }
-            }
+            frame.stack.precise().for_each(|slot| wanted.want_slot(number, slot));
         }
         if log.tells_all() {
             for frame in (0..kept.state.frames.len()).rev() {
@@ -168,6 +164,15 @@ impl Path<'_> {
             return Ok(());
         }
         loop {
+            if !skips && !tells {
+                // From one jump back to the one before, most have nothing to do with what is wanted.
+                let jump = left.checked_sub(1).map(|last| state.history[last].slot as i32);
+                let stop = jump.unwrap_or(first);
+                let idle = |slot: i32| !wanted.is_met_by(self.concerns[slot as usize], None);
+                while slot > stop && idle(slot) {
+                    (next, slot) = (slot, slot - 1);
+                }
+            }
             if !std::mem::take(&mut skips) {
                 let jump = left.checked_sub(1).map(|last| &state.history[last]);
                 let jump = jump.filter(|jump| jump.slot as i32 == slot);
@@ -208,12 +213,9 @@ impl Path<'_> {
                 }
             }
             for slot in bits(wanted.slots(number)) {
-                match frame.stack.get(slot) {
-                    Some(held) if held.is_scalar_spill() && !held.register().precise => {
-                        frame.stack[slot].register_mut().precise = true;
-                        changed = true;
-                    }
-                    _ => wanted.drop_slot(number, slot),
+                match frame.stack.make_precise(slot) {
+                    true => changed = true,
+                    false => wanted.drop_slot(number, slot),
                 }
             }
             if self.log.tells_all() {
@@ -267,9 +269,7 @@ impl Path<'_> {
                     }
                 }
                 for index in frame.stack.held() {
-                    let held = &mut frame.stack[index];
-                    if held.is_scalar_spill() && !held.register().precise {
-                        held.register_mut().precise = true;
+                    if frame.stack.make_precise(index) {
                         changed = true;
                         if log.tells_all() {
                             let offset = offset(index);

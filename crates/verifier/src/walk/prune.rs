@@ -7,9 +7,8 @@ use super::compare::{Compare, Ids, Likeness, held_slots, iterators_moved, may_lo
 use super::history::{Links, Touch};
 use super::keep::LoopChain;
 use super::{Check, Walk, refuse};
-use crate::code::StackSlots;
 use crate::embedding::Pruning;
-use crate::state::{Base, Byte, FP, IterState, Object, Register, Slot, State, StateRef};
+use crate::state::{Base, FP, IterState, Object, Register, State, StateRef, bits};
 
 /// States kept for one place at most for the unprivileged (`BPF_COMPLEXITY_LIMIT_STATES`).
 const MAX_STATES: usize = 64;
@@ -151,7 +150,7 @@ impl Walk<'_> {
         // What the old state still learns, this one has to learn, too.
         let Some(kept) = self.keep.get(at) else { return Ok(()) };
         let Some(chain) = kept.chain.clone() else { return Ok(()) };
-        let mut backedge = self.state.clone();
+        let mut backedge = self.copy_state();
         backedge.equal = Some(at);
         backedge.slot = self.slot;
         if self.log.tells_all() {
@@ -188,16 +187,11 @@ impl Walk<'_> {
             for frame in &mut self.state.frames {
                 let numbers = frame.regs.iter_mut().filter(|register| register.is_scalar());
                 numbers.for_each(|number| number.precise = false);
-                for place in frame.stack.held() {
-                    let held = &frame.stack[place];
-                    if held.register().precise && held.is_scalar_spill() {
-                        frame.stack[place].register_mut().precise = false;
-                    }
-                }
+                frame.stack.forget_precision();
             }
         }
         clear_lonely_ids(&mut self.state);
-        let mut kept = self.state.clone_in(self.spare.pop());
+        let mut kept = self.copy_state();
         kept.slot = self.slot;
         for frame in &mut kept.frames {
             frame.held_slots = held_slots(frame, self.allowed.uninit_stack);
@@ -261,51 +255,19 @@ impl Walk<'_> {
             let slot = self.state.frame_slot(number);
             let live = self.code.live_registers(slot);
             let frame = &mut self.state.frames[number];
-            for (register, known) in frame.regs[..FP].iter_mut().enumerate() {
-                if live & 1 << register == 0 && !known.kind.is(Base::NotInit) {
+            for register in bits(u64::from(!live & ((1 << FP) - 1))) {
+                let known = &mut frame.regs[register];
+                if known.kind.base != Base::NotInit {
                     *known = empty;
                 }
             }
             let live = live_stack.of(number);
-            if live == StackSlots::ALL {
-                continue;
-            }
-            for place in frame.stack.held() {
-                let halves = live.halves(place);
-                if halves != (true, true) {
-                    clean_slot(&mut frame.stack[place], halves);
-                    frame.stack.note_poison(place);
-                }
+            for place in frame.stack.held_but(live.whole()) {
+                let (near, far) = live.halves(place);
+                frame.stack.clean(place, near, far);
             }
         }
     }
-}
-
-/// Forgets what nothing reads of a slot: of the half nearest to the frame pointer, and of the other.
-pub(crate) fn clean_slot(held: &mut Slot, (near, far): (bool, bool)) {
-    if near && far {
-        return;
-    }
-    // Overwriting these means something, whether they are read or not.
-    if matches!(held.lowest(), Byte::Dynptr | Byte::Iter | Byte::IrqFlag) {
-        return;
-    }
-    if !far {
-        if near && held.is_spill() {
-            // Half of a pointer is none; half of a zero would have to be precise.
-            if !held.register().is_scalar() || held.register().is_null() {
-                return;
-            }
-            for byte in &mut held.bytes[..4] {
-                if *byte == Byte::Spill {
-                    *byte = Byte::Misc;
-                }
-            }
-        }
-        held.forget_register();
-    }
-    let dead = if near { 4 } else { 0 }..if far { 4 } else { 8 };
-    held.bytes[dead].fill(Byte::Poison);
 }
 
 /// Whether the iterator that the first argument points to can still give something.

@@ -55,9 +55,10 @@ impl Walk<'_> {
         };
         for (was, is) in old.state.frames.iter().zip(&mut state.frames) {
             was.regs.iter().zip(&mut is.regs).for_each(|(was, is)| widen(was, is));
-            for (place, was) in was.stack.spills() {
+            for (place, _) in was.stack.spills() {
                 if is.stack.get(place).is_some_and(|is| is.is_spill()) {
-                    is.stack[place].update(|is| widen(was.register(), is));
+                    let before = was.stack.register(place);
+                    is.stack.update(place, |is| widen(&before, is));
                 }
             }
         }

@@ -111,10 +111,11 @@ impl StackLiveness {
         chain: impl IntoIterator<Item = Caller>,
         slot: usize,
     ) -> LiveStack<'a> {
-        let mut live = LiveStack { frames: Vec::new() };
-        for (frame, caller) in chain.into_iter().enumerate() {
+        let mut live = LiveStack { frames: [LiveFrame::default(); MAX_FRAMES], depth: 0 };
+        for (frame, caller) in chain.into_iter().enumerate().take(MAX_FRAMES) {
             let callsite = caller.callsite;
-            if let Some(before) = live.frames.last_mut() {
+            if let Some(before) = frame.checked_sub(1) {
+                let before = &mut live.frames[before];
                 // It goes on after the call; what calls back may do so again.
                 let calls_back =
                     marks.get(callsite).is_some_and(|marks| marks.has(Marks::CALLS_BACK));
@@ -123,7 +124,8 @@ impl StackLiveness {
             let instance = functions
                 .get(caller.function)
                 .and_then(|function| self.of_frame(frame, callsite as u32, function.start));
-            live.frames.push(LiveFrame { instance, slot });
+            live.frames[frame] = LiveFrame { instance, slot };
+            live.depth = frame + 1;
         }
         live
     }
@@ -132,11 +134,12 @@ impl StackLiveness {
 /// What of the stacks of a chain of calls may still be read.
 #[derive(Debug)]
 pub struct LiveStack<'a> {
-    frames: Vec<LiveFrame<'a>>,
+    frames: [LiveFrame<'a>; MAX_FRAMES],
+    depth: usize,
 }
 
 /// Where the function of a frame goes on.
-#[derive(Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 struct LiveFrame<'a> {
     instance: Option<&'a Instance>,
     slot: usize,
@@ -146,12 +149,13 @@ impl LiveStack<'_> {
     /// The slots of one frame's stack that may be read, by its own function, by those that it called,
     /// or after these have returned (`bpf_stack_slot_alive`).
     pub fn of(&self, frame: usize) -> StackSlots {
-        let Some(last) = self.frames.len().checked_sub(1) else { return StackSlots::ALL };
-        if self.frames[last].instance.is_none() {
+        let frames = &self.frames[..self.depth];
+        let Some(last) = frames.len().checked_sub(1) else { return StackSlots::ALL };
+        if frames[last].instance.is_none() {
             return StackSlots::ALL;
         }
         let mut live = StackSlots::NONE;
-        for (at, LiveFrame { instance, slot }) in self.frames.iter().enumerate().skip(frame) {
+        for (at, LiveFrame { instance, slot }) in frames.iter().enumerate().skip(frame) {
             // The instance's own number of the frame: there may be fewer before it.
             let number = instance.and_then(|instance| {
                 let depth = usize::from(instance.depth);

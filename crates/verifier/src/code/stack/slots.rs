@@ -31,6 +31,12 @@ impl StackSlots {
         (self.has(place * 2), self.has(place * 2 + 1))
     }
 
+    /// The 8-byte slots of which both halves are among them, a bit each.
+    pub const fn whole(self) -> u64 {
+        let both = self.0 & self.0 >> 1;
+        every_second_bit(both as u64) | every_second_bit((both >> 64) as u64) << 32
+    }
+
     /// Those that have one of `bytes` bytes from `off` on, at the end of the stack at most.
     pub(super) fn touched(off: i64, bytes: i64) -> StackSlots {
         if off >= 0 {
@@ -54,6 +60,16 @@ impl StackSlots {
         let from_first = u128::MAX << first;
         StackSlots(from_first & u128::MAX >> (127 - last.min(127)))
     }
+}
+
+/// Bits 0, 2, 4 and so on, side by side.
+const fn every_second_bit(bits: u64) -> u64 {
+    let bits = bits & 0x5555_5555_5555_5555;
+    let bits = (bits | bits >> 1) & 0x3333_3333_3333_3333;
+    let bits = (bits | bits >> 2) & 0x0f0f_0f0f_0f0f_0f0f;
+    let bits = (bits | bits >> 4) & 0x00ff_00ff_00ff_00ff;
+    let bits = (bits | bits >> 8) & 0x0000_ffff_0000_ffff;
+    (bits | bits >> 16) & 0xffff_ffff
 }
 
 impl BitOr for StackSlots {
