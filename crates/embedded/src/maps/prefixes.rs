@@ -78,16 +78,25 @@ impl Prefixes {
 
     /// The same for four bytes of data, as IPv4 addresses are. (The two are read one by one: programs
     /// write them one by one, and the processor waits for a store that is only part of a load.)
-    #[inline]
+    #[inline(always)]
     fn find_word(&self, length: [u8; LENGTH], data: [u8; 4]) -> Option<usize> {
         let most = self.length(&length)?;
         let data = u32::from_be_bytes(data);
-        self.lengths_from(most).find_map(|length| {
-            let whole = u32::MAX.checked_shl(32 - length as u32).unwrap_or(0);
-            let (length, data) = ((length as u32).to_ne_bytes(), (data & whole).to_be_bytes());
+        // (As a chain of iterators it would be a function of its own, and each call of it takes as long
+        // as looking up one length.)
+        for &length in &self.lengths {
+            if usize::from(length) > most {
+                continue;
+            }
+            let whole = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            let (length, data) = (u32::from(length).to_ne_bytes(), (data & whole).to_be_bytes());
             let [[a, b, c, d], [e, f, g, h]] = [length, data];
-            self.index.find_word(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
-        })
+            let cell = self.index.find_word(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+            if cell.is_some() {
+                return cell;
+            }
+        }
+        None
     }
 
     /// The lengths that there are, from the longest that fits on.

@@ -71,6 +71,7 @@ impl Memory {
     #[inline]
     pub(super) fn get(&self, range: Range<usize>) -> Option<&[u8]> {
         match self.lent() {
+            Some((offset, bytes)) if range == (offset..offset + bytes.len()) => Some(bytes),
             Some((offset, bytes)) => {
                 bytes.get(range.start.checked_sub(offset)?..range.end.checked_sub(offset)?)
             }
