@@ -158,7 +158,7 @@ fn prepare(root: &Path, folder: &Path, mutants: &[Mutant]) -> Result<(), String>
             .filter(|mutant| mutant.file == file.path)
             .map(|mutant| (mutant.id, &mutant.site))
             .collect();
-        let text = sites::switched(&super::read(&own.join("src").join(file.path))?, &sites);
+        let text = sites::switched(&super::read(&own.join("src").join(file.path))?, &sites)?;
         let import = "\n#[allow(unused_imports)] use crate::mutant::Words as _;\nuse ";
         let text = if file.deep { text.replacen("\nuse ", import, 1) } else { text };
         write(&verifier.join("src").join(file.path), &text)?;

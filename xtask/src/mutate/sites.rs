@@ -1,6 +1,7 @@
 //! Where the verifier's code can be made wrong, and how: an operator that becomes another. The text
 //! is that of rustfmt, which puts spaces around operators with two operands.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// A place in a file, and what stands there instead.
@@ -135,7 +136,7 @@ fn left(line: &str, at: usize, strength: u8) -> usize {
             // What a closure computes.
             b'|' if depth == 0
                 && line[place..].starts_with("| ")
-                && !line[..place].ends_with(' ') =>
+                && !line[..place].ends_with([' ', '|']) =>
             {
                 return place + 2;
             }
@@ -189,19 +190,27 @@ fn right(line: &str, from: usize, strength: u8) -> usize {
 }
 
 /// The text with switches: with each site its number.
-pub(super) fn switched(text: &str, sites: &[(usize, &Site)]) -> String {
-    let mut out = String::new();
+pub(super) fn switched(text: &str, sites: &[(usize, &Site)]) -> Result<String, String> {
+    let (mut out, mut done) = (String::new(), HashSet::new());
     for (number, line) in text.lines().enumerate() {
         let here: Vec<_> =
             sites.iter().filter(|(_, site)| site.line == number + 1).copied().collect();
-        out += &rewritten(line, 0..line.len(), &here);
+        out += &rewritten(line, 0..line.len(), &here, &mut done);
         out.push('\n');
     }
-    out
+    match sites.iter().find(|(id, _)| !done.contains(id)) {
+        Some((_, site)) => Err(format!("{}: {}: not understood", site.text, site.change())),
+        None => Ok(out),
+    }
 }
 
 /// These bytes of the line; operators in the operands of others are switched as well.
-fn rewritten(line: &str, bytes: Range<usize>, sites: &[(usize, &Site)]) -> String {
+fn rewritten(
+    line: &str,
+    bytes: Range<usize>,
+    sites: &[(usize, &Site)],
+    done: &mut HashSet<usize>,
+) -> String {
     let inside =
         |it: &&(usize, &Site)| bytes.start <= it.1.whole.start && it.1.whole.end <= bytes.end;
     let mut inside: Vec<_> = sites.iter().filter(inside).collect();
@@ -212,6 +221,7 @@ fn rewritten(line: &str, bytes: Range<usize>, sites: &[(usize, &Site)]) -> Strin
         if site.whole.start < at {
             continue;
         }
+        done.insert(*id);
         out += &line[at..site.whole.start];
         at = site.whole.end;
         let (from, to) = (site.from, site.to);
@@ -220,8 +230,8 @@ fn rewritten(line: &str, bytes: Range<usize>, sites: &[(usize, &Site)]) -> Strin
             "T::Half::select(" => format!("crate::mutant::select::<T::Half>({id}, "),
             method if method.starts_with('.') => format!(".word_{}{id}, ", &method[1..]),
             _ => {
-                let a = rewritten(line, site.whole.start..site.operator.start, sites);
-                let b = rewritten(line, site.operator.end..site.whole.end, sites);
+                let a = rewritten(line, site.whole.start..site.operator.start, sites, done);
+                let b = rewritten(line, site.operator.end..site.whole.end, sites, done);
                 let is = format!("crate::mutant::is({id})");
                 // (What is cast to a type and then compared with `<` needs the parentheses.)
                 format!("(if {is} {{ ({a}){to}{b} }} else {{ ({a}){from}{b} }})")
@@ -246,6 +256,6 @@ mod tests {
         let plus = switch(2, "a.word_min(3, b)", "-", "+", "1");
         let less = switch(1, &plus, "<=", "<", "2");
         let both = switch(0, &less, "||", "&&", "d");
-        assert_eq!(switched(text, &numbered), format!("    let c = {both};\n"));
+        assert_eq!(switched(text, &numbered), Ok(format!("    let c = {both};\n")));
     }
 }
