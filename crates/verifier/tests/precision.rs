@@ -174,6 +174,11 @@ fn bits_and_ranges() {
             known.contradictions += usize::from(contradiction);
         }
     });
+    table.row("settled", |known| {
+        for (bits, range) in both() {
+            known.scalar(Scalar { bits, range, low: Range::full() }.settled());
+        }
+    });
     table.row("low halves", |known| {
         ranges.iter().for_each(|range| known.range(range.low_halves(), false));
     });
@@ -190,6 +195,7 @@ fn bits_and_ranges() {
         bits between                     1376      2040    3072
         range meets bits                    0     67620    5640
         reduced                         38590     56676    5784
+        settled                         35376    166936       0
         low halves                          0       672       0
         with low half                       0     26240     160
     "#]]);
