@@ -43,7 +43,7 @@ pub(super) fn all() -> Result<Vec<Equivalent>, String> {
     Ok(list)
 }
 
-/// Whether all that was not caught is listed, and nothing else is.
+/// Whether all that was not caught is listed, and of the files that were looked at nothing else is.
 pub(super) fn complaints(
     judged: &[(&Mutant, Verdict)],
     equivalents: &[Equivalent],
@@ -56,6 +56,12 @@ pub(super) fn complaints(
             (false, false) => wrong.push(format!("nobody noticed: {key}")),
             (true, true) => wrong.push(format!("listed as equivalent, but caught: {key}")),
             _ => {}
+        }
+    }
+    for Equivalent { key, file, .. } in equivalents {
+        let is_judged = judged.iter().any(|(mutant, _)| mutant.file == file);
+        if is_judged && !judged.iter().any(|(mutant, _)| mutant.key() == *key) {
+            wrong.push(format!("listed as equivalent, but there is no such mutant: {key}"));
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }

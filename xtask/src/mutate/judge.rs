@@ -4,15 +4,15 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::copy::Copy;
 use super::{Class, Mutant, Verdict};
 
 /// What is fuzzed.
 const FUZZED: [&str; 8] = ["--count", "600", "--runs", "25", "--seed", "3", "--brief", "1"];
-/// What takes so many times longer than without a mutant hangs, and so much.
-const HANG: (u32, Duration) = (5, Duration::from_secs(20));
+/// What takes so many times more of a processor than without a mutant hangs, and so much.
+const HANG: (u32, Duration) = (5, Duration::from_secs(10));
 
 /// One of so many numbers is looked at by exhaustive tests, which else would take minutes. Where the
 /// same is known of the same numbers ([`Class::Precision`]), it is as sound as it was.
@@ -72,9 +72,7 @@ impl Judges {
         let (program, name) = (program.to_owned(), name.to_owned());
         let limit = Duration::from_secs(600);
         let mut judge = Judge { class, program, args, name, of_operators, limit };
-        let start = Instant::now();
-        let (code, said) = judge.run(0, &self.folder)?;
-        let time = start.elapsed();
+        let (code, said, time) = judge.run(0, &self.folder)?;
         println!("without a mutant: {} {}: {:.1} s", class.name(), judge.name, time.as_secs_f64());
         if code != Some(0) {
             return Err(format!("without a mutant: {} {}:\n{said}", class.name(), judge.name));
@@ -91,7 +89,7 @@ impl Judges {
     pub(super) fn judge(&self, mutant: &Mutant) -> Result<Verdict, String> {
         let mut differs = None;
         for judge in self.list.iter().filter(|judge| mutant.is_deep || !judge.of_operators) {
-            let (code, said) = judge.run(mutant.id, &self.folder)?;
+            let (code, said, _) = judge.run(mutant.id, &self.folder)?;
             let is_fuzzer = judge.class == Class::Fuzzer;
             match code {
                 Some(0) if is_fuzzer && last_line(&said) != self.known => {
@@ -116,8 +114,8 @@ impl Judges {
 }
 
 impl Judge {
-    /// Its exit code, unless it takes too long, and what it printed.
-    fn run(&self, id: usize, folder: &Path) -> Result<(Option<i32>, String), String> {
+    /// Its exit code, unless it takes too long, what it printed, and what it took of a processor.
+    fn run(&self, id: usize, folder: &Path) -> Result<(Option<i32>, String, Duration), String> {
         let path = folder.join(format!("output-{id}.txt"));
         let file = File::create(&path).map_err(|error| error.to_string())?;
         let mut child = Command::new(&self.program)
@@ -130,21 +128,22 @@ impl Judge {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| format!("{}: {error}", self.program.display()))?;
-        let start = Instant::now();
+        let mut time = Duration::ZERO;
         let code = loop {
             match child.try_wait().map_err(|error| error.to_string())? {
                 Some(status) => break Some(status.code().unwrap_or(-1)),
-                None if start.elapsed() > self.limit => {
+                None if time > self.limit => {
                     let _ = child.kill();
                     let _ = child.wait();
                     break None;
                 }
                 None => std::thread::sleep(Duration::from_millis(10)),
             }
+            time = processor_time(child.id()).unwrap_or(time);
         };
         let said = fs::read(&path).map_err(|error| error.to_string())?;
         let _ = fs::remove_file(&path);
-        Ok((code, String::from_utf8_lossy(&said).into_owned()))
+        Ok((code, String::from_utf8_lossy(&said).into_owned(), time))
     }
 
     /// What it found, in a line.
@@ -161,6 +160,14 @@ impl Judge {
         let found = found.unwrap_or_else(|| "panics".into());
         found.trim_end_matches([' ', '.']).to_owned()
     }
+}
+
+/// What a process took of a processor: `utime` and `stime` of proc(5), in hundredths of a second.
+fn processor_time(process: u32) -> Option<Duration> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 10))
 }
 
 fn last_line(text: &str) -> &str {

@@ -22,7 +22,7 @@ noticed first:
 * fuzzer: a run of a random program was in a state that the verifier held for impossible, out of bounds,
   or the verifier contradicted itself or panicked;
 * snapshot: a case of `tests/code`;
-* hang: one of those took more than five times as long as without the mutant;
+* hang: one of those took more than five times as much of a processor as without the mutant;
 * equivalent: nobody, for it is no mistake: the reasons are below.
 
 ";
