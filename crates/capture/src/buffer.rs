@@ -34,6 +34,7 @@ impl<R: Read> Buffer<R> {
         if have >= len { Ok(len) } else { self.fill_slowly(len) }
     }
 
+    #[cold]
     fn fill_slowly(&mut self, len: usize) -> io::Result<usize> {
         self.bytes.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);

@@ -59,8 +59,7 @@ impl Pcap {
             None => [0; 4],
         };
         if captured > MAX_PACKET {
-            let reason = format!("a packet of {captured} bytes");
-            return Err(CaptureError::Invalid { offset, reason });
+            return Err(too_large(captured, offset));
         }
         let unit = match self.resolution {
             Resolution::Micro => 1_000,
@@ -69,6 +68,11 @@ impl Pcap {
         let time = u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * unit;
         Ok(Record { captured, wire_len, time })
     }
+}
+
+#[cold]
+fn too_large(captured: u32, offset: u64) -> CaptureError {
+    CaptureError::Invalid { offset, reason: format!("a packet of {captured} bytes") }
 }
 
 /// A file's header.

@@ -93,7 +93,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The next packet; `None` at the end. After an error there are no more.
-    #[inline]
+    #[inline(always)]
     #[expect(clippy::should_implement_trait, reason = "packets are lent, which iterators cannot")]
     pub fn next(&mut self) -> Result<Option<Packet<'_>>, CaptureError> {
         if self.failed {
@@ -125,6 +125,7 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
+    #[inline(never)]
     fn next_of_pcapng(&mut self) -> Result<Option<Packet<'_>>, CaptureError> {
         let (ty, len) = loop {
             match self.block()? {
@@ -198,7 +199,7 @@ fn is_packet(ty: u32) -> bool {
     matches!(ty, block::ENHANCED_PACKET | block::SIMPLE_PACKET | block::OLD_PACKET)
 }
 
-#[inline]
+#[inline(always)]
 fn next_of_pcap<'a, R: Read>(
     from: &'a mut Buffer<R>,
     pcap: &Pcap,

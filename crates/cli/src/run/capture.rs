@@ -202,6 +202,22 @@ struct Captured {
     time: u64,
 }
 
+impl Captured {
+    fn keep(&mut self, packet: &Packet<'_>) {
+        self.data.clear();
+        self.data.extend_from_slice(packet.data);
+        (self.wire_len, self.time) = (packet.wire_len, packet.time);
+    }
+}
+
+#[cold]
+fn not_ethernet(link: LinkType) -> Stopped {
+    Stopped::Otherwise(Failure::new(format!(
+        "packets of link type {} cannot be run: programs expect Ethernet's",
+        link.0
+    )))
+}
+
 /// Why a run over packets ended early.
 enum Stopped {
     Reading(CaptureError),
@@ -217,28 +233,30 @@ impl From<Error> for Stopped {
 impl<R: Read> Traffic for Capture<'_, R> {
     type Failure = Stopped;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Result<Option<&[u8]>, Stopped> {
         let Some(packet) = self.reader.next().map_err(Stopped::Reading)? else { return Ok(None) };
         if packet.link != LinkType::ETHERNET {
-            return Err(Stopped::Otherwise(Failure::new(format!(
-                "packets of link type {} cannot be run: programs expect Ethernet's",
-                packet.link.0
-            ))));
+            return Err(not_ethernet(packet.link));
         }
         self.len = packet.data.len();
         if self.output.is_some() {
-            self.captured.data.clear();
-            self.captured.data.extend_from_slice(packet.data);
-            (self.captured.wire_len, self.captured.time) = (packet.wire_len, packet.time);
+            self.captured.keep(&packet);
         }
         Ok(Some(packet.data))
     }
 
-    #[inline]
+    #[inline(always)]
     fn done(&mut self, verdict: Option<u32>, changed: Option<&[u8]>) -> Result<(), Stopped> {
         self.counts.add(verdict, self.len);
         self.total += 1;
+        if self.output.is_some() { self.write(verdict, changed) } else { Ok(()) }
+    }
+}
+
+impl<R> Capture<'_, R> {
+    /// Writes the packet at hand, if it passes.
+    fn write(&mut self, verdict: Option<u32>, changed: Option<&[u8]>) -> Result<(), Stopped> {
         let (Some(output), Some(verdict)) = (&mut self.output, verdict) else { return Ok(()) };
         let Captured { data, wire_len, time } = &self.captured;
         let Some(left) = passes(self.prog_type, verdict, changed.unwrap_or(data)) else {
