@@ -5,6 +5,7 @@
 //! @bpf                          the caller has `CAP_BPF` alone
 //! @sleepable                    the program may sleep
 //! @type TYPE                    the program's type, `sched_cls` when nothing is said
+//! @frequent                     states are kept wherever they may be
 //! @closed                       its licence is not compatible with the GPL
 //! @map TYPE key=K value=V entries=N extra=E flags=F holds=WORD,WORD
 //! @function SLOT NAME static|global int|void
@@ -25,7 +26,9 @@ use bombus_btf::{Btf, Builder, FuncInfo, LineInfo, Linkage, TypeId};
 use bombus_isa::{Insn, Reg, asm};
 use bombus_platform::{AttachType, MapType, ProgType};
 use bombus_verifier::code::FrameUse;
-use bombus_verifier::{AttachTarget, F_SLEEPABLE, Map, Options, Privileges, Program, Target};
+use bombus_verifier::{
+    AttachTarget, F_SLEEPABLE, F_TEST_STATE_FREQ, Map, Options, Privileges, Program, Target,
+};
 
 /// Stands for a raw slot until all have their places; no case has it.
 const PLACEHOLDER: &str = "r9 = 195948557";
@@ -93,6 +96,7 @@ impl Given {
             ["unprivileged"] => self.privileges = Privileges::NONE,
             ["bpf"] => self.privileges = Privileges { bpf: true, ..Privileges::NONE },
             ["sleepable"] => self.flags |= F_SLEEPABLE,
+            ["frequent"] => self.flags |= F_TEST_STATE_FREQ,
             ["closed"] => self.gpl_compatible = false,
             ["type", name] => {
                 let mut types = ProgType::ALL.iter().copied();
