@@ -336,7 +336,7 @@ impl Walk<'_> {
             self.queue(state, start)?;
             return Ok(());
         }
-        let mut state = self.state.clone();
+        let mut state = self.copy_state();
         let mut frame = self.new_frame(&state, callsite, function)?;
         set(&mut frame, self);
         frame.in_callback = true;

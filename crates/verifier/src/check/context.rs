@@ -85,7 +85,7 @@ impl Walk<'_> {
             self.check_fixed(pointer, n, !context_is_rewritten(prog_type))?;
         }
         let off = off.wrapping_add(pointer.umax() as i64);
-        let refused = format!("invalid bpf_context access off={off} size={size}");
+        let refused = || format!("invalid bpf_context access off={off} size={size}");
         let asked = ContextUse {
             offset: i32::try_from(off).unwrap_or(-1),
             size: size as u32,
@@ -94,7 +94,7 @@ impl Walk<'_> {
         };
         let caller = crate::facts::caller(self.program, self.options);
         let Some(found) = context_access(&caller, asked) else {
-            refuse!(self, EACCES, "{refused}");
+            refuse!(self, EACCES, "{}", refused());
         };
         let plain =
             |base: Base, object: Object| Ok(FromContext::Pointer(Register::pointer(base, object)));
@@ -114,7 +114,7 @@ impl Walk<'_> {
             ContextValue::SockCommonOrNull => or_null(Base::SockCommon),
             ContextValue::TrustedBtfId(name) => {
                 let Some(of) = self.types.kernel_struct(name) else {
-                    refuse!(self, EACCES, "{refused}");
+                    refuse!(self, EACCES, "{}", refused());
                 };
                 let kind = Kind::new(Base::BtfId, Flags::TRUSTED);
                 Ok(FromContext::Pointer(Register::pointer(kind, Object::Type(of))))
@@ -123,7 +123,7 @@ impl Walk<'_> {
                 Ok(read) => Ok(read),
                 Err(why) => {
                     let why = if why.is_empty() { why } else { why + "\n" };
-                    refuse!(self, EACCES, "{why}{refused}");
+                    refuse!(self, EACCES, "{why}{}", refused());
                 }
             },
         }

@@ -62,7 +62,7 @@ impl Walk<'_> {
         if in_callback {
             // Rounds become alike.
             let previous = self.previous_round(&self.state, to);
-            let state = self.state.clone();
+            let state = self.copy_state();
             self.state = self.widened(previous, state);
         }
         Ok(to)

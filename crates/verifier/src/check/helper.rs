@@ -27,13 +27,13 @@ pub(crate) fn helper_name(id: i32) -> String {
 impl Walk<'_> {
     /// A call of a helper.
     pub(crate) fn call_helper(&mut self, id: i32) -> Check<Next> {
-        let name = helper_name(id);
+        let name = || helper_name(id);
         let since = u32::try_from(id).ok().and_then(helper_since);
         if since.is_none_or(|since| since > self.version) {
             refuse!(self, EINVAL, "invalid func unknown#{id}");
         }
         let Some(proto) = self.helper_proto(id) else {
-            refuse!(self, EINVAL, "program of this type cannot use helper {name}#{id}");
+            refuse!(self, EINVAL, "program of this type cannot use helper {}#{id}", name());
         };
         if !self.program.gpl_compatible && proto.has(ProtoFlags::GPL_ONLY) {
             refuse!(
@@ -47,7 +47,7 @@ impl Walk<'_> {
         }
         if proto.has(ProtoFlags::MIGHT_SLEEP) && !self.may_sleep_here() {
             let place = self.why_no_sleep();
-            refuse!(self, EINVAL, "sleepable helper {name}#{id} in {place}");
+            refuse!(self, EINVAL, "sleepable helper {}#{id} in {place}", name());
         }
         let mut call = Call::new(id, proto);
         for index in 0..proto.args.len().min(5) {

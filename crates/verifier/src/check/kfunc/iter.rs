@@ -150,7 +150,7 @@ impl Walk<'_> {
                 refuse!(self, EFAULT, "bad parent state for iter next call");
             }
             let previous = self.previous_round_of_parent(self.slot);
-            let mut queued = self.state.clone();
+            let mut queued = self.copy_state();
             queued.frames[frame].stack[slot].register_mut().object =
                 Object::Iter(of, IterState::Active, depth + 1);
             let mut queued = self.widened(previous, queued);
