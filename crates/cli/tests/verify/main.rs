@@ -6,7 +6,7 @@ mod page;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use bombus_btf::{Builder, Linkage, TypeId};
+use bombus_btf::{Builder, Linkage, Member, TypeId};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ fn main() {
     trials.push(Trial::test("one object a program", one_object_a_program));
     trials.push(Trial::test("text and exit code agree", text_and_exit_code_agree));
     trials.push(Trial::test("kernels that are older", kernels_that_are_older));
-    for object in ["memory", "rules", "closed"] {
+    for object in ["memory", "rules", "closed", "functions"] {
         trials.push(Trial::test(format!("explanations of {object}"), || explanations(object)));
     }
     trials.push(Trial::test("explanations as JSON", explanations_as_json));
@@ -117,6 +117,32 @@ impl Kernel {
             "bpf_preempt_enable",
         ] {
             types.func(name, nothing, Linkage::Static);
+        }
+        let long = types.int("unsigned long", 8, false);
+        let flags = types.ptr(long);
+        let opaque = types.array(long, int, 1);
+        let opaque = Member { name: "__opaque", ty: opaque, bit_offset: 0, bit_size: 0 };
+        let iterator = types.structure("bpf_iter_num", 8, &[opaque]);
+        let iterator = types.ptr(iterator);
+        let packet = types.structure("xdp_md", 24, &[]);
+        let dynptr = types.structure("bpf_dynptr", 16, &[]);
+        let (packet, dynptr) = (types.ptr(packet), types.ptr(dynptr));
+        let number = types.ptr(int);
+        let functions: [(&str, TypeId, &[(&str, TypeId)]); 6] = [
+            ("bpf_local_irq_save", TypeId::VOID, &[("flags__irq_flag", flags)]),
+            ("bpf_local_irq_restore", TypeId::VOID, &[("flags__irq_flag", flags)]),
+            ("bpf_iter_num_new", int, &[("it", iterator), ("start", int), ("end", int)]),
+            ("bpf_iter_num_next", number, &[("it", iterator)]),
+            ("bpf_iter_num_destroy", TypeId::VOID, &[("it", iterator)]),
+            (
+                "bpf_dynptr_from_xdp",
+                int,
+                &[("x", packet), ("flags", long), ("ptr__uninit", dynptr)],
+            ),
+        ];
+        for (name, result, arguments) in functions {
+            let proto = types.func_proto(result, arguments);
+            types.func(name, proto, Linkage::Static);
         }
         let traced = types.func_proto(int, &[("descriptor", int)]);
         types.func("do_unlinkat", traced, Linkage::Static);

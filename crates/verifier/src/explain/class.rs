@@ -181,9 +181,9 @@ classes! {
     "call bpf_rcu_read_unlock() before, on every path"
     ["inside bpf_rcu_read_lock-ed region", "in RCU section", "within rcu_read_lock region", "rcu_read_lock region"]
 
-    "rcu-protection" Operand "the pointer is only good in an RCU section"
-    "The object may go away unless it is used between bpf_rcu_read_lock() and bpf_rcu_read_unlock(), or is held by a reference."
-    "use it in an RCU section, or acquire a reference"
+    "rcu-protection" Operand "this is only good in an RCU section"
+    "The object may go away unless it is used between bpf_rcu_read_lock() and bpf_rcu_read_unlock(), or is held by a reference; and only a section that was opened can be closed."
+    "open an RCU section before, on every path, or acquire a reference"
     ["must be a rcu pointer", "requires RCU critical section protection", "unmatched rcu read unlock", "bpf_rcu_read_{lock,unlock} in unnecessary"]
 
     "preemption-section" Section "preemption is off where it must not be"
@@ -236,6 +236,11 @@ classes! {
     "let the field stand at a multiple of its size, or copy it byte by byte"
     ["misaligned"]
 
+    "kfunc-not-allowed" Program "the program must not call this function of the kernel"
+    "Kernel functions are open to certain program types, privileges and places in the program."
+    "call it from a program type that has it; see the kernel's list of kfuncs"
+    ["calling kernel function * is not allowed", "destructive kfunc calls require", "css_task_iter is only allowed", "does not have a valid func_proto", "kernel function * returns pointer type", "cannot be called from callback", "not allowed in rbtree cb", "in rbtree cb", "is allowed only to CAP_PERFMON", "access is allowed only to CAP_PERFMON", "cannot be used in tracing programs", "btf_id"]
+
     "dynptr-state" Operand "the dynptr is not in the state that is needed"
     "A dynptr is made on the stack, used, and where it holds something given back, in this order."
     "make the dynptr by a function for that, and use it until it is released"
@@ -250,11 +255,6 @@ classes! {
     "Which helpers there are depends on the program type, on where it attaches and on the kernel."
     "use a helper that programs of this type have, or another program type"
     ["program of this type cannot use helper", "unknown func", "invalid func unknown", "not supported for program type", "supported only for fentry", "helper call is not allowed in probe", "helper access to the packet is not allowed"]
-
-    "kfunc-not-allowed" Program "the program must not call this function of the kernel"
-    "Kernel functions are open to certain program types, privileges and places in the program."
-    "call it from a program type that has it; see the kernel's list of kfuncs"
-    ["calling kernel function * is not allowed", "destructive kfunc calls require", "css_task_iter is only allowed", "does not have a valid func_proto", "kernel function * returns pointer type", "cannot be called from callback", "not allowed in rbtree cb", "in rbtree cb", "is allowed only to CAP_PERFMON", "access is allowed only to CAP_PERFMON", "cannot be used in tracing programs", "btf_id"]
 
     "gpl-only" Licence "the function is for GPL-compatible programs only"
     "The kernel gives some functions to programs only that declare a licence which is compatible with the GPL."
