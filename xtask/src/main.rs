@@ -8,6 +8,7 @@ mod matrix;
 mod mutate;
 mod parity;
 mod prove;
+mod slow;
 mod test;
 mod tidy;
 mod vm;
@@ -39,6 +40,7 @@ const COMMANDS: &[Command] = &[
     ),
     ("parity", "objects as Bombus and as libbpf send them to a kernel", parity::run),
     ("prove", "the operators of the verifier are sound, by a solver", prove::run),
+    ("slow", "everything that must hold and takes minutes: proofs, score, fuzzers", slow::run),
     ("vm", "run a command, or the tests of a package, on other kernels", vm::run),
 ];
 

@@ -73,6 +73,17 @@ struct Options {
     load: Option<PathBuf>,
 }
 
+/// Brings what the corpus is made of, if it is not there yet.
+pub(crate) fn download() -> Result<(), String> {
+    Corpus::new().download()
+}
+
+/// The compiled selftests and the types of their kernel, made if they are not there yet.
+pub(crate) fn made() -> Result<(PathBuf, PathBuf), String> {
+    let corpus = Corpus::new();
+    Ok((corpus.objects()?, corpus.btf()?))
+}
+
 /// Scores the verifier.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let options = parse(args)?;

@@ -62,6 +62,14 @@ impl Corpus {
         Corpus { directory: vm::target_directory().join("corpus") }
     }
 
+    /// Brings what comes from Debian's archive, which keeps but the newest release of a package.
+    pub(super) fn download(&self) -> Result<(), String> {
+        if !self.directory.join("source").exists() {
+            vm::download(&format!("{PACKAGE}={RELEASE}"))?;
+        }
+        vm::image(KERNEL).map(drop)
+    }
+
     /// The compiled selftests.
     pub(super) fn objects(&self) -> Result<PathBuf, String> {
         let objects = self.directory.join("objects");
