@@ -128,20 +128,20 @@ impl Kernel {
         let dynptr = types.structure("bpf_dynptr", 16, &[]);
         let (packet, dynptr) = (types.ptr(packet), types.ptr(dynptr));
         let number = types.ptr(int);
-        let functions: [(&str, TypeId, &[(&str, TypeId)]); 6] = [
-            ("bpf_local_irq_save", TypeId::VOID, &[("flags__irq_flag", flags)]),
-            ("bpf_local_irq_restore", TypeId::VOID, &[("flags__irq_flag", flags)]),
-            ("bpf_iter_num_new", int, &[("it", iterator), ("start", int), ("end", int)]),
-            ("bpf_iter_num_next", number, &[("it", iterator)]),
-            ("bpf_iter_num_destroy", TypeId::VOID, &[("it", iterator)]),
+        let functions = [
+            ("bpf_local_irq_save", TypeId::VOID, vec![("flags__irq_flag", flags)]),
+            ("bpf_local_irq_restore", TypeId::VOID, vec![("flags__irq_flag", flags)]),
+            ("bpf_iter_num_new", int, vec![("it", iterator), ("start", int), ("end", int)]),
+            ("bpf_iter_num_next", number, vec![("it", iterator)]),
+            ("bpf_iter_num_destroy", TypeId::VOID, vec![("it", iterator)]),
             (
                 "bpf_dynptr_from_xdp",
                 int,
-                &[("x", packet), ("flags", long), ("ptr__uninit", dynptr)],
+                vec![("x", packet), ("flags", long), ("ptr__uninit", dynptr)],
             ),
         ];
         for (name, result, arguments) in functions {
-            let proto = types.func_proto(result, arguments);
+            let proto = types.func_proto(result, &arguments);
             types.func(name, proto, Linkage::Static);
         }
         let traced = types.func_proto(int, &[("descriptor", int)]);
