@@ -35,8 +35,7 @@ pub(crate) use table::Table;
 /// An error number.
 pub(crate) type Errno = i32;
 
-/// The kernel's own "not supported", which the C library has no name for (`include/linux/errno.h`).
-pub(crate) const ENOTSUPP: Errno = 524;
+pub(crate) use bombus_kernel::ENOTSUPP;
 
 /// Bytes that one map may take.
 const MAX_MEMORY: usize = 1 << 30;

@@ -62,6 +62,22 @@ impl<T: Wide> Scalar<T> {
         (Scalar { bits, range: whole.range, low: half.range }, empty)
     }
 
+    /// Itself, with this known of it as a whole, and whether that is a contradiction.
+    fn with_whole(self, whole: Value<T>) -> (Scalar<T>, T::Truth) {
+        match holds::<T>(self.whole().is_same(whole)) {
+            true => (self, T::zero().eq(T::one())),
+            false => Scalar::of(whole, self.half()),
+        }
+    }
+
+    /// Itself, with this known of its low half, and whether that is a contradiction.
+    fn with_half(self, half: Value<T::Half>) -> (Scalar<T>, T::Truth) {
+        match holds::<T::Half>(self.half().is_same(half)) {
+            true => (self, T::zero().eq(T::one())),
+            false => Scalar::of(self.whole(), half),
+        }
+    }
+
     /// The low half alone, with zeroes above.
     pub fn zero_extended(half: Value<T::Half>) -> Scalar<T> {
         Scalar::extended(half).reduced().0
@@ -193,21 +209,11 @@ impl<T: Wide> Scalar<T> {
         let ((a, empty), (b, also), none) = match width {
             Width::W64 => {
                 let assumed = assume(comparison, a.whole(), b.whole());
-                let known =
-                    |whole, before: Scalar<T>| match holds::<T>(before.whole().is_same(whole)) {
-                        true => (before, T::zero().eq(T::one())),
-                        false => Scalar::of(whole, before.half()),
-                    };
-                (known(assumed.a, a), known(assumed.b, b), assumed.is_impossible)
+                (a.with_whole(assumed.a), b.with_whole(assumed.b), assumed.is_impossible)
             }
             Width::W32 => {
                 let assumed = assume(comparison, a.half(), b.half());
-                let known =
-                    |half, before: Scalar<T>| match holds::<T::Half>(before.half().is_same(half)) {
-                        true => (before, T::zero().eq(T::one())),
-                        false => Scalar::of(before.whole(), half),
-                    };
-                (known(assumed.a, a), known(assumed.b, b), assumed.is_impossible)
+                (a.with_half(assumed.a), b.with_half(assumed.b), assumed.is_impossible)
             }
         };
         (a, b, none | empty | also)
