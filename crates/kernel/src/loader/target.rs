@@ -134,7 +134,9 @@ impl<'a> Target<'a> {
         types.as_ref().ok_or_else(|| Error::Unsupported {
             what: format!("{} does not describe its types", self.name),
             help: Some(
-                "it was built without CONFIG_DEBUG_INFO_BTF; types can be given from a file".into(),
+                "it was built without CONFIG_DEBUG_INFO_BTF, or is no Linux; types can be given from \
+                 a file (bombus run --btf)"
+                    .into(),
             ),
         })
     }

@@ -594,7 +594,7 @@ fn relocations() {
         &kernel,
         Loader::new(&object).load(&kernel),
         expect![[r#"
-        Linux 6.12 does not describe its types (it was built without CONFIG_DEBUG_INFO_BTF; types can be given from a file)
+        Linux 6.12 does not describe its types (it was built without CONFIG_DEBUG_INFO_BTF, or is no Linux; types can be given from a file (bombus run --btf))
     "#]],
     );
     let types = Arc::new(Btf::parse(kernel_types().finish()).unwrap());
