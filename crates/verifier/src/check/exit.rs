@@ -61,7 +61,7 @@ impl Walk<'_> {
         self.note_function_left();
         if in_callback {
             // Rounds become alike.
-            let previous = self.previous_round(&self.state, to);
+            let previous = self.previous_round(to);
             let state = self.copy_state();
             self.state = self.widened(previous, state);
         }

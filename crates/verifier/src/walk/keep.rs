@@ -5,14 +5,17 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::compare::Place;
+use super::outline::Outline;
 use crate::code::Code;
 use crate::state::{State, StateRef};
 
 /// A state that is kept.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// The state.
+    /// The state; without frames when there is an outline.
     pub state: State,
+    /// What is left of its frames when it is no longer compared with.
+    pub(super) outline: Vec<Outline>,
     /// The loop that it is in.
     pub chain: Option<LoopChain>,
     /// Where it did not cover the last that was compared with it.
@@ -137,6 +140,7 @@ impl Keep {
     ) -> StateRef {
         let kept = Box::new(Kept {
             state,
+            outline: Vec::new(),
             chain,
             missed: Cell::new(None),
             hits: 0,

@@ -6,6 +6,7 @@ mod compare;
 pub(crate) mod history;
 mod keep;
 mod observe;
+mod outline;
 mod precision;
 mod prune;
 mod queries;
@@ -483,7 +484,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Saves the memory of a state that is not needed any more.
-    fn save(&mut self, state: State) {
+    pub(super) fn save(&mut self, state: State) {
         if self.spare.len() < MAX_SPARE {
             self.spare.push(state);
         }

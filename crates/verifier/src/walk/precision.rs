@@ -10,7 +10,7 @@ use super::report::KernelFunctions;
 use super::{Check, Walk};
 use crate::code::Code;
 use crate::log::Log;
-use crate::state::{State, StateRef, bits};
+use crate::state::{FP, State, StateRef, bits};
 
 impl Walk<'_> {
     /// The number in a register of the innermost frame decides something.
@@ -55,16 +55,13 @@ impl Walk<'_> {
         let state = state.unwrap_or(current);
         let mut wanted = Wanted::new(state.top());
         let Some(kept) = keep.get(old) else { return false };
-        for (number, frame) in kept.state.frames.iter().enumerate() {
-            for (register, known) in frame.regs.iter().enumerate() {
-                if known.is_scalar() && known.precise && register != crate::state::FP {
-                    wanted.want_register(number, register);
-                }
-            }
-            frame.stack.precise().for_each(|slot| wanted.want_slot(number, slot));
+        for frame in 0..kept.depth() {
+            let (registers, slots) = kept.precise(frame);
+            bits(registers.into()).for_each(|register| wanted.want_register(frame, register));
+            bits(slots).for_each(|slot| wanted.want_slot(frame, slot));
         }
         if log.tells_all() {
-            for frame in (0..kept.state.frames.len()).rev() {
+            for frame in (0..kept.depth()).rev() {
                 let registers = bits(wanted.registers(frame).into());
                 let registers = registers.map(|register| format!("r{register}"));
                 let slots = bits(wanted.slots(frame)).map(|slot| format!("fp{}", offset(slot)));
@@ -201,19 +198,15 @@ impl Path<'_> {
     fn mark_state(&mut self, at: StateRef, wanted: &mut Wanted) -> bool {
         let Some(kept) = self.keep.get_mut(at) else { return false };
         let mut changed = false;
-        for number in (0..=wanted.frame.min(kept.state.top())).rev() {
-            let frame = &mut kept.state.frames[number];
+        for number in (0..=wanted.frame.min(kept.depth() - 1)).rev() {
             for register in bits(wanted.registers(number).into()) {
-                let known = &mut frame.regs[register];
-                if !known.is_scalar() || known.precise {
-                    wanted.drop_register(number, register);
-                } else {
-                    known.precise = true;
-                    changed = true;
+                match kept.make_precise(number, register) {
+                    true => changed = true,
+                    false => wanted.drop_register(number, register),
                 }
             }
             for slot in bits(wanted.slots(number)) {
-                match frame.stack.make_precise(slot) {
+                match kept.make_slot_precise(number, slot) {
                     true => changed = true,
                     false => wanted.drop_slot(number, slot),
                 }
@@ -234,10 +227,7 @@ impl Path<'_> {
         let Some(kept) = at.and_then(|at| self.keep.get_mut(at)) else { return false };
         let mut changed = false;
         for register in bits(wanted.registers(0).into()) {
-            let known = &mut kept.state.frames[0].regs[register.min(crate::state::FP)];
-            if known.is_scalar() {
-                changed |= !std::mem::replace(&mut known.precise, true);
-            }
+            changed |= kept.make_precise(0, register.min(FP));
         }
         changed
     }
@@ -256,10 +246,9 @@ impl Path<'_> {
             let Some(kept) = self.keep.get_mut(at) else { break };
             parent = kept.state.parent;
             let log = &mut *self.log;
-            for (number, frame) in kept.state.frames.iter_mut().enumerate() {
-                for (index, known) in frame.regs[..crate::state::FP].iter_mut().enumerate() {
-                    if known.is_scalar() && !known.precise {
-                        known.precise = true;
+            for number in 0..kept.depth() {
+                for index in 0..FP {
+                    if kept.make_precise(number, index) {
                         changed = true;
                         if log.tells_all() {
                             log.say(format_args!(
@@ -268,8 +257,8 @@ impl Path<'_> {
                         }
                     }
                 }
-                for index in frame.stack.held() {
-                    if frame.stack.make_precise(index) {
+                for index in kept.slots(number) {
+                    if kept.make_slot_precise(number, index) {
                         changed = true;
                         if log.tells_all() {
                             let offset = offset(index);

@@ -5,7 +5,7 @@ use bombus_isa::Op;
 
 use super::compare::{Compare, Ids, Likeness, held_slots, iterators_moved, may_loop};
 use super::history::{Links, Touch};
-use super::keep::LoopChain;
+use super::keep::{Kept, LoopChain};
 use super::{Check, Walk, refuse};
 use crate::embedding::Pruning;
 use crate::state::{Base, FP, IterState, Object, Register, State, StateRef, bits};
@@ -175,6 +175,8 @@ impl Walk<'_> {
         }
         self.keep.drop_state(bucket, at);
         self.release_state(at);
+        let rest = self.keep.get_mut(at).map(Kept::reduce);
+        rest.into_iter().for_each(|rest| self.save(rest));
         true
     }
 

@@ -5,17 +5,26 @@ use super::Walk;
 use crate::state::{Base, Register, State, StateRef};
 
 impl Walk<'_> {
-    /// The newest state on the path to `current` that was kept at a slot, in the same calls
+    /// The newest state on the path to the current one that was kept at a slot, in the same calls
     /// (`find_prev_entry`).
-    pub(crate) fn previous_round(&self, current: &State, slot: usize) -> Option<StateRef> {
+    pub(crate) fn previous_round(&self, slot: usize) -> Option<StateRef> {
+        let calls = self.state.frames.iter().map(|frame| frame.callsite);
+        self.previous_in(calls, self.state.depth, slot)
+    }
+
+    fn previous_in(
+        &self,
+        calls: impl Iterator<Item = i32> + Clone,
+        depth: u32,
+        slot: usize,
+    ) -> Option<StateRef> {
         let bucket = self.keep.bucket(&self.state, slot);
         self.keep.listed(bucket).into_iter().find(|at| {
             self.keep.get(*at).is_some_and(|kept| {
-                let state = &kept.state;
-                state.slot == slot
-                    && state.branches != 0
-                    && same_calls(state, current)
-                    && state.depth < current.depth
+                kept.state.slot == slot
+                    && kept.state.branches != 0
+                    && kept.calls().eq(calls.clone())
+                    && kept.state.depth < depth
             })
         })
     }
@@ -23,14 +32,15 @@ impl Walk<'_> {
     /// The same for the state that the current one came from.
     pub(crate) fn previous_round_of_parent(&self, slot: usize) -> Option<StateRef> {
         let parent = self.keep.get(self.state.parent?)?;
-        self.previous_round(&parent.state, slot)
+        self.previous_in(parent.calls(), parent.state.depth, slot)
     }
 
     /// Whether the state that the current one came from was kept at this very instruction.
     pub(crate) fn parent_is_here(&self) -> bool {
         let parent = self.state.parent.and_then(|parent| self.keep.get(parent));
         parent.is_some_and(|parent| {
-            parent.state.slot == self.slot && same_calls(&parent.state, &self.state)
+            let calls = self.state.frames.iter().map(|frame| frame.callsite);
+            parent.state.slot == self.slot && parent.calls().eq(calls)
         })
     }
 
@@ -64,10 +74,4 @@ impl Walk<'_> {
         }
         state
     }
-}
-
-/// Whether both are in the same calls (`same_callsites`).
-fn same_calls(a: &State, b: &State) -> bool {
-    a.frames.len() == b.frames.len()
-        && a.frames.iter().zip(&b.frames).all(|(a, b)| a.callsite == b.callsite)
 }
