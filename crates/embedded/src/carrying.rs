@@ -50,12 +50,14 @@ impl Embedded {
             let mut network = self.network.borrow_mut();
             let mut core = self.core.borrow_mut();
             self.timers.borrow_mut().fire(now, &mut engine, &mut core);
+            core.run_deferred();
             let came = network.carry(&mut core)?;
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Ok(Wake::Deadline);
             }
             if !came {
-                let due = [deadline, flush, self.timers.borrow().next_due(), Some(tick)];
+                let put_off = core.workspace.deferred.next_due();
+                let due = [deadline, flush, self.timers.borrow().next_due(), put_off, Some(tick)];
                 let until = due.into_iter().flatten().min().unwrap_or(now);
                 let others = engine.signals().into_iter().chain([children.fd()]);
                 wait_readable(

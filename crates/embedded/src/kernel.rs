@@ -13,7 +13,7 @@ use bombus_vm::Context;
 
 use crate::Embedded;
 use crate::links::Attached;
-use crate::maps::{ENOTSUPP, Errno, Keyless, Map, Storage, ringbuf, shown};
+use crate::maps::{ENOTSUPP, Errno, Keyless, Map, Storage, Table, ringbuf, shown};
 use crate::network::{Entry, interface_index};
 use crate::proof;
 use crate::run::MAX_MAPS;
@@ -38,10 +38,14 @@ impl Embedded {
         doing: &str,
         with: impl FnOnce(&mut Map) -> std::result::Result<R, Errno>,
     ) -> Result<R> {
-        let maps = &mut self.core.borrow_mut().maps;
-        let map = index(fd.0).and_then(|index| maps.get_mut(index));
+        let core = &mut *self.core.borrow_mut();
+        core.run_deferred();
+        let map = index(fd.0).and_then(|index| core.maps.get_mut(index));
         let map = map.ok_or_else(|| Error::os(format!("{doing} a map"), libc::EBADF))?;
-        with(map).map_err(|errno| Error::os(format!("{doing} map {}", map.name), errno))
+        let result = with(map);
+        let gone = map.table_mut().map(Table::take_forgotten).unwrap_or_default();
+        gone.into_iter().for_each(|number| core.workspace.deferred.remove(number));
+        result.map_err(|errno| Error::os(format!("{doing} map {}", map.name), errno))
     }
 }
 
@@ -309,6 +313,7 @@ impl Kernel for Embedded {
     /// A program that does what it must not gives 0; it is counted, see `Tracer::summary`.
     fn prog_test_run(&self, program: ProgFd, ctx: &[u8]) -> Result<u32> {
         let mut core = self.core.borrow_mut();
+        core.run_deferred();
         let index = index(program.0).filter(|&index| index < core.programs.len());
         let index = index.ok_or_else(|| Error::os("run a program", libc::EBADF))?;
         if takes_packets(core.programs[index].prog_type) {
@@ -325,6 +330,7 @@ impl Kernel for Embedded {
 
     fn prog_run(&self, program: ProgFd, run: &mut TestRun) -> Result<()> {
         let core = &mut *self.core.borrow_mut();
+        core.run_deferred();
         let index = index(program.0).filter(|&index| index < core.programs.len());
         let index = index.ok_or_else(|| Error::os("run a program", libc::EBADF))?;
         crate::test_run::run(core, index, run)
@@ -380,6 +386,7 @@ impl Kernel for Embedded {
     fn detach_all(&self) {
         self.links.take();
         self.timers.take();
+        self.core.borrow_mut().workspace.deferred.stop_all();
         self.network.borrow_mut().detach_all();
         self.engine.borrow_mut().detach_all();
     }

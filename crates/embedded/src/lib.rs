@@ -12,6 +12,7 @@ pub mod catalog;
 mod context_use;
 mod core;
 mod cpus;
+mod deferred;
 mod dispatch;
 pub mod guard;
 #[allow(unsafe_code, reason = "ptrace, fork and seccomp; each block says why it is sound")]

@@ -9,6 +9,7 @@ pub(crate) enum Clock {
     MonotonicCoarse,
     Boot,
     Tai,
+    Realtime,
 }
 
 /// Nanoseconds on a clock.
@@ -18,6 +19,7 @@ pub(crate) fn now(clock: Clock) -> u64 {
         Clock::MonotonicCoarse => libc::CLOCK_MONOTONIC_COARSE,
         Clock::Boot => libc::CLOCK_BOOTTIME,
         Clock::Tai => libc::CLOCK_TAI,
+        Clock::Realtime => libc::CLOCK_REALTIME,
     };
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a timespec that the call may write; it keeps no pointer to it.

@@ -70,6 +70,7 @@ impl PacketRunner<'_> {
         let (mut traps, mut task) = (Vec::new(), ThisTask);
         let mut packet = self.take_packet()?;
         let core = &mut *self.kernel.core.borrow_mut();
+        core.run_deferred();
         let runs = core.runs(self.program, &mut packet, &mut task);
         let outcome = runs.map_or(Ok(false), |mut runs| {
             for _ in 0..ROUND {

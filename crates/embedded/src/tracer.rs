@@ -59,11 +59,14 @@ impl Tracer for Embedded {
             if flush.is_some_and(|flush| flush <= Instant::now()) {
                 return Ok(Wake::Records);
             }
-            let until = [deadline, flush, timers.next_due()].into_iter().flatten().min();
+            let put_off = self.core.borrow().workspace.deferred.next_due();
+            let until = [deadline, flush, timers.next_due(), put_off].into_iter().flatten().min();
             let wake = engine.wait(until, &mut |event, task| {
                 let mut core = self.core.borrow_mut();
                 dispatch(&mut core, &links, event, task);
-                let hurry = rings(&core, wanted).any(Ringbuf::is_half_full);
+                let put_off = core.workspace.deferred.next_due();
+                let is_sooner = put_off.is_some_and(|due| until.is_none_or(|until| due < until));
+                let hurry = is_sooner || rings(&core, wanted).any(Ringbuf::is_half_full);
                 if hurry { Control::Return } else { Control::Continue }
             })?;
             if !matches!(wake, Wake::Deadline | Wake::Records) {
@@ -71,6 +74,7 @@ impl Tracer for Embedded {
             }
             let now = Instant::now();
             timers.fire(now, &mut engine, &mut self.core.borrow_mut());
+            self.core.borrow_mut().run_deferred();
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Ok(Wake::Deadline);
             }

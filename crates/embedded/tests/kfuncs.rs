@@ -6,11 +6,12 @@ mod support;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bombus_btf::{Btf, Builder, Linkage, Member};
 use bombus_embedded::{Embedded, Options};
 use bombus_isa::Insn;
-use bombus_kernel::{BtfFd, Kernel, MapFd, MapTypes, ProgLoad, Tracer, UpdateFlag};
+use bombus_kernel::{BtfFd, Kernel, MapFd, MapTypes, ProgLoad, Tracer, UpdateFlag, Wake};
 use bombus_platform::{MapType, ProgType};
 use bombus_spec::MapSpec;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -40,17 +41,18 @@ fn types_with(names: &[&str]) -> (Arc<Btf>, Vec<u32>) {
     (Arc::new(Btf::parse(types.finish()).expect("types that were just made")), ids)
 }
 
-/// The types of a program with the structure that cases know as `THING`, and its number.
-fn thing() -> (Vec<u8>, u32) {
+/// The types of a program with the structures that cases know as `THING` and `typed`, and their numbers.
+fn types() -> (Vec<u8>, u32, u32) {
     let mut types = Builder::new();
     let word = types.int("long", 8, true);
     let half = types.int("int", 4, false);
-    let mut opaque = |name: &str, words: u32| {
+    let opaque = |types: &mut Builder, name: &str, words: u32| {
         let member = |index| Member { ty: word, bit_offset: index * 64, ..Member::default() };
         let members: Vec<Member<'_>> = (0..words).map(member).collect();
         types.structure(name, words * 8, &members)
     };
-    let (list, tree) = (opaque("bpf_list_node", 3), opaque("bpf_rb_node", 4));
+    let list = opaque(&mut types, "bpf_list_node", 3);
+    let tree = opaque(&mut types, "bpf_rb_node", 4);
     let count = Member { ty: half, ..Member::default() };
     let count = types.structure("bpf_refcount", 4, &[count]);
     let member =
@@ -62,8 +64,16 @@ fn thing() -> (Vec<u8>, u32) {
         member("value", word, 64),
     ];
     let thing = types.structure("thing", 72, &members);
-    (types.finish(), thing.0)
+    let (timer, work) = (opaque(&mut types, "bpf_timer", 2), opaque(&mut types, "bpf_wq", 2));
+    let members = [member("timer", timer, 0), member("work", work, 16), member("value", word, 32)];
+    let typed = types.structure("typed", TYPED_SIZE, &members);
+    (types.finish(), thing.0, typed.0)
 }
+
+/// Bytes of the values of `typed` maps.
+const TYPED_SIZE: u32 = 40;
+/// Where their number is.
+const TYPED_NUMBER: usize = 32;
 
 struct Bench {
     kernel: Embedded,
@@ -72,6 +82,9 @@ struct Bench {
     functions: Vec<(String, u32)>,
     types: BtfFd,
     thing: u32,
+    typed: u32,
+    /// Of the next map.
+    value_type: u32,
 }
 
 impl Bench {
@@ -87,9 +100,11 @@ impl Bench {
             value_size: value.parse()?,
             max_entries: entries.parse()?,
             flags: rest.first().map_or(Ok(0), |flags| flags.parse())?,
+            value_type: std::mem::take(&mut self.value_type),
             ..MapSpec::default()
         };
-        let types = MapTypes { inner: self.inner.take(), ..MapTypes::default() };
+        let btf = (spec.value_type != 0).then_some(self.types);
+        let types = MapTypes { inner: self.inner.take(), btf, ..MapTypes::default() };
         let map = self.kernel.map_create_typed(&spec, types)?;
         self.maps.push((map, spec));
         Ok(map)
@@ -99,6 +114,10 @@ impl Bench {
         let words: Vec<&str> = step.operation.split_whitespace().collect();
         match *words {
             ["map", ref rest @ ..] => self.create(rest).map(drop),
+            ["typed", kind, entries] => {
+                self.value_type = self.typed;
+                self.create(&[kind, "4", &TYPED_SIZE.to_string(), entries]).map(drop)
+            }
             ["inner", ref rest @ ..] => {
                 let map = self.create(rest)?;
                 self.inner = Some(map);
@@ -120,7 +139,33 @@ impl Bench {
                 let record = number.parse::<u64>()?.to_le_bytes();
                 Ok(self.kernel.user_ringbuf_submit(*map, &record)?)
             }
-            ["program"] => self.program(&step.body, &step.expected),
+            ["program"] => self.program(&step.body, &step.expected, RUNS),
+            ["once"] => self.program(&step.body, &step.expected, 1),
+            ["delete", map, key] => {
+                let key = key.parse::<u32>()?.to_le_bytes();
+                match self.kernel.map_delete(self.maps[map.parse::<usize>()?].0, &key)? {
+                    true => Ok(()),
+                    false => Err("there is no such element".into()),
+                }
+            }
+            ["number", map, key] => {
+                let (map, key) = (self.maps[map.parse::<usize>()?].0, key.parse::<u32>()?);
+                let value = self.kernel.map_lookup(map, &key.to_le_bytes())?;
+                let value = value.ok_or("there is no such element")?;
+                let (fields, number) = value.split_at(TYPED_NUMBER);
+                let number = number.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+                match number.to_string() == step.expected && fields.iter().all(|byte| *byte == 0) {
+                    true => Ok(()),
+                    false => Err(format!("{number}, and {fields:?}").into()),
+                }
+            }
+            ["wait", milliseconds] => {
+                let time = Duration::from_millis(milliseconds.parse()?);
+                match self.kernel.wait(&[], Some(Instant::now() + time))? {
+                    Wake::Deadline => Ok(()),
+                    other => Err(format!("{other:?}").into()),
+                }
+            }
             _ => Err(format!("unknown operation {}", step.operation).into()),
         }
     }
@@ -135,7 +180,7 @@ impl Bench {
         Ok(support::assemble(&text, &maps)?)
     }
 
-    fn program(&self, text: &str, expected: &str) -> Result<(), Failed> {
+    fn program(&self, text: &str, expected: &str, runs: usize) -> Result<(), Failed> {
         let insns = self.assemble(text)?;
         let program = self.kernel.prog_load(&ProgLoad {
             name: "case",
@@ -149,7 +194,7 @@ impl Bench {
             let summary = kernel.summary();
             summary.last().map_or(String::new(), |line| line.clone())
         };
-        for run in 0..RUNS {
+        for run in 0..runs {
             let before = stopped(&self.kernel);
             let value = self.kernel.prog_test_run(program, &[])? as i32;
             let now = stopped(&self.kernel);
@@ -168,14 +213,15 @@ impl Bench {
 fn check(case: &Case) -> Result<(), Failed> {
     let text: String = case.steps.iter().map(|step| step.body.as_str()).collect();
     let names = functions(&text);
-    let (types, ids) = types_with(&names);
+    let (kernel_types, ids) = types_with(&names);
     let options = Options { seed: Some(1), unproved: true, ..Options::default() };
     let kernel = Embedded::new(options);
-    kernel.set_types(types);
-    let (own, thing) = thing();
+    kernel.set_types(kernel_types);
+    let (own, thing, typed) = types();
     let types = kernel.btf_load(&own)?;
     let functions = names.iter().map(|name| (*name).to_owned()).zip(ids).collect();
-    let mut bench = Bench { kernel, maps: Vec::new(), inner: None, functions, types, thing };
+    let (maps, inner, value_type) = (Vec::new(), None, 0);
+    let mut bench = Bench { kernel, maps, inner, functions, types, thing, typed, value_type };
     for step in &case.steps {
         bench.step(step).map_err(|error| {
             let why = error.message().unwrap_or_default();

@@ -279,6 +279,14 @@ helpers! {
     ForEachMapElem = 164;
     /// Write numbers in a format: the format is a constant.
     Snprintf = 165;
+    /// Prepare a timer in a value.
+    TimerInit = 169;
+    /// Set the function that it calls.
+    TimerSetCallback = 170;
+    /// Have it call after some nanoseconds.
+    TimerStart = 171;
+    /// Stop it, and forget the function.
+    TimerCancel = 172;
     /// Argument `n` of the traced function.
     GetFuncIp = 173;
     /// The number given when the program was attached.

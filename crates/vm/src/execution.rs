@@ -171,6 +171,26 @@ impl<'a> Execution<'a> {
         }
     }
 
+    /// Calls a function of `program` by its guest address as the outermost one: what was put off.
+    pub fn call<H: Host>(
+        &mut self,
+        program: &Rc<Program>,
+        function: u64,
+        args: &[u64],
+        host: &mut H,
+    ) -> Result<u64, Trap> {
+        let trap = |kind| Trap { program: program.id(), pc: 0, kind };
+        let entry = program.function_at(function);
+        let entry = entry.ok_or_else(|| trap(TrapKind::BadFunction(function)))?;
+        match self.enter(program, entry, Args::new(args), host) {
+            Err(Trap { kind: TrapKind::Thrown(value), .. }) => {
+                self.depth = 0;
+                Ok(value)
+            }
+            result => Ok(result?.unwrap_or_default()),
+        }
+    }
+
     /// The `len` bytes at a guest address, wherever they are, for reading.
     #[inline]
     pub fn read<'b, H: Host>(

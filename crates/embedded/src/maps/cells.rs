@@ -97,6 +97,12 @@ impl Cells {
         self.stride == 1 << self.shift
     }
 
+    /// The number of the cell that a guest offset is in, and where it starts in guest offsets.
+    pub(crate) fn cell_at(&self, offset: u64) -> (usize, u64) {
+        let cell = (offset >> self.shift) as usize;
+        (cell, self.offset_of(cell))
+    }
+
     /// The cell that a guest offset is in, and where it starts in guest offsets.
     #[inline]
     pub(crate) fn around(&mut self, offset: u64) -> Option<(u64, &mut [u8])> {

@@ -23,6 +23,7 @@ use bombus_kernel::described_map;
 use bombus_platform::MapType;
 use bombus_spec::MapSpec;
 
+use crate::objects::{Fields, layout};
 use crate::run::value_address;
 
 pub(crate) use arena::Arena;
@@ -132,6 +133,12 @@ pub(crate) enum Storage {
     Maps(Table),
     /// Sockets of a kind that this kernel has none of.
     Sockets,
+}
+
+/// What the kernel takes care of in the values of a map.
+fn fields(map: &bombus_verifier::Map) -> Fields {
+    let found = map.types.as_ref().and_then(|types| layout(&types.btf, types.value));
+    found.map(|(_, fields)| fields).unwrap_or_default()
 }
 
 impl Storage {
@@ -289,7 +296,7 @@ impl Map {
                 if too_big {
                     return Err(libc::E2BIG);
                 }
-                Storage::Table(Table::new(spec, cpus)?)
+                Storage::Table(Table::new(spec, cpus)?.with_fields(fields(&described)))
             }
         };
         let devices = matches!(map_type, MapType::Devmap | MapType::DevmapHash);

@@ -1,6 +1,6 @@
 //! Maps of values: arrays and hash tables, with one value or one a CPU.
 
-use bombus_platform::MapType;
+use bombus_platform::{MapType, ValueField};
 use bombus_spec::MapSpec;
 use bombus_vm::Layout;
 
@@ -8,6 +8,7 @@ use super::Errno;
 use super::cells::Cells;
 use super::hash_index::HashIndex;
 use super::prefixes::Prefixes;
+use crate::objects::Fields;
 
 /// `BPF_NOEXIST` (`include/uapi/linux/bpf.h`).
 const NOEXIST: u64 = 1;
@@ -30,6 +31,10 @@ pub(crate) struct Table {
     values: Cells,
     /// Values of an element.
     copies: usize,
+    /// What the kernel takes care of in values (`struct btf_record`).
+    fields: Fields,
+    /// Work that was put off, and that no value names any more.
+    forgotten: Vec<u64>,
 }
 
 impl Table {
@@ -50,7 +55,21 @@ impl Table {
             Index::Array(_) => entries.checked_mul(copies).ok_or(libc::ENOMEM)?,
             Index::Hash(_) | Index::Prefixes(_) => 0,
         };
-        Ok(Table { index, values: Cells::new(value_size, cells)?, copies })
+        let (fields, forgotten) = (Fields::default(), Vec::new());
+        Ok(Table { index, values: Cells::new(value_size, cells)?, copies, fields, forgotten })
+    }
+
+    /// The same with these fields in values.
+    pub(crate) fn with_fields(mut self, fields: Fields) -> Table {
+        let size = self.values.size();
+        let fits = |(at, field): &(usize, ValueField)| at + field.size() as usize <= size;
+        self.fields = fields.iter().copied().filter(fits).collect();
+        self
+    }
+
+    /// Numbers of work that was put off, and that no value names any more.
+    pub(crate) fn take_forgotten(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// Values of an element: one, or one a CPU.
@@ -119,9 +138,31 @@ impl Table {
                 self.values.get_mut(cell).fill(0);
             }
         }
-        let cell = self.cell(element, cpu);
-        self.values.get_mut(cell).copy_from_slice(value);
+        self.set(self.cell(element, cpu), value);
         Ok(())
+    }
+
+    /// Another value; its fields are as new (`copy_map_value`, `bpf_obj_free_fields`).
+    #[inline]
+    fn set(&mut self, cell: usize, value: &[u8]) {
+        if !self.fields.is_empty() {
+            self.forget_fields(cell);
+        }
+        self.values.get_mut(cell).copy_from_slice(value);
+        clear(&self.fields, self.values.get_mut(cell));
+    }
+
+    /// A value goes, with what is in its fields.
+    fn forget_fields(&mut self, cell: usize) {
+        let value = self.values.get_mut(cell);
+        let work = self
+            .fields
+            .iter()
+            .filter(|(_, field)| matches!(field, ValueField::Timer | ValueField::Workqueue));
+        let number = |(at, _): &(usize, ValueField)| value.get(*at..)?.first_chunk().copied();
+        let numbers = work.filter_map(number).map(u64::from_le_bytes);
+        self.forgotten.extend(numbers.filter(|number| *number != 0));
+        clear(&self.fields, value);
     }
 
     /// `BPF_MAP_UPDATE_ELEM`: `value` has the values of all CPUs, each rounded up to 8 bytes.
@@ -132,8 +173,7 @@ impl Table {
         let (element, _) = self.element_for(key, flags)?;
         let size = self.values.size();
         for (cpu, value) in (0..).zip(value.chunks(size.next_multiple_of(8))) {
-            let cell = self.cell(element, cpu);
-            self.values.get_mut(cell).copy_from_slice(&value[..size]);
+            self.set(self.cell(element, cpu), &value[..size]);
         }
         Ok(())
     }
@@ -172,6 +212,12 @@ impl Table {
 
     /// Whether there was something to delete.
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool, Errno> {
+        if !self.fields.is_empty()
+            && let Index::Hash(index) = &self.index
+            && let Some(element) = index.find(key)
+        {
+            (0..self.copies).for_each(|copy| self.forget_fields(element * self.copies + copy));
+        }
         match &mut self.index {
             Index::Array(_) => Err(libc::EINVAL),
             Index::Hash(index) => Ok(index.remove(key)),
@@ -187,15 +233,24 @@ impl Table {
     /// The values of an element, as [`Table::lookup_all`] gives them.
     pub(crate) fn element_values(&self, element: usize) -> Vec<u8> {
         if self.copies == 1 {
-            return self.values.get(element).to_vec();
+            let mut value = self.values.get(element).to_vec();
+            clear(&self.fields, &mut value);
+            return value;
         }
         let stride = self.values.size().next_multiple_of(8);
         let mut all = vec![0; stride * self.copies];
         for (cpu, value) in (0..).zip(all.chunks_mut(stride)) {
             let cell = self.values.get(self.cell(element, cpu));
             value[..cell.len()].copy_from_slice(cell);
+            clear(&self.fields, value);
         }
         all
+    }
+
+    /// The element that a guest offset is in, and where that value starts.
+    pub(crate) fn element_at(&self, offset: u64) -> (usize, u64) {
+        let (cell, start) = self.values.cell_at(offset);
+        (cell / self.copies, start)
     }
 
     /// The element after the one with this key. As in the kernel, the first one when there is no
@@ -254,6 +309,14 @@ impl Table {
     #[inline]
     pub(crate) fn values_mut(&mut self) -> &mut Cells {
         &mut self.values
+    }
+}
+
+/// User space neither gives nor gets what is in fields.
+#[inline]
+fn clear(fields: &Fields, value: &mut [u8]) {
+    for (at, field) in fields.iter() {
+        value[*at..][..field.size() as usize].fill(0);
     }
 }
 

@@ -1,5 +1,6 @@
 //! A program at work: the host that the virtual machine sees.
 
+mod deferred;
 mod helpers;
 mod kfuncs;
 mod maps;
@@ -10,6 +11,7 @@ use bombus_kernel::Error;
 use bombus_platform::pt_regs;
 use bombus_vm::{Call, Execution, Host, Return, Stack, TrapKind, View};
 
+use crate::deferred::Deferred;
 use crate::hooks::Task;
 use crate::maps::{Map, Ringbuf};
 use crate::objects::Objects;
@@ -37,6 +39,8 @@ pub(crate) struct Workspace {
     /// What they allocated.
     pub(crate) objects: Objects,
     pub(crate) streams: Streams,
+    /// What they put off.
+    pub(crate) deferred: Deferred,
 }
 
 /// A line that a program printed with `bpf_printk`.
@@ -99,6 +103,7 @@ pub(crate) struct Run<'a> {
     printed: &'a mut Printed,
     objects: &'a mut Objects,
     streams: &'a mut Streams,
+    deferred: &'a mut Deferred,
     occasion: Occasion,
     /// The map that the program's null page belongs to.
     pub(crate) arena: Option<usize>,
@@ -118,7 +123,8 @@ impl<'a> Run<'a> {
         packet: Option<&'a mut Packet>,
         occasion: Occasion,
     ) -> (Run<'a>, &'a mut Stack) {
-        let Workspace { stack, buffers, random, flow_seed, printed, objects, streams } = workspace;
+        let Workspace { stack, buffers, random, flow_seed, printed, objects, streams, deferred } =
+            workspace;
         let flow_seed = *flow_seed;
         buffers.array_keys.clear();
         let (held_records, registers) = (0, None);
@@ -133,6 +139,7 @@ impl<'a> Run<'a> {
             printed,
             objects,
             streams,
+            deferred,
             occasion,
             arena: None,
             held_records,

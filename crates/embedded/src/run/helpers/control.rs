@@ -4,7 +4,7 @@ use bombus_vm::{Return, TrapKind};
 
 use super::{Context, failure};
 use crate::maps::Storage;
-use crate::run::memory::{array_key_address, key_address, value_address};
+use crate::run::memory::value_address;
 
 /// Iterations that `bpf_loop` takes (`BPF_MAX_LOOPS`, `include/linux/bpf.h`).
 const MAX_LOOPS: u32 = 8 * 1024 * 1024;
@@ -31,15 +31,8 @@ pub(super) fn for_each_map_elem(context: &mut Context<'_, '_, '_>) -> Result<u64
         };
         let Some(element) = table.used_from(next) else { break };
         let value = value_address(map, table.value_offset(element, cpu));
-        let array_keys = &mut context.run.buffers.array_keys;
-        let depth = array_keys.len();
-        let key = match table.keys() {
-            Some(keys) => key_address(map, keys.offset_of(element)),
-            None => {
-                array_keys.push((element as u32).to_ne_bytes());
-                array_key_address(depth)
-            }
-        };
+        let depth = context.run.buffers.array_keys.len();
+        let key = context.run.key_at(map, element).unwrap_or_default();
         visited += 1;
         next = element + 1;
         let go_on = context.call_back(&[context.arg(0), key, value, ctx])?;

@@ -4,7 +4,7 @@ use bombus_vm::{Call, Execution, TrapKind};
 
 use super::{Context, failure, status};
 use crate::kernel::index;
-use crate::maps::{ENOTSUPP, Errno, Map, Storage};
+use crate::maps::{ENOTSUPP, Errno, Map, Storage, Table};
 use crate::run::Run;
 use crate::run::memory::{map_address, map_at, value_address};
 
@@ -61,9 +61,19 @@ pub(super) fn update(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind>
             Some(table) => table.update(key, &value, flags, cpu),
             None => Err(ENOTSUPP),
         };
+        context.forget_work(map);
         context.run.buffers.value = value;
         Ok(status(result))
     })
+}
+
+impl Context<'_, '_, '_> {
+    /// What values of the map put off, and name no more, is gone.
+    fn forget_work(&mut self, map: usize) {
+        let table = self.run.maps[map].table_mut();
+        let gone = table.map(Table::take_forgotten).unwrap_or_default();
+        gone.into_iter().for_each(|number| self.run.deferred.remove(number));
+    }
 }
 
 /// `map_delete_elem(map, key)`.
@@ -73,6 +83,7 @@ pub(super) fn delete(context: &mut Context<'_, '_, '_>) -> Result<u64, TrapKind>
             Some(table) => table.delete(key),
             None => Err(ENOTSUPP),
         };
+        context.forget_work(map);
         Ok(match result {
             Ok(true) => 0,
             Ok(false) => failure(libc::ENOENT),

@@ -1,6 +1,7 @@
 //! Helper functions (`include/uapi/linux/bpf.h`, the comment above `___BPF_FUNC_MAPPER`).
 
 mod control;
+mod deferred;
 mod dynptr;
 mod format;
 mod kept;
@@ -16,6 +17,7 @@ mod text;
 use bombus_platform::{HELPERS, Helper};
 use bombus_vm::{Call, Execution, Return, TrapKind};
 
+pub(super) use self::deferred::timer_cancel_async;
 pub(super) use self::memory::USER_END;
 use super::Run;
 use crate::maps::{Errno, Map};
@@ -100,6 +102,10 @@ const fn implementation(helper: Helper) -> Option<Implementation> {
         Helper::SkFullsock => socket::fullsock,
         Helper::TcpSock | Helper::GetListenerSock => socket::as_tcp,
         Helper::GetNetnsCookie => socket::get_netns_cookie,
+        Helper::TimerInit => deferred::timer_init,
+        Helper::TimerSetCallback => deferred::timer_set_callback,
+        Helper::TimerStart => deferred::timer_start,
+        Helper::TimerCancel => deferred::timer_cancel,
         Helper::GetLocalStorage => kept::get_local_storage,
         Helper::SkbLoadBytes => packet::skb_load_bytes,
         Helper::SkbLoadBytesRelative => packet::skb_load_bytes_relative,
@@ -176,6 +182,17 @@ pub(super) fn status(result: Result<(), Errno>) -> u64 {
 }
 
 impl Context<'_, '_, '_> {
+    /// The 64-bit word at a guest address.
+    pub(super) fn word(&mut self, address: u64) -> Result<u64, TrapKind> {
+        let bytes = self.vm.read(self.run, address, 8)?;
+        Ok(bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word)))
+    }
+
+    pub(super) fn set_word(&mut self, address: u64, value: u64) -> Result<(), TrapKind> {
+        self.vm.write(self.run, address, 8)?.copy_from_slice(&value.to_le_bytes());
+        Ok(())
+    }
+
     /// An argument, counted from 0.
     pub(super) fn arg(&self, index: usize) -> u64 {
         self.call.args[index]

@@ -9,6 +9,7 @@ mod sections;
 mod streams;
 mod strings;
 mod trees;
+mod work;
 
 use bombus_vm::{Call, Execution, Return, TrapKind};
 
@@ -90,6 +91,11 @@ kfuncs! {
     "bpf_cast_to_kern_ctx" => sections::same,
     "bpf_rdonly_cast" => sections::same,
     "bpf_throw" => sections::throw,
+    "bpf_wq_init" => work::wq_init,
+    "bpf_wq_set_callback" => work::wq_set_callback,
+    "bpf_wq_set_callback_impl" => work::wq_set_callback,
+    "bpf_wq_start" => work::wq_start,
+    "bpf_timer_cancel_async" => work::timer_cancel_async,
     "bpf_stream_vprintk" => streams::vprintk,
     "bpf_stream_print_stack" => streams::print_stack,
 }
@@ -116,17 +122,6 @@ pub(super) fn call(
 }
 
 impl Context<'_, '_, '_> {
-    /// The 64-bit word at a guest address.
-    fn word(&mut self, address: u64) -> Result<u64, TrapKind> {
-        let bytes = self.vm.read(self.run, address, 8)?;
-        Ok(bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word)))
-    }
-
-    fn set_word(&mut self, address: u64, value: u64) -> Result<(), TrapKind> {
-        self.vm.write(self.run, address, 8)?.copy_from_slice(&value.to_le_bytes());
-        Ok(())
-    }
-
     fn half(&mut self, address: u64) -> Result<u32, TrapKind> {
         let bytes = self.vm.read(self.run, address, 4)?;
         Ok(bytes.first_chunk().map_or(0, |word| u32::from_le_bytes(*word)))
