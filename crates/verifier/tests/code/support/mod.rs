@@ -2,6 +2,7 @@
 
 mod facts;
 mod given;
+mod types;
 
 use std::fmt::Write;
 
