@@ -181,7 +181,7 @@ impl Walk<'_> {
                 return self.cut(dst, size, signed);
             }
             Base::MapValue if kind.is(Base::MapValue) => {
-                self.load_map_value(at, dst, signed)?;
+                self.load_map_value(at, dst)?;
                 return self.cut(dst, size, signed);
             }
             Base::Ctx if kind.is(Base::Ctx) => {

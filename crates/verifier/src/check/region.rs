@@ -89,7 +89,7 @@ impl Walk<'_> {
     }
 
     /// A load from a map's value.
-    pub(super) fn load_map_value(&mut self, at: At<'_>, dst: Option<usize>, signed: bool) -> Check {
+    pub(super) fn load_map_value(&mut self, at: At<'_>, dst: Option<usize>) -> Check {
         let At { pointer, n, off, size } = at;
         self.check_map_allows(pointer, off, size as i64, Access::Read)?;
         self.check_map_access(pointer, n, off, size as i64, false, false)?;
@@ -114,7 +114,7 @@ impl Walk<'_> {
         });
         let is_array = map.map_type != MapType::PercpuArray;
         self.state.regs()[dst] = match constant.filter(|_| is_array) {
-            Some(bytes) => Register::constant(number(bytes, signed)),
+            Some(bytes) => Register::constant(number(bytes)),
             None => self.unknown(),
         };
         Ok(())
@@ -390,15 +390,10 @@ impl Walk<'_> {
     }
 }
 
-/// The bytes as the loaded number.
-fn number(bytes: &[u8], signed: bool) -> u64 {
+/// The bytes as a number; it is cut to its size, and its sign extended, as any that is loaded.
+fn number(bytes: &[u8]) -> u64 {
     let mut word = [0; 8];
     let len = bytes.len().min(8);
     word[..len].copy_from_slice(&bytes[..len]);
-    let number = u64::from_le_bytes(word);
-    let above = 64 - len as u32 * 8;
-    match signed && len > 0 && len < 8 {
-        true => ((number << above) as i64 >> above) as u64,
-        false => number,
-    }
+    u64::from_le_bytes(word)
 }
