@@ -1,6 +1,8 @@
 //! Runs of one program over many packets, one after the other.
 #![allow(unsafe_code, reason = "lends packets for one run; each block says why it is sound")]
 
+use std::borrow::Cow;
+
 use bombus_kernel::{Error, ProgFd, Result};
 use bombus_platform::{ProgType, takes_packets};
 
@@ -85,7 +87,7 @@ impl PacketRunner<'_> {
                 let is_same = packet.take_back();
                 let value = result.map_err(|trap| traps.push(trap)).ok();
                 let changed = (!is_same).then(|| whole(packet, self.prog_type));
-                traffic.done(value.map(|value| value as u32), changed)?;
+                traffic.done(value.map(|value| value as u32), changed.as_deref())?;
                 if runs.has_printed() {
                     break;
                 }
@@ -118,8 +120,8 @@ impl PacketRunner<'_> {
     }
 
     /// The packet as the last [`PacketRunner::run`] left it, with its link layer's header.
-    pub fn packet(&self) -> &[u8] {
-        self.packet.as_ref().map_or(&[], |packet| whole(packet, self.prog_type))
+    pub fn packet(&self) -> Cow<'_, [u8]> {
+        self.packet.as_ref().map_or(Cow::default(), |packet| whole(packet, self.prog_type))
     }
 }
 
@@ -127,11 +129,11 @@ fn error(errno: Errno) -> Error {
     Error::os("take in a packet", errno)
 }
 
-/// A packet with its link layer's header.
+/// A packet as it is on a wire.
 #[inline]
-fn whole(packet: &Packet, prog_type: ProgType) -> &[u8] {
+fn whole(packet: &Packet, prog_type: ProgType) -> Cow<'_, [u8]> {
     match prog_type {
-        ProgType::Xdp => packet.data(),
-        _ => packet.with_link_layer(),
+        ProgType::Xdp => packet.data().into(),
+        _ => packet.frame(),
     }
 }

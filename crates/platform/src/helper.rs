@@ -165,6 +165,10 @@ helpers! {
     GetCurrentUidGid = 15;
     /// Name of the task.
     GetCurrentComm = 16;
+    /// Put a VLAN tag on the packet.
+    SkbVlanPush = 18;
+    /// Take one off.
+    SkbVlanPop = 19;
     /// Send the packet from another device.
     Redirect = 23;
     /// Send a record to a perf event array.
@@ -201,6 +205,8 @@ helpers! {
     ProbeReadStr = 45;
     /// Set the hash of the packet's flow.
     SetHash = 48;
+    /// Make or take away room for headers.
+    SkbAdjustRoom = 50;
     /// Send the packet to an entry of a map.
     RedirectMap = 51;
     /// Move the start of what stands before the packet.
@@ -275,6 +281,8 @@ helpers! {
     RingbufQuery = 134;
     /// Nanoseconds since boot as of the last tick.
     KtimeGetCoarseNs = 160;
+    /// Whether the packet fits a device.
+    CheckMtu = 163;
     /// Call a function for every element.
     ForEachMapElem = 164;
     /// Write numbers in a format: the format is a constant.

@@ -72,7 +72,7 @@ pub(crate) fn compare(hook: Hook) -> Result<(), String> {
             same("whether a packet passes", &passes(hook, verdict)?, &(fate == Fate::Pass))?;
         }
         expected.add(fate);
-        same("the packet", &runner.packet(), &packet.data)?;
+        same("the packet", &&*runner.packet(), &packet.data)?;
         let is_xdp = matches!(hook, Hook::XdpNative | Hook::XdpGeneric);
         if let Some(theirs) = &theirs
             && (is_xdp || packet.data.len() >= IPV4_HEADER)

@@ -24,7 +24,7 @@ use chain::Chain;
 pub(crate) use chain::Entry;
 pub use port::Port;
 use port::interface;
-pub(crate) use port::{interface_index, is_interface, wait_readable};
+pub(crate) use port::{interface_index, is_interface, mtu, wait_readable};
 use travel::Travel;
 
 /// A device with programs.

@@ -179,6 +179,15 @@ pub(crate) fn interface(ifindex: u32) -> std::result::Result<(String, [u8; 6]), 
     Ok((String::from_utf8_lossy(name).into_owned(), mac))
 }
 
+/// Bytes that a network packet may have at the device with this number, if it is there.
+pub(crate) fn mtu(ifindex: u32) -> Option<u32> {
+    let (name, _) = interface(ifindex).ok()?;
+    let mut request = request(name.as_bytes());
+    ask(&mut request, libc::SIOCGIFMTU).ok()?;
+    // SAFETY: the kernel has put a number there.
+    u32::try_from(unsafe { request.ifr_ifru.ifru_mtu }).ok()
+}
+
 /// Whether there is a device with this number.
 pub(crate) fn is_interface(ifindex: u32) -> bool {
     interface(ifindex).is_ok()
@@ -186,6 +195,27 @@ pub(crate) fn is_interface(ifindex: u32) -> bool {
 
 /// The address on the wire of the device with this name.
 fn hardware_address(name: &[u8; libc::IF_NAMESIZE]) -> std::result::Result<[u8; 6], Errno> {
+    let mut request = request(name);
+    ask(&mut request, libc::SIOCGIFHWADDR)?;
+    // SAFETY: the kernel has put an address there, which is plain bytes.
+    let bytes = unsafe { request.ifr_ifru.ifru_hwaddr.sa_data };
+    Ok(std::array::from_fn(|index| bytes[index] as u8))
+}
+
+/// A question about the device with this name.
+fn request(name: &[u8]) -> libc::ifreq {
+    // SAFETY: all zeros is a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    // (The last byte closes it.)
+    let room = libc::IF_NAMESIZE - 1;
+    for (to, from) in request.ifr_name[..room].iter_mut().zip(name) {
+        *to = *from as libc::c_char;
+    }
+    request
+}
+
+/// Asks it (netdevice(7)).
+fn ask(request: &mut libc::ifreq, what: libc::Ioctl) -> std::result::Result<(), Errno> {
     // SAFETY: the call takes no pointers; the descriptor is new and nobody else's.
     let socket = unsafe {
         match libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) {
@@ -193,21 +223,10 @@ fn hardware_address(name: &[u8; libc::IF_NAMESIZE]) -> std::result::Result<[u8; 
             fd => OwnedFd::from_raw_fd(fd),
         }
     };
-    // SAFETY: all zeros is a valid `ifreq`.
-    let mut request: libc::ifreq = unsafe { mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(name) {
-        *to = *from as libc::c_char;
-    }
-    // SAFETY: `request` is a whole `ifreq` with a closed name, and outlives the call; the address
-    // that it holds afterwards is plain bytes.
-    unsafe {
-        match libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) {
-            0 => {
-                let bytes = request.ifr_ifru.ifru_hwaddr.sa_data;
-                Ok(std::array::from_fn(|index| bytes[index] as u8))
-            }
-            _ => Err(errno()),
-        }
+    // SAFETY: `request` is a whole `ifreq` with a closed name, and outlives the call.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), what, &raw mut *request) } {
+        0 => Ok(()),
+        _ => Err(errno()),
     }
 }
 

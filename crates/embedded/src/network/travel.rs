@@ -150,7 +150,7 @@ impl Network {
         let direction = Direction::In { mac: self.devices[device].mac };
         match self.classify(core, packet, device, direction, hops, frame)? {
             Fate::Pass if self.devices[device].ingress.is_empty() => self.deliver(device, frame),
-            Fate::Pass => self.deliver(device, packet.with_link_layer()),
+            Fate::Pass => self.deliver(device, &packet.frame()),
             _ => {}
         }
         Ok(())
@@ -167,7 +167,7 @@ impl Network {
     ) -> std::result::Result<(), Errno> {
         match self.classify(core, packet, device, Direction::Out, hops, frame)? {
             Fate::Pass if self.devices[device].egress.is_empty() => self.emit(device, frame),
-            Fate::Pass => self.emit(device, packet.with_link_layer()),
+            Fate::Pass => self.emit(device, &packet.frame()),
             _ => {}
         }
         Ok(())
@@ -204,8 +204,8 @@ impl Network {
             }
         }
         if fate == Fate::Redirect {
-            let frame = packet.with_link_layer();
-            self.redirect(core, packet.redirected, Step::Transmit, hops, frame);
+            let frame = packet.frame();
+            self.redirect(core, packet.redirected, Step::Transmit, hops, &frame);
         }
         Ok(fate)
     }

@@ -7,8 +7,10 @@
 
 mod checksum;
 mod memory;
+mod room;
 mod skb;
 mod socket;
+mod vlan;
 mod xdp;
 
 use bombus_platform::{ContextField, ProgType, SK_BUFF_SIZE, XDP_MD_SIZE, context_fields};
@@ -75,6 +77,8 @@ pub(crate) struct Packet {
     pub(crate) redirected: Option<Redirect>,
     /// Copies that were sent, and where to.
     clones: Vec<(Redirect, Vec<u8>)>,
+    /// A program has put headers around it (`skb->encapsulation`).
+    is_wrapped: bool,
     /// The hash of its flow, once it is known.
     hash: Option<u32>,
     /// It was borrowed and given back as it was, and nobody has used it since.
@@ -100,6 +104,7 @@ impl Packet {
             network: 0,
             redirected: None,
             clones: Vec::new(),
+            is_wrapped: false,
             hash: None,
             is_unchanged: false,
         })
@@ -129,7 +134,7 @@ impl Packet {
         self.limit = frame - TAILROOM;
         (self.linear_end, self.socket) = (usize::MAX, None);
         (self.mac, self.network) = (headroom, headroom);
-        (self.redirected, self.hash) = (None, None);
+        (self.redirected, self.hash, self.is_wrapped) = (None, None, false);
         self.clones.clear();
         Ok(())
     }

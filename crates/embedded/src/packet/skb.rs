@@ -11,7 +11,7 @@ pub(super) const LEN: usize = 0;
 const PKT_TYPE: usize = 4;
 const MARK: usize = 8;
 const QUEUE_MAPPING: usize = 12;
-const PROTOCOL: usize = 16;
+pub(super) const PROTOCOL: usize = 16;
 const PRIORITY: usize = 32;
 const INGRESS_IFINDEX: usize = 36;
 const IFINDEX: usize = 40;
@@ -44,7 +44,7 @@ const INPUTS: [(usize, usize); 10] = [
 /// Bytes before a packet: more than in the kernel (`NET_SKB_PAD`), which makes room when it has to.
 const HEADROOM: usize = 512;
 /// The kernel's largest packets in one piece (`BPF_SKB_MAX_LEN`).
-const MAX_LEN: usize = (4 << 12) - TAILROOM;
+pub(super) const MAX_LEN: usize = (4 << 12) - TAILROOM;
 /// The largest length on the wire, and the largest number of segments (`GSO_LEGACY_MAX_SIZE`,
 /// `GSO_MAX_SEGS`).
 const MAX_WIRE_LEN: u32 = 65_536;
@@ -53,8 +53,8 @@ const MAX_SEGMENTS: u32 = 65_535;
 /// The loopback device, which test runs take.
 const LOOPBACK: u32 = 1;
 
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
+pub(super) const IPV4: u16 = 0x0800;
+pub(super) const IPV6: u16 = 0x86dd;
 /// Bytes between the headers of the two.
 const HEADER_CHANGE: usize = 20;
 
@@ -138,6 +138,7 @@ impl Packet {
         let packet_type = match direction {
             Direction::In { mac } => {
                 self.set_word(INGRESS_IFINDEX, ifindex);
+                self.next_tag()?;
                 packet_type(bytes, mac, [0xff; 6])
             }
             Direction::Out => HOST,
@@ -148,7 +149,7 @@ impl Packet {
 
     /// `bpf_clone_redirect`: the packet as it is now goes there, too.
     pub(crate) fn clone_to(&mut self, to: Redirect) {
-        let bytes = self.with_link_layer().to_vec();
+        let bytes = self.frame().into_owned();
         self.clones.push((to, bytes));
     }
 
@@ -173,6 +174,11 @@ impl Packet {
             || (wire_len != 0 && (wire_len < len || wire_len > MAX_WIRE_LEN))
             || self.word(GSO_SEGS) > MAX_SEGMENTS;
         if wrong { Err(libc::EINVAL) } else { Ok(()) }
+    }
+
+    /// The number of the device that it is at.
+    pub(crate) fn device(&self) -> u32 {
+        self.word(if self.is_xdp { super::xdp::INGRESS_IFINDEX } else { IFINDEX })
     }
 
     /// Whether it starts with the whole header of its protocol.
@@ -375,7 +381,7 @@ impl Packet {
     }
 
     /// Moves the packet's start to the front; what is there is left as it is.
-    fn push(&mut self, by: usize) -> Result<(), Errno> {
+    pub(super) fn push(&mut self, by: usize) -> Result<(), Errno> {
         if by > self.data {
             // As the kernel does: everything moves to larger memory.
             let shift = by.next_multiple_of(HEADROOM);
@@ -476,7 +482,7 @@ fn replaced(sum: [u8; 2], from: u64, to: u64, flags: u64) -> Result<[u8; 2], Err
 }
 
 /// The protocol of what follows the Ethernet header (`eth_type_trans`, `net/ethernet/eth.c`).
-fn protocol(bytes: &[u8]) -> u16 {
+pub(super) fn protocol(bytes: &[u8]) -> u16 {
     /// Below these are lengths (`ETH_P_802_3_MIN`); then it is one of two old forms.
     const SMALLEST: u16 = 0x600;
     const RAW_8023: u16 = 1;

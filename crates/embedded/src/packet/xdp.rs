@@ -9,7 +9,7 @@ use crate::maps::{ENOTSUPP, Errno};
 pub(super) const DATA: usize = 0;
 pub(super) const DATA_END: usize = 4;
 pub(super) const DATA_META: usize = 8;
-const INGRESS_IFINDEX: usize = 12;
+pub(super) const INGRESS_IFINDEX: usize = 12;
 const RX_QUEUE_INDEX: usize = 16;
 
 /// Bytes before a packet (`XDP_PACKET_HEADROOM`).

@@ -115,6 +115,10 @@ const fn implementation(helper: Helper) -> Option<Implementation> {
         Helper::SkbChangeTail => packet::skb_change_tail,
         Helper::SkbChangeHead => packet::skb_change_head,
         Helper::SkbChangeProto => packet::skb_change_proto,
+        Helper::SkbVlanPush => packet::skb_vlan_push,
+        Helper::SkbVlanPop => packet::skb_vlan_pop,
+        Helper::SkbAdjustRoom => packet::skb_adjust_room,
+        Helper::CheckMtu => packet::check_mtu,
         Helper::L3CsumReplace => packet::l3_csum_replace,
         Helper::L4CsumReplace => packet::l4_csum_replace,
         Helper::CsumUpdate => packet::csum_update,
@@ -190,6 +194,16 @@ impl Context<'_, '_, '_> {
 
     pub(super) fn set_word(&mut self, address: u64, value: u64) -> Result<(), TrapKind> {
         self.vm.write(self.run, address, 8)?.copy_from_slice(&value.to_le_bytes());
+        Ok(())
+    }
+
+    pub(super) fn half(&mut self, address: u64) -> Result<u32, TrapKind> {
+        let bytes = self.vm.read(self.run, address, 4)?;
+        Ok(bytes.first_chunk().map_or(0, |word| u32::from_le_bytes(*word)))
+    }
+
+    pub(super) fn set_half(&mut self, address: u64, value: u32) -> Result<(), TrapKind> {
+        self.vm.write(self.run, address, 4)?.copy_from_slice(&value.to_le_bytes());
         Ok(())
     }
 

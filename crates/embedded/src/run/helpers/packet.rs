@@ -1,6 +1,7 @@
 //! Helpers of programs over packets (`net/core/filter.c`). What they do to a packet stands in
 //! [`crate::packet`]; here is how programs call it.
 
+use bombus_platform::ETHERNET_HEADER;
 use bombus_vm::TrapKind;
 
 use super::{Context, failure, status};
@@ -155,6 +156,49 @@ pub(super) fn skb_change_head(context: &mut Context<'_, '_, '_>) -> Result64 {
 pub(super) fn skb_change_proto(context: &mut Context<'_, '_, '_>) -> Result64 {
     let (protocol, flags) = (context.arg(1) as u16, context.arg(2));
     context.skb(|packet| packet.skb_change_proto(protocol, flags))
+}
+
+/// `skb_vlan_push(skb, vlan_proto, vlan_tci)`.
+pub(super) fn skb_vlan_push(context: &mut Context<'_, '_, '_>) -> Result64 {
+    let (protocol, tci) = (context.arg(1) as u16, context.arg(2) as u16);
+    context.skb(|packet| packet.skb_vlan_push(protocol, tci))
+}
+
+/// `skb_vlan_pop(skb)`.
+pub(super) fn skb_vlan_pop(context: &mut Context<'_, '_, '_>) -> Result64 {
+    context.skb(Packet::skb_vlan_pop)
+}
+
+/// `skb_adjust_room(skb, len_diff, mode, flags)`.
+pub(super) fn skb_adjust_room(context: &mut Context<'_, '_, '_>) -> Result64 {
+    let (by, mode, flags) = (context.arg(1) as i32, context.arg(2) as u32, context.arg(3));
+    context.skb(|packet| packet.skb_adjust_room(by, mode, flags))
+}
+
+/// `check_mtu(ctx, ifindex, mtu_len, len_diff, flags)`: whether the packet, or as many bytes of a network
+/// packet as `mtu_len` says, and `len_diff` more fit a device; `mtu_len` is its limit afterwards.
+pub(super) fn check_mtu(context: &mut Context<'_, '_, '_>) -> Result64 {
+    /// `BPF_MTU_CHK_SEGS`, for packets of several segments, which are none here.
+    const SEGMENTS: u64 = 1;
+    /// `BPF_MTU_CHK_RET_FRAG_NEEDED`.
+    const TOO_LARGE: u64 = 1;
+    let [_, ifindex, place, by, flags] = context.call.args;
+    let (ifindex, by) = (ifindex as u32, by as i32);
+    let given = context.half(place)?;
+    let allowed = if context.is_xdp() { 0 } else { SEGMENTS };
+    if flags & !allowed != 0 || flags & SEGMENTS != 0 && (by != 0 || given != 0) {
+        return Ok(failure(libc::EINVAL));
+    }
+    let packet = context.packet()?;
+    let (len, device) = (packet.len() as u32, packet.device());
+    let ifindex = if ifindex == 0 { device } else { ifindex };
+    let Some(mtu) = crate::network::mtu(ifindex) else { return Ok(failure(libc::ENODEV)) };
+    // (Every device here has Ethernet's header, the loopback device, too. As numbers of C's `int`.)
+    let with_header = |len: u32| len.wrapping_add(ETHERNET_HEADER as u32) as i32;
+    let len = if given == 0 { len as i32 } else { with_header(given) };
+    let is_too_large = len.wrapping_add(by) > with_header(mtu);
+    context.set_half(place, mtu)?;
+    Ok(if is_too_large { TOO_LARGE } else { 0 })
 }
 
 pub(super) fn l3_csum_replace(context: &mut Context<'_, '_, '_>) -> Result64 {

@@ -120,15 +120,3 @@ pub(super) fn call(
     let name = name.strip_prefix("bpf_").unwrap_or(name);
     function(&mut Context { run, vm, call, name }).map(Return::Value)
 }
-
-impl Context<'_, '_, '_> {
-    fn half(&mut self, address: u64) -> Result<u32, TrapKind> {
-        let bytes = self.vm.read(self.run, address, 4)?;
-        Ok(bytes.first_chunk().map_or(0, |word| u32::from_le_bytes(*word)))
-    }
-
-    fn set_half(&mut self, address: u64, value: u32) -> Result<(), TrapKind> {
-        self.vm.write(self.run, address, 4)?.copy_from_slice(&value.to_le_bytes());
-        Ok(())
-    }
-}
