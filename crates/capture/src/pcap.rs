@@ -1,6 +1,6 @@
 //! The records of pcap files.
 
-use crate::{CaptureError, LinkType, MAX_PACKET, Order, Packet, Resolution};
+use crate::{LinkType, MAX_PACKET, Order, Packet, Resolution};
 
 /// Bytes of the file's header.
 pub(crate) const FILE_HEADER: usize = 24;
@@ -24,7 +24,8 @@ pub(crate) struct Pcap {
 
 /// What a record's header says.
 pub(crate) struct Record {
-    pub(crate) captured: u32,
+    /// Bytes of the whole record.
+    pub(crate) len: usize,
     pub(crate) wire_len: u32,
     pub(crate) time: u64,
 }
@@ -48,31 +49,37 @@ impl Pcap {
         })
     }
 
-    /// Reads a record's header.
-    #[inline]
-    pub(crate) fn record(&self, header: &[u8], offset: u64) -> Result<Record, CaptureError> {
-        let [seconds, fraction, captured, wire_len] = match header.first_chunk::<16>() {
-            Some(header) => {
-                let (words, _) = header.as_chunks::<4>();
-                [0, 1, 2, 3].map(|at| self.order.u32(words[at]))
-            }
-            None => [0; 4],
-        };
-        if captured > MAX_PACKET {
-            return Err(too_large(captured, offset));
+    /// How many bytes a record's header says were captured.
+    pub(crate) fn captured(&self, header: &[u8]) -> u32 {
+        self.order.u32_at(header, 8)
+    }
+
+    /// The record at the start of these bytes, if all of it is there.
+    #[inline(always)]
+    pub(crate) fn record(&self, bytes: &[u8]) -> Option<Record> {
+        let (words, _) = bytes.first_chunk::<16>()?.as_chunks::<4>();
+        let mut words = [0, 1, 2, 3].map(|at| u32::from_le_bytes(words[at]));
+        if self.order == Order::Big {
+            words = swapped(words);
+        }
+        let [seconds, fraction, captured, wire_len] = words;
+        let len = self.record_header + captured as usize;
+        if len > bytes.len() || captured > MAX_PACKET {
+            return None;
         }
         let unit = match self.resolution {
             Resolution::Micro => 1_000,
             Resolution::Nano => 1,
         };
         let time = u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * unit;
-        Ok(Record { captured, wire_len, time })
+        Some(Record { len, wire_len, time })
     }
 }
 
+/// (Few files are of the other order: a branch, where for each word there would be both.)
 #[cold]
-fn too_large(captured: u32, offset: u64) -> CaptureError {
-    CaptureError::Invalid { offset, reason: format!("a packet of {captured} bytes") }
+fn swapped(words: [u32; 4]) -> [u32; 4] {
+    words.map(u32::swap_bytes)
 }
 
 /// A file's header.

@@ -99,16 +99,19 @@ impl<R: Read> Reader<R> {
         if self.failed {
             return Ok(None);
         }
-        // Set back when all went well.
-        self.failed = true;
         match &self.form {
             Form::Pcap(pcap) => {
-                let pcap = *pcap;
-                let found = next_of_pcap(&mut self.from, &pcap)?;
-                self.failed = found.is_none();
-                Ok(found)
+                let found = next_of_pcap(&mut self.from, pcap);
+                if !matches!(found, Ok(Some(_))) {
+                    self.failed = true;
+                }
+                found
             }
-            Form::Pcapng { .. } => self.next_of_pcapng(),
+            Form::Pcapng { .. } => {
+                // Set back when all went well.
+                self.failed = true;
+                self.next_of_pcapng()
+            }
         }
     }
 
@@ -204,19 +207,38 @@ fn next_of_pcap<'a, R: Read>(
     from: &'a mut Buffer<R>,
     pcap: &Pcap,
 ) -> Result<Option<Packet<'a>>, CaptureError> {
-    let (offset, header) = (from.offset(), pcap.record_header);
-    let have = from.fill(header)?;
+    let record = match pcap.record(from.bytes()) {
+        Some(record) => record,
+        None => match see_record(from, pcap)? {
+            Some(record) => record,
+            None => return Ok(None),
+        },
+    };
+    let pcap::Record { len, wire_len, time } = record;
+    let data = &from.take(len)[pcap.record_header..];
+    Ok(Some(Packet { data, wire_len, time, link: pcap.link }))
+}
+
+/// Makes a whole record visible; `None`: there are no more.
+#[cold]
+fn see_record<R: Read>(
+    from: &mut Buffer<R>,
+    pcap: &Pcap,
+) -> Result<Option<pcap::Record>, CaptureError> {
+    let offset = from.offset();
+    let have = from.fill(pcap.record_header)?;
     if have == 0 {
         return Ok(None);
     }
-    if have < header {
-        return Err(CaptureError::Truncated { offset });
+    let truncated = CaptureError::Truncated { offset };
+    if have < pcap.record_header {
+        return Err(truncated);
     }
-    let pcap::Record { captured, wire_len, time } = pcap.record(from.bytes(), offset)?;
-    let total = header + captured as usize;
-    if from.fill(total)? < total {
-        return Err(CaptureError::Truncated { offset });
+    let captured = pcap.captured(from.bytes());
+    if captured > MAX_PACKET {
+        let reason = format!("a packet of {captured} bytes");
+        return Err(CaptureError::Invalid { offset, reason });
     }
-    let data = &from.take(total)[header..];
-    Ok(Some(Packet { data, wire_len, time, link: pcap.link }))
+    from.fill(pcap.record_header + captured as usize)?;
+    pcap.record(from.bytes()).map(Some).ok_or(truncated)
 }
