@@ -19,7 +19,22 @@ pub(crate) struct Prefixes {
     /// How many prefixes there are of each length.
     counts: Vec<u32>,
     /// The lengths that there are, from the longest on.
-    lengths: Vec<u16>,
+    lengths: Vec<Length>,
+}
+
+/// A length that prefixes have.
+#[derive(Clone, Copy, Debug)]
+struct Length {
+    bits: u32,
+    /// The bits of four bytes of data that count.
+    of_word: [u8; 4],
+}
+
+impl Length {
+    fn new(bits: u32) -> Length {
+        let whole = u32::MAX.checked_shl(u32::BITS.saturating_sub(bits)).unwrap_or(0);
+        Length { bits, of_word: whole.to_be_bytes() }
+    }
 }
 
 impl Prefixes {
@@ -81,17 +96,16 @@ impl Prefixes {
     #[inline(always)]
     fn find_word(&self, length: [u8; LENGTH], data: [u8; 4]) -> Option<usize> {
         let most = self.length(&length)?;
-        let data = u32::from_be_bytes(data);
+        let data = u32::from_le_bytes(data);
         // (As a chain of iterators it would be a function of its own, and each call of it takes as long
         // as looking up one length.)
-        for &length in &self.lengths {
-            if usize::from(length) > most {
+        for &Length { bits, of_word } in &self.lengths {
+            if bits as usize > most {
                 continue;
             }
-            let whole = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-            let (length, data) = (u32::from(length).to_ne_bytes(), (data & whole).to_be_bytes());
-            let [[a, b, c, d], [e, f, g, h]] = [length, data];
-            let cell = self.index.find_word(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+            let data = data & u32::from_le_bytes(of_word);
+            let length = u32::from_le_bytes(bits.to_ne_bytes());
+            let cell = self.index.find_word(u64::from(length) | u64::from(data) << 32);
             if cell.is_some() {
                 return cell;
             }
@@ -102,15 +116,15 @@ impl Prefixes {
     /// The lengths that there are, from the longest that fits on.
     #[inline]
     fn lengths_from(&self, most: usize) -> impl Iterator<Item = usize> {
-        let lengths = self.lengths.iter().map(|length| usize::from(*length));
+        let lengths = self.lengths.iter().map(|length| length.bits as usize);
         lengths.skip_while(move |length| *length > most)
     }
 
     /// Notes which lengths there are.
     fn count(&mut self, length: usize, change: i32) {
         self.counts[length] = self.counts[length].saturating_add_signed(change);
-        let there = (0..self.counts.len() as u16).rev();
-        self.lengths = there.filter(|length| self.counts[usize::from(*length)] > 0).collect();
+        let there = (0..self.counts.len()).rev().filter(|bits| self.counts[*bits] > 0);
+        self.lengths = there.map(|bits| Length::new(bits as u32)).collect();
     }
 
     /// The cell of this very prefix.

@@ -26,12 +26,6 @@ impl Memory {
         self.own.address()
     }
 
-    /// How large it is.
-    #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.own.len()
-    }
-
     /// Makes it this large at least; it may move.
     #[inline]
     pub(super) fn grow(&mut self, len: usize) -> Result<(), Errno> {
@@ -67,11 +61,17 @@ impl Memory {
         self.lent.map(|(offset, bytes)| (offset, unsafe { bytes.as_ref() }))
     }
 
+    /// What is lent, if it is just these bytes.
+    #[inline]
+    fn lent_whole(&self, range: &Range<usize>) -> Option<&[u8]> {
+        let (offset, bytes) = self.lent()?;
+        (*range == (offset..offset + bytes.len())).then_some(bytes)
+    }
+
     /// Bytes to read. Of lent memory there is nothing beside the packet.
     #[inline]
     pub(super) fn get(&self, range: Range<usize>) -> Option<&[u8]> {
         match self.lent() {
-            Some((offset, bytes)) if range == (offset..offset + bytes.len()) => Some(bytes),
             Some((offset, bytes)) => {
                 bytes.get(range.start.checked_sub(offset)?..range.end.checked_sub(offset)?)
             }
@@ -82,7 +82,10 @@ impl Memory {
     /// Bytes to read that are there.
     #[inline]
     pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
-        self.get(range).unwrap_or_default()
+        match self.lent_whole(&range) {
+            Some(bytes) => bytes,
+            None => self.get(range).unwrap_or_default(),
+        }
     }
 
     /// All of it, to change it.

@@ -83,6 +83,8 @@ pub(crate) struct Packet {
     hash: Option<u32>,
     /// It was borrowed and given back as it was, and nobody has used it since.
     is_unchanged: bool,
+    /// The device from whose first queue it came, when it is one for XDP that a page has room for.
+    plain_from: Option<u32>,
 }
 
 impl Packet {
@@ -107,6 +109,7 @@ impl Packet {
             is_wrapped: false,
             hash: None,
             is_unchanged: false,
+            plain_from: None,
         })
     }
 
@@ -115,7 +118,7 @@ impl Packet {
     #[inline]
     fn renew(&mut self, prog_type: ProgType, headroom: usize, len: usize) -> Result<(), Errno> {
         let frame = frame(headroom, len);
-        self.is_unchanged = false;
+        (self.is_unchanged, self.plain_from) = (false, None);
         self.memory.take_back();
         self.memory.grow(frame)?;
         let fields = context_fields(prog_type);
@@ -234,15 +237,12 @@ impl Packet {
         let address = self.address(self.meta).into();
         view.fields(context, &self.context);
         let range = self.meta..self.direct_end();
-        view.subject(
-            address,
-            // Who writes to lent memory has to ask.
-            if self.is_writable && self.memory.is_own() {
-                Context::Writable(&mut self.memory.own()[range])
-            } else {
-                Context::ReadOnly(self.memory.bytes(range))
-            },
-        );
+        // Who writes to lent memory has to ask.
+        if self.is_writable && self.memory.is_own() {
+            view.subject(address, Context::Writable(&mut self.memory.own()[range]));
+        } else {
+            view.subject(address, Context::ReadOnly(self.memory.bytes(range)));
+        }
     }
 
     /// Bytes of the context, when a program may read them.

@@ -2,7 +2,7 @@
 
 use bombus_platform::{ETHERNET_HEADER, ProgType};
 
-use super::{Packet, TAILROOM, frame};
+use super::{PAGE, Packet, TAILROOM};
 use crate::maps::{ENOTSUPP, Errno};
 
 /// Offsets of the context's fields.
@@ -52,21 +52,22 @@ impl Packet {
         self.set_word(INGRESS_IFINDEX, ifindex);
         self.set_word(RX_QUEUE_INDEX, queue);
         self.update_context();
+        if (meta, queue) == (0, 0) && self.limit == PAGE - TAILROOM {
+            self.plain_from = Some(ifindex);
+        }
         Ok(())
     }
 
     /// The same after a packet of the same device's first queue that is [unchanged](Packet::is_unchanged):
-    /// only their lengths differ. False: it is another.
+    /// only their lengths differ. False: it is another, or one of them has no room in a page.
     #[inline]
     pub(super) fn expect_similar_xdp(&mut self, len: usize, ifindex: u32) -> bool {
-        let frame = frame(HEADROOM, len);
-        let from = (self.word(INGRESS_IFINDEX), self.word(RX_QUEUE_INDEX));
-        let is_similar = self.is_unchanged && self.is_xdp && from == (ifindex, 0);
-        if !is_similar || self.data != HEADROOM || frame > self.memory.len() {
+        const MOST: usize = PAGE - TAILROOM - HEADROOM;
+        if !self.is_unchanged || self.plain_from != Some(ifindex) || len > MOST {
             return false;
         }
         self.is_unchanged = false;
-        (self.end, self.limit) = (HEADROOM + len, frame - TAILROOM);
+        self.end = HEADROOM + len;
         self.redirected = None;
         self.set_word(DATA_END, self.address(self.end));
         true
