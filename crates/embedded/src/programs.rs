@@ -9,13 +9,13 @@ use bombus_btf::{Btf, Type, TypeId};
 use bombus_isa::{Imm64, Insn, Op};
 use bombus_kernel::{Error, ProgLoad, Result};
 use bombus_platform::{Helper, ProgType, takes_packets};
-use bombus_vm::{Arena, Guests, Known, Layout, Program, Proven, Trap};
+use bombus_vm::{Arena, Guests, Known, Layout, Program, Proven, Trap, address};
 
 use crate::context_use;
 use crate::maps::Map;
 use crate::packet::reads_plainly;
 use crate::patient;
-use crate::run::{arena_address, kfunc_number, lookup, map_address};
+use crate::run::{arena_address, kfunc_number, lookup, map_address, value_address};
 
 /// Runs that are left to the interpreter.
 const RUNS_INTERPRETED: u32 = 16;
@@ -136,7 +136,7 @@ fn tables(ops: &[Op], maps: &[Map]) -> Vec<Elements> {
         _ => None,
     });
     let elements = |map: usize| {
-        let layout = maps[map].table()?.layout();
+        let layout = maps[map].table()?.layout(address::region(value_address(map, 0)));
         Some(Elements { map, key_size: maps[map].key_size, layout })
     };
     named.filter_map(elements).collect()

@@ -54,7 +54,14 @@ pub(crate) fn prove(load: &ProgLoad<'_>, core: &Core, types: Option<&Btf>) -> Re
 
 /// What the verifier says of each slot, in the engine's terms.
 fn known(proof: &Proof, slots: usize, maps: &[MapFd]) -> Vec<Known> {
-    let element = |place: usize| maps.get(place).and_then(|map| index(map.0)).map(Known::Element);
+    let table = |place: usize| maps.get(place).and_then(|map| index(map.0));
+    let element = |place: usize| table(place).map(Known::Element);
+    let elements = |places: u64| {
+        let bits = (0..64).filter(|place| places & 1 << place != 0);
+        let tables = bits.map(|place| 1_u64.checked_shl(u32::try_from(table(place)?).ok()?));
+        let union = tables.reduce(|all, table| Some(all? | table?));
+        union.flatten().map(Known::Elements)
+    };
     let known = |slot: usize| {
         let known = proof.at(slot);
         match known.memory {
@@ -62,7 +69,7 @@ fn known(proof: &Proof, slots: usize, maps: &[MapFd]) -> Vec<Known> {
             Some(Memory::Stack) => Known::Frame,
             Some(Memory::Packet) => Known::Subject,
             Some(Memory::MapValue(place)) => element(place).unwrap_or_default(),
-            Some(Memory::MapValues) => Known::AnyElement,
+            Some(Memory::MapValues(places)) => elements(places).unwrap_or_default(),
             Some(Memory::Other) | None => Known::Nothing,
         }
     };

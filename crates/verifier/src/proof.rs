@@ -15,8 +15,8 @@ pub enum Memory {
     Packet,
     /// In a value of the map at this place in [`Program::maps`](crate::Program::maps).
     MapValue(usize),
-    /// In a value of one map or another.
-    MapValues,
+    /// In a value of one of the maps at these places, a bit each: some of the first 64.
+    MapValues(u64),
     /// Anywhere, or not always in the same: engines look for themselves.
     Other,
 }
@@ -24,11 +24,19 @@ pub enum Memory {
 impl Memory {
     /// The one or the other.
     fn or(self, other: Memory) -> Memory {
-        let is_value = |memory| matches!(memory, Memory::MapValue(_) | Memory::MapValues);
-        match (self, other) {
+        match (self.places(), other.places()) {
             _ if self == other => self,
-            _ if is_value(self) && is_value(other) => Memory::MapValues,
+            (Some(places), Some(others)) => Memory::MapValues(places | others),
             _ => Memory::Other,
+        }
+    }
+
+    /// The maps in whose values it may be, a bit each.
+    fn places(self) -> Option<u64> {
+        match self {
+            Memory::MapValue(place) => 1_u64.checked_shl(u32::try_from(place).ok()?),
+            Memory::MapValues(places) => Some(places),
+            Memory::Stack | Memory::Packet | Memory::Other => None,
         }
     }
 }

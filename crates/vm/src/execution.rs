@@ -89,60 +89,54 @@ impl<'a> Execution<'a> {
         args: &[u64],
         host: &mut H,
     ) -> Result<u64, Trap> {
-        self.run_again(program, args, host, &mut false)
+        self.run_first(program, args, host, &mut false)
     }
 
-    /// The same; see [`GuardedCode::run`] for `shown`, which says afterwards whether there may be another
-    /// such run.
-    #[inline]
-    pub(crate) fn run_again<H: Host>(
+    /// The same. Says whether the next one may be a run again: see [`GuardedCode::run`].
+    pub(crate) fn run_first<H: Host>(
         &mut self,
         program: &Rc<Program>,
         args: &[u64],
         host: &mut H,
-        shown: &mut bool,
+        again: &mut bool,
     ) -> Result<u64, Trap> {
         let depth = self.depth;
-        match self.run_through(program, args, host, shown) {
+        let code = program.code().filter(|code| depth == 0 && code.args() == args.len());
+        let result = match code.and_then(|code| code.run(self, program, args, host, false)) {
+            Some(Ok(Ended::Value(value))) => {
+                *again = true;
+                return Ok(value);
+            }
+            Some(ended) => return self.go_on(ended, host),
+            // The outermost function has a value, or traps.
+            None => self.enter(program, 0, Args::new(args), host).map(Option::unwrap_or_default),
+        };
+        self.caught(result, depth)
+    }
+
+    /// Goes on after machine code that was the outermost function.
+    #[cold]
+    pub(crate) fn go_on<H: Host>(
+        &mut self,
+        ended: Result<Ended, Trap>,
+        host: &mut H,
+    ) -> Result<u64, Trap> {
+        match ended {
+            Ok(Ended::Value(value)) => Ok(value),
+            Ok(Ended::TailCall(next, context)) => self.run_with(&next, &[context], host),
+            Err(trap) => self.caught(Err(trap), 0),
+        }
+    }
+
+    /// The value of a program that has thrown one.
+    fn caught(&mut self, result: Result<u64, Trap>, depth: usize) -> Result<u64, Trap> {
+        match result {
             Err(Trap { kind: TrapKind::Thrown(value), .. }) => {
                 self.depth = depth;
                 Ok(value)
             }
             result => result,
         }
-    }
-
-    #[inline]
-    fn run_through<H: Host>(
-        &mut self,
-        program: &Rc<Program>,
-        args: &[u64],
-        host: &mut H,
-        shown: &mut bool,
-    ) -> Result<u64, Trap> {
-        let again = std::mem::take(shown);
-        let code = program.code().filter(|code| self.depth == 0 && code.args() == args.len());
-        match code.and_then(|code| code.run(self, program, args, host, again)) {
-            Some(Ok(Ended::Value(value))) => {
-                *shown = true;
-                Ok(value)
-            }
-            Some(Err(trap)) => Err(trap),
-            Some(Ok(Ended::TailCall(next, context))) => self.run_next(&next, context, host),
-            // The outermost function has a value, or traps.
-            None => Ok(self.enter(program, 0, Args::new(args), host)?.unwrap_or_default()),
-        }
-    }
-
-    /// Goes on as another program.
-    #[cold]
-    fn run_next<H: Host>(
-        &mut self,
-        program: &Rc<Program>,
-        context: u64,
-        host: &mut H,
-    ) -> Result<u64, Trap> {
-        self.run_through(program, &[context], host, &mut false)
     }
 
     /// Is as new.

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::jit::guarded::Ended;
 use crate::{Execution, Host, Program, Trap};
 
 /// Runs of one program. What a host shows to machine code is looked at once, and then only when it may
@@ -51,7 +52,18 @@ impl<'s, H: Host> Series<'s, H> {
     /// Makes the next run.
     #[inline]
     pub fn run(&mut self) -> Result<u64, Trap> {
-        self.execution.restart(self.fuel);
-        self.execution.run_again(self.program, &self.args, &mut self.host, &mut self.is_shown)
+        let Series { execution, program, args, host, fuel, is_shown } = self;
+        execution.restart(*fuel);
+        if std::mem::take(is_shown)
+            && let Some(code) = program.code()
+            && let Some(ended) = code.run(execution, program, args, host, true)
+        {
+            if let Ok(Ended::Value(value)) = ended {
+                *is_shown = true;
+                return Ok(value);
+            }
+            return execution.go_on(ended, host);
+        }
+        execution.run_first(program, args, host, is_shown)
     }
 }

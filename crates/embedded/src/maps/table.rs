@@ -94,11 +94,14 @@ impl Table {
     /// The element that a program looks up.
     #[inline(always)]
     fn touched(&mut self, key: &[u8]) -> Option<usize> {
-        let element = self.find(key)?;
-        if let Index::Hash(index) = &mut self.index {
-            index.touch(element);
+        match &mut self.index {
+            Index::Hash(index) => {
+                let element = index.find(key)?;
+                index.touch(element);
+                Some(element)
+            }
+            _ => self.find(key),
         }
-        Some(element)
     }
 
     /// `map_lookup_elem` of a program: where the value starts in guest offsets.
@@ -290,8 +293,9 @@ impl Table {
         }
     }
 
-    /// How values lie, when that is as in guest offsets: what engines need to find them.
-    pub(crate) fn layout(&self) -> Option<Layout> {
+    /// How values lie, when that is as in guest offsets: what engines need to find them in the region
+    /// that they are in.
+    pub(crate) fn layout(&self, region: u32) -> Option<Layout> {
         let array = match self.index {
             Index::Array(len) => {
                 let distance = if len > 1 { self.value_offset(1, 0) } else { 1 };
@@ -299,7 +303,7 @@ impl Table {
             }
             Index::Hash(_) | Index::Prefixes(_) => None,
         };
-        self.values.is_plain().then_some(Layout { array })
+        self.values.is_plain().then_some(Layout { region, array })
     }
 
     pub(crate) fn values(&self) -> &Cells {

@@ -30,32 +30,39 @@ impl DerefMut for Maps<'_> {
 }
 
 impl Maps<'_> {
-    /// A value of a map that has some, as programs see it.
-    #[inline]
-    fn value(
-        &mut self,
-        map: usize,
-        find: impl FnOnce(&mut Table, u32) -> Option<(u64, &mut [u8])>,
-    ) -> Option<(u64, Context<'_>)> {
-        let Map { read_only, storage: Storage::Table(table), .. } = self.all.get_mut(map)? else {
-            return None;
-        };
-        let (offset, value) = find(table, self.cpu)?;
-        let value = if *read_only { Context::ReadOnly(value) } else { Context::Writable(value) };
-        Some((value_address(map, offset), value))
+    /// The table of a map that has one, and whether programs only read it.
+    #[inline(always)]
+    fn table(&mut self, map: usize) -> Option<(&mut Table, bool)> {
+        match self.all.get_mut(map)? {
+            Map { read_only, storage: Storage::Table(table), .. } => Some((table, *read_only)),
+            _ => None,
+        }
     }
 }
 
+/// A value as programs see it.
+#[inline(always)]
+fn value(map: usize, offset: u64, bytes: &mut [u8], read_only: bool) -> (u64, Context<'_>) {
+    let bytes = if read_only { Context::ReadOnly(bytes) } else { Context::Writable(bytes) };
+    (value_address(map, offset), bytes)
+}
+
 impl Tables for Maps<'_> {
-    #[inline]
+    // (It is compiled twice, and each wants only some of what it gives.)
+    #[inline(always)]
     fn look_up(&mut self, map: usize, key: &[u8]) -> Option<(u64, Context<'_>)> {
-        self.value(map, |table, cpu| table.element(key, cpu))
+        let cpu = self.cpu;
+        let (table, read_only) = self.table(map)?;
+        let (offset, bytes) = table.element(key, cpu)?;
+        Some(value(map, offset, bytes, read_only))
     }
 
     #[inline]
     fn around(&mut self, address: u64) -> Option<(u64, Context<'_>)> {
         let (map, offset) = value_location(address)?;
-        self.value(map, |table, _| table.values_mut().around(offset))
+        let (table, read_only) = self.table(map)?;
+        let (offset, bytes) = table.values_mut().around(offset)?;
+        Some(value(map, offset, bytes, read_only))
     }
 
     #[inline]

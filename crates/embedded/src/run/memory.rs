@@ -209,9 +209,8 @@ impl Run<'_> {
     /// The same when only the packet may be another, or may lie elsewhere.
     #[inline(always)]
     pub(super) fn visible_again<'v>(&'v mut self, view: &mut View<'_, 'v>) {
-        if let Some(packet) = self.packet.as_deref_mut() {
-            packet.show(PACKET_CONTEXT, view);
-        }
+        let Some(packet) = self.packet.as_deref_mut() else { return };
+        packet.show(PACKET_CONTEXT, view);
         view.same_tables(&mut self.maps);
     }
 }

@@ -111,8 +111,6 @@ pub(crate) struct Environment {
     pub(crate) fuel: u64,
     /// Guest addresses of the stack less its own.
     pub(crate) stack_distance: u64,
-    /// Which windows the code looks through.
-    pub(crate) windows: Windows,
     /// The other way round.
     pub(crate) frames: u64,
     /// Addresses in what the program is about, less guest addresses.
@@ -149,7 +147,6 @@ impl Default for Environment {
             fuel: 0,
             depth: 0,
             stack_distance: 0,
-            windows: Windows::default(),
             frames: 0,
             distance: 0,
             blocks: [Place::default(); MAX_BLOCKS],

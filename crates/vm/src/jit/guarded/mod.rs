@@ -38,6 +38,7 @@ pub(crate) use environment::{
 pub(crate) use facts::{Facts, Registers, Step, Value, jump};
 pub use proven::{Block, Known, Layout, Proven};
 pub use tables::{Lookup, Tables};
+pub(crate) use view::Parts;
 pub use view::View;
 
 /// There is no guarded code for a program.
@@ -92,6 +93,8 @@ pub(crate) struct Reach {
     pub(crate) subject: bool,
     /// Where in the first frame it begins to write.
     pub(crate) frame: usize,
+    /// What of it the host must show.
+    pub(crate) needs: Parts,
 }
 
 /// The entry: `r1` to `r5`, and the environment.
@@ -115,7 +118,8 @@ impl GuardedCode {
             return Err(NotTaken);
         }
         let facts = Facts::new(program, guests)?;
-        let (bytes, reach) = X64::of_this_machine().emit_guarded(program, &facts, guests);
+        let (bytes, mut reach) = X64::of_this_machine().emit_guarded(program, &facts, guests);
+        reach.needs = Parts::needed(&reach);
         // It has no addresses in it.
         let code = CodeMemory::place(|_| bytes.clone()).map_err(|_| NotTaken)?;
         Ok(GuardedCode { code, args: guests.args, reach })
@@ -130,7 +134,7 @@ impl GuardedCode {
     ///
     /// `again`: the last thing that was done with this stack was a run of this code to its end, and all
     /// that the host showed then is still there, but for what the program is about.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run<H: Host>(
         &self,
         execution: &mut Execution<'_>,
@@ -150,7 +154,6 @@ impl GuardedCode {
             environment.fuel = fuel;
             environment.depth = 1;
             if !again {
-                environment.windows = self.reach.windows;
                 environment.frames = stack.wrapping_sub(address::pack(STACK, 0));
                 environment.stack_distance = address::pack(STACK, 0).wrapping_sub(stack);
                 environment.frame = stack + MAX_STACK as u64;

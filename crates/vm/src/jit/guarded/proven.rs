@@ -14,14 +14,16 @@ pub enum Known {
     Subject,
     /// What it accesses is in an element of this table, and it may be accessed that way.
     Element(usize),
-    /// What it accesses is in an element of some table.
-    AnyElement,
+    /// The same of one of these tables, a bit each: some of the first 64.
+    Elements(u64),
 }
 
 /// A table whose elements lie in memory as in guest addresses, so that what is between the two is the
 /// same for all: [`Tables::block`](super::Tables::block) shows them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Layout {
+    /// The region that all guest addresses of elements are in.
+    pub region: u32,
     /// When it is an array: how many elements it has, and how far they are from each other for whoever
     /// runs the program.
     pub array: Option<(u32, u64)>,

@@ -33,14 +33,14 @@ pub struct Lookup {
     pub key: usize,
 }
 
-/// Looks up a key, and shows the element: through a window, and in its table if that is one of the
-/// blocks.
+/// Looks up a key, and shows the element: through a window, if the code looks through that one, and in
+/// its table if that is one of the blocks.
 ///
 /// # Safety
 ///
 /// The environment must be that of a run whose code is waiting, its tables of this type, and there
 /// must be so many bytes at `key`.
-pub(super) unsafe extern "C" fn look_up<T: Tables>(
+pub(super) unsafe extern "C" fn look_up<T: Tables, const WINDOW: bool>(
     environment: *mut Environment,
     table: usize,
     key: *const u8,
@@ -59,13 +59,13 @@ pub(super) unsafe extern "C" fn look_up<T: Tables>(
             if let Some(place) = environment.blocks.get_mut(block) {
                 place.distance = start(&bytes).wrapping_sub(address);
             }
-            if environment.windows.recent {
+            if WINDOW {
                 environment.recent.show(address, bytes);
             }
             address
         }
         None => {
-            if environment.windows.recent {
+            if WINDOW {
                 environment.recent.hide();
             }
             0

@@ -16,25 +16,14 @@ use crate::{Context, Execution};
 pub struct View<'v, 'a> {
     environment: &'v mut Environment,
     wanted: &'v Wanted<'v>,
-    has_subject: bool,
-    has_recent: bool,
-    has_fields: bool,
-    has_tables: bool,
+    shown: Parts,
     lent: PhantomData<&'a mut [u8]>,
 }
 
 impl<'v, 'a> View<'v, 'a> {
     #[inline]
     pub(super) fn new(environment: &'v mut Environment, wanted: &'v Wanted<'v>) -> View<'v, 'a> {
-        View {
-            environment,
-            wanted,
-            has_subject: false,
-            has_recent: false,
-            has_fields: false,
-            has_tables: false,
-            lent: PhantomData,
-        }
+        View { environment, wanted, shown: Parts::default(), lent: PhantomData }
     }
 
     /// Shows what the program is about, at its guest address; when nothing is shown it is the
@@ -45,23 +34,23 @@ impl<'v, 'a> View<'v, 'a> {
         if self.wanted.reach.windows.subject {
             self.environment.subject.show(address, bytes);
         }
-        self.has_subject = true;
+        self.shown.0 |= Parts::SUBJECT;
     }
 
     /// Shows what is at the address that a helper just gave, or that was just asked for.
     #[inline]
     pub fn recent(&mut self, address: u64, bytes: Context<'a>) {
         self.environment.recent.show(address, bytes);
-        self.has_recent = true;
+        self.shown.0 |= Parts::RECENT;
     }
 
     /// Shows the context, for reads that the compiler was told of.
     #[inline]
     pub fn fields(&mut self, address: u64, bytes: &'a [u8]) {
         let Wanted { context, reach, .. } = *self.wanted;
-        if reach.fields > 0 && address == context && bytes.len() >= reach.fields {
+        if address == context && bytes.len() >= reach.fields {
             self.environment.fields = bytes.as_ptr().expose_provenance() as u64;
-            self.has_fields = true;
+            self.shown.0 |= Parts::FIELDS;
         }
     }
 
@@ -75,7 +64,7 @@ impl<'v, 'a> View<'v, 'a> {
             && let Some((address, bytes)) = tables.around(recent)
         {
             self.environment.recent.show(address, bytes);
-            self.has_recent = true;
+            self.shown.0 |= Parts::RECENT;
         }
         let mut has_blocks = true;
         for (place, reached) in self.environment.blocks.iter_mut().zip(&self.wanted.reach.blocks) {
@@ -91,33 +80,69 @@ impl<'v, 'a> View<'v, 'a> {
                 None => has_blocks = false,
             }
         }
-        self.environment.tables = std::ptr::from_mut(tables).cast();
-        self.environment.look_up = look_up::<T> as *const () as u64;
-        self.has_tables = has_blocks;
+        self.look_ups(tables);
+        if has_blocks {
+            self.shown.0 |= Parts::TABLES;
+        }
     }
 
     /// Shows the tables of the run before, whose elements have stayed where they were
     /// ([`Host::show_subject`](crate::Host::show_subject)).
     #[inline]
     pub fn same_tables<T: Tables>(&mut self, tables: &'a mut T) {
+        self.look_ups(tables);
+        self.shown.0 |= Parts::TABLES;
+    }
+
+    /// Has look-ups be made in these tables.
+    #[inline]
+    fn look_ups<T: Tables>(&mut self, tables: &'a mut T) {
         self.environment.tables = std::ptr::from_mut(tables).cast();
-        self.environment.look_up = look_up::<T> as *const () as u64;
-        self.has_tables = true;
+        let look_up = match self.wanted.reach.windows.recent {
+            true => look_up::<T, true> as *const (),
+            false => look_up::<T, false> as *const (),
+        };
+        self.environment.look_up = look_up as u64;
     }
 
     /// Hides what was shown before and is not now; false: the code cannot run without.
     #[inline]
     pub(super) fn finish(self, execution: &mut Execution<'_>) -> bool {
-        let Reach { fields, tables, windows, subject, ref blocks, .. } = *self.wanted.reach;
-        if windows.subject && !self.has_subject {
+        let Reach { windows, needs, .. } = *self.wanted.reach;
+        if windows.subject && !self.shown.has(Parts::SUBJECT) {
             self.environment.subject.show(address::pack(CTX, 0), execution.context());
         }
-        if windows.recent && !self.has_recent {
+        if windows.recent && !self.shown.has(Parts::RECENT) {
             self.environment.recent.hide();
         }
-        let reaches_tables = tables || !blocks.is_empty();
-        (fields == 0 || self.has_fields)
-            && (!subject || self.has_subject)
-            && (!reaches_tables || self.has_tables)
+        self.shown.has(needs.0)
+    }
+}
+
+/// What there is to show, a bit each.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Parts(u8);
+
+impl Parts {
+    const SUBJECT: u8 = 1;
+    const FIELDS: u8 = 2;
+    const TABLES: u8 = 4;
+    const RECENT: u8 = 8;
+
+    /// What code cannot do without.
+    pub(crate) fn needed(reach: &Reach) -> Parts {
+        let tables = reach.tables || !reach.blocks.is_empty();
+        let part = |part, is_needed| if is_needed { part } else { 0 };
+        Parts(
+            part(Parts::SUBJECT, reach.subject)
+                | part(Parts::FIELDS, reach.fields > 0)
+                | part(Parts::TABLES, tables),
+        )
+    }
+
+    /// Whether all of these are there.
+    #[inline]
+    fn has(self, parts: u8) -> bool {
+        parts & !self.0 == 0
     }
 }

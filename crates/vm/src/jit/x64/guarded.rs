@@ -4,6 +4,8 @@
 //! the frame's end, and the guest's is made of it where a program asks. `r12` is the environment.
 //! Code outside of the way of most runs stands behind each function.
 
+mod elements;
+
 use std::mem::offset_of;
 use std::ops::Range;
 
@@ -11,16 +13,17 @@ use bombus_isa::{AluOp, AtomicOp, Imm64, Op, Operand, Reg, Size, Width};
 use bombus_platform::MAX_STACK;
 
 use super::emit::Emitter;
-use super::encode::{Arith, Branch, Cc, Gpr, Mem, Shift};
+use super::encode::{Arith, Branch, Cc, Gpr, Mem};
 use super::{ENVIRONMENT, HOMES, SCRATCH, SCRATCH2, SCRATCH3, X64};
 use crate::address::FRAME_STRIDE;
 use crate::jit::guarded::{
-    Environment, Facts, Guests, Known, Lookup, MAX_BLOCKS, OUT_OF_FUEL, Pane, Place, Reach,
-    Reached, Registers, STOPPED, Step, TOO_MANY_FRAMES, UNSET, Value, Windows, jump,
+    Environment, Facts, Guests, Known, Lookup, MAX_BLOCKS, OUT_OF_FUEL, Pane, Parts, Reach,
+    Registers, STOPPED, Step, TOO_MANY_FRAMES, UNSET, Value, Windows, jump,
 };
 use crate::native::Unlinked;
 use crate::program::target;
 use crate::{MAX_FRAMES, MAX_LOOPS, Program};
+use elements::{blocks, distance_of, place_of};
 
 /// Registers that the code may change and must give back.
 const SAVED: [Gpr; 6] = [Gpr::RBX, Gpr::RBP, Gpr::R12, Gpr::R13, Gpr::R14, Gpr::R15];
@@ -126,6 +129,7 @@ impl X64 {
                 windows: Windows::default(),
                 subject: false,
                 frame: MAX_STACK,
+                needs: Parts::default(),
             },
             offsets: vec![0; slots],
             branches: Vec::new(),
@@ -426,35 +430,6 @@ impl Guarded<'_> {
         self.clear_arguments();
     }
 
-    /// An array's length and distance of elements, when its elements can be found in line.
-    fn array(&self, table: usize) -> Option<(i32, i32)> {
-        let layout = self.guests.proven.and_then(|proven| (proven.layout)(table))?;
-        let (len, stride) = layout.array?;
-        Some((len.try_into().ok()?, stride.try_into().ok()?))
-    }
-
-    /// The place of a table among the blocks, when its elements are reached without asking.
-    fn block(&self, table: usize) -> Option<usize> {
-        self.reach.blocks.iter().position(|block| block.table == table)
-    }
-
-    /// `r0 =` the address of an element of an array, or 0.
-    fn element(&mut self, block: usize, len: i32, stride: i32, key: i32) {
-        let (asm, index) = (&mut self.emitter.asm, HOMES[0]);
-        asm.load(Size::W, false, index, Mem::new(Gpr::RBP, key));
-        asm.arith_imm(Arith::Cmp, Width::W32, index, len);
-        let from = asm.branch(Branch::Jcc(Cc::Ae));
-        if stride.count_ones() == 1 {
-            asm.shift_imm(Shift::Shl, Width::W64, index, stride.trailing_zeros() as u8);
-        } else {
-            asm.imul_imm(Width::W64, index, index, stride);
-        }
-        asm.arith_mem(Arith::Add, Width::W64, index, field(block + offset_of!(Place, first)));
-        let to = asm.len();
-        self.cold.push(Cold::Absent { from, to });
-        self.clear_arguments();
-    }
-
     /// Registers that hold nothing are zero, which is what helpers get of them.
     fn clear_arguments(&mut self) {
         (1..=5).for_each(|reg| self.emitter.asm.clear(HOMES[reg]));
@@ -517,15 +492,12 @@ impl Guarded<'_> {
             }
             _ => {}
         }
-        if base != Reg::FP
-            && let Some(distance) = self.distance(pc, writes)
-        {
-            self.emitter.asm.load(Size::Dw, false, SCRATCH3, distance);
+        if base != Reg::FP && self.distance(pc, base, off, writes) {
             let index = Some((self.emitter.gpr(base), 0));
             return self.perform(op, Mem { base: SCRATCH3, index, disp: off });
         }
         let (first, second) = match (self.guests.known(pc), value) {
-            (Known::Element(_) | Known::AnyElement, _) => (Look::Recent, None),
+            (Known::Element(_) | Known::Elements(_), _) => (Look::Recent, None),
             (Known::Subject, _) => (Look::Subject, None),
             (_, Value::Returned) => (Look::Recent, Some(Look::Subject)),
             _ => (Look::Subject, Some(Look::Recent)),
@@ -547,9 +519,10 @@ impl Guarded<'_> {
         self.cold.push(Cold::Access { from, misaligned, to, pc, first, second });
     }
 
-    /// How far the host's addresses are from the guest's for an access that needs no look.
-    fn distance(&mut self, pc: usize, writes: bool) -> Option<Mem> {
-        match self.guests.known(pc) {
+    /// Loads how far the host's addresses are from the guest's for an access that needs no look, into the
+    /// third scratch register; false: it needs one.
+    fn distance(&mut self, pc: usize, base: Reg, off: i32, writes: bool) -> bool {
+        let distance = match self.guests.known(pc) {
             Known::Frame => {
                 if writes {
                     self.reach.frame = 0;
@@ -561,12 +534,14 @@ impl Guarded<'_> {
                 self.reach.subject = true;
                 Some(env!(distance))
             }
-            Known::Element(table) => {
-                let block = self.block(table)?;
-                Some(field(place_of(block) + offset_of!(Place, distance)))
-            }
+            Known::Element(table) => self.block(table).map(distance_of),
+            Known::Elements(tables) => return self.distance_of_one(tables, base, off),
             _ => None,
+        };
+        if let Some(distance) = distance {
+            self.emitter.asm.load(Size::Dw, false, SCRATCH3, distance);
         }
+        distance.is_some()
     }
 
     /// `to = base + off`.
@@ -788,27 +763,6 @@ const MAIN_ROOM: i32 = 8;
 
 /// What is left of the budget of `may_goto`.
 const LOOPS: Mem = Mem::new(Gpr::RSP, 0);
-
-/// The tables whose elements the code can reach without asking.
-fn blocks(guests: &Guests<'_>, slots: usize) -> Vec<Reached> {
-    let mut blocks: Vec<Reached> = Vec::new();
-    for slot in 0..slots {
-        if let Known::Element(table) = guests.known(slot)
-            && let Some(proven) = guests.proven
-            && let Some(layout) = (proven.layout)(table)
-            && blocks.iter().all(|block| block.table != table)
-            && blocks.len() < MAX_BLOCKS
-        {
-            blocks.push(Reached { table, is_array: layout.array.is_some() });
-        }
-    }
-    blocks
-}
-
-/// Where the environment has a block.
-const fn place_of(block: usize) -> usize {
-    offset_of!(Environment, blocks) + block * size_of::<Place>()
-}
 
 /// Size of an access, whether it writes, and whether it must be aligned.
 fn shape(op: Op) -> (Size, bool, bool) {
