@@ -3,10 +3,13 @@
 mod alu;
 mod args;
 mod branch;
+mod buffer;
 mod call;
 mod context;
 mod exit;
+mod field;
 mod helper;
+mod helper_result;
 mod immediate;
 mod kfunc;
 mod lock;

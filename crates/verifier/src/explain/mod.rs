@@ -5,6 +5,7 @@
 //! the path that was refused, `trace` goes back along it from the register that is to blame, `finding`
 //! says what is missing, `suggest` tries changes of the code and has each verified.
 
+mod bounds;
 mod class;
 mod edit;
 mod finding;
