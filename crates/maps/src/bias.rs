@@ -14,16 +14,19 @@
 //! All that two threads that change the same things write moves from one CPU to the other each time,
 //! so together they are slower than one alone. So who finds another at work keeps away for a while:
 //! as long as the other one is busy, and not longer than what moving everything takes twenty times.
+//! It looks a few times, and then sleeps through, for a sleep takes something from the other one, too,
+//! where two CPUs share a core: in a virtual machine, where the host may keep the core busy for a while
+//! in the hope that the CPU comes back (`Documentation/virt/kvm/halt-polling.rst`), 20 us of 500.
 
 use crate::sync::{AtomicU32, Ordering, heavy_fence, light_fence, rest, spin_loop, yield_now};
 
-/// Turns of the waiting loop, a few hundred microseconds, that a thread keeps away at most.
-pub(crate) const PATIENCE: u32 = 4096;
+/// Turns of the waiting loop, half a millisecond, that a thread keeps away at most.
+pub(crate) const PATIENCE: u32 = 10_240;
 /// Turns after which it looks for the first time whether the other one is busy.
 const FIRST_LOOK: u32 = 8;
 /// Turns in which who has just begun cannot do much: everything is still at another CPU.
 const SLOW_START: u32 = 128;
-/// Turns between two looks that are better spent by leaving the CPU.
+/// Turns that are better spent by leaving the CPU.
 const REST: u32 = 256;
 /// Turns of waiting for the lock itself after which others may run: who is inside may have lost its
 /// CPU.
@@ -253,7 +256,7 @@ impl BiasedLock {
                 return false;
             }
             left = left.saturating_sub(look);
-            look = (look * 2).min(left);
+            look = if 2 * look < REST { 2 * look } else { left }.min(left);
         }
         true
     }
