@@ -3,8 +3,13 @@
 //! Others may work on the machine. What one thread does is told by the least of many batches. One
 //! thread and two are compared turn by turn, and the median of the turns counts; turns in which a
 //! thread did not have its CPU to itself only if there are no others.
+//!
+//! A CPU may be slower than the other for a while, because of what the host does. So what one thread
+//! does is what it does on the one and on the other by turns; and what two do counts as long as there
+//! are two.
 
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Keys, Operation, Subject};
@@ -25,7 +30,7 @@ pub(super) struct Figures {
 /// One round of one thread, and one of two.
 #[derive(Clone, Copy)]
 struct Turn {
-    /// Nanoseconds an operation of one thread.
+    /// Nanoseconds an operation of one thread, as long on each CPU.
     one: f64,
     /// The same of two, of both together.
     two: f64,
@@ -35,22 +40,27 @@ struct Turn {
 impl Figures {
     /// Has a subject do one thing for a while.
     pub(super) fn turn(&mut self, subject: &dyn Subject, operation: Operation, entries: u32) {
-        let one = round(subject, operation, entries, 0, &Barrier::new(1));
-        self.note(one.least);
-        let barrier = Barrier::new(2);
+        let one = |meeting: &Meeting| round(subject, operation, entries, 0, meeting);
+        let other = |meeting: &Meeting| {
+            settle_on(1);
+            round(subject, operation, entries, 1, meeting)
+        };
+        let here = one(&Meeting::of(1));
+        self.note(here.least);
+        let meeting = Meeting::of(1);
+        let there = std::thread::scope(|scope| scope.spawn(|| other(&meeting)).join());
+        let there = there.unwrap_or(here);
+        let meeting = Meeting::of(2);
         let (first, second) = std::thread::scope(|scope| {
-            let other = scope.spawn(|| {
-                settle_on(1);
-                round(subject, operation, entries, 1, &barrier)
-            });
-            let own = round(subject, operation, entries, 0, &barrier);
+            let other = scope.spawn(|| other(&meeting));
+            let own = one(&meeting);
             (own, other.join().unwrap_or(own))
         });
+        let end = first.end.max(second.end);
         self.turns.push(Turn {
-            one: one.ns(),
-            // So many a nanosecond, added up.
-            two: 1.0 / (1.0 / first.ns() + 1.0 / second.ns()),
-            undisturbed: [one, first, second].iter().all(Round::is_undisturbed)
+            one: 2.0 / (here.rate(here.end) + there.rate(there.end)),
+            two: 1.0 / (first.rate(end) + second.rate(end)),
+            undisturbed: [here, there, first, second].iter().all(Round::is_undisturbed)
                 && first.is_beside(&second),
         });
     }
@@ -98,21 +108,34 @@ fn median(figures: impl Iterator<Item = f64>) -> Option<f64> {
     figures.get(figures.len() / 2).copied()
 }
 
+/// Threads that do a round together.
+struct Meeting {
+    begin: Barrier,
+    /// The first one is done. Who goes on would go on alone.
+    over: AtomicBool,
+}
+
+impl Meeting {
+    fn of(threads: usize) -> Meeting {
+        Meeting { begin: Barrier::new(threads), over: AtomicBool::new(false) }
+    }
+}
+
 /// What one thread did in a round.
 #[derive(Clone, Copy)]
 struct Round {
     start: Instant,
+    /// When the last batch was done before the first thread had done its round.
+    end: Instant,
     done: f64,
-    /// Nanoseconds.
-    time: f64,
-    /// Nanoseconds of them in which the thread wanted a CPU and had none.
+    /// Nanoseconds in which the thread wanted a CPU and had none.
     waited: f64,
     least: f64,
 }
 
 impl Round {
     fn is_undisturbed(&self) -> bool {
-        self.waited < 0.03 * self.time
+        self.waited < 0.03 * ROUND.as_nanos() as f64
     }
 
     /// Whether another began at the same time.
@@ -120,10 +143,10 @@ impl Round {
         self.start.max(other.start) - self.start.min(other.start) < ROUND / 20
     }
 
-    /// When a thread had to wait for its CPU, that time is not counted. When it rests, because
-    /// another is at work on the map, it is.
-    fn ns(&self) -> f64 {
-        (self.time - self.waited).max(1.0) / self.done
+    /// Operations a nanosecond until the round came to its end. When a thread had to wait for its CPU,
+    /// that time is not counted. When it rests, because another is at work on the map, it is.
+    fn rate(&self, end: Instant) -> f64 {
+        self.done / ((end - self.start).as_nanos() as f64 - self.waited).max(1.0)
     }
 }
 
@@ -132,23 +155,26 @@ fn round(
     operation: Operation,
     entries: u32,
     thread: u32,
-    barrier: &Barrier,
+    meeting: &Meeting,
 ) -> Round {
     let mut keys = Keys::new(entries, thread.into());
     let (mut done, mut least) = (0, f64::INFINITY);
-    barrier.wait();
+    meeting.begin.wait();
     let (start, waited) = (Instant::now(), time_waited());
-    let mut last = start;
-    while last - start < ROUND {
+    let mut end = start;
+    while end - start < ROUND {
         subject.work(operation, &mut keys, thread, BATCH);
         let now = Instant::now();
-        least = least.min((now - last).as_nanos() as f64 / f64::from(BATCH));
-        last = now;
+        if meeting.over.load(Ordering::Relaxed) {
+            break;
+        }
+        least = least.min((now - end).as_nanos() as f64 / f64::from(BATCH));
+        end = now;
         done += BATCH;
     }
+    meeting.over.store(true, Ordering::Relaxed);
     let waited = time_waited() - waited;
-    let time = (last - start).as_nanos() as f64;
-    Round { start, done: f64::from(done), time, waited, least }
+    Round { start, end, done: f64::from(done), waited, least }
 }
 
 /// Nanoseconds in which this thread could run and had no CPU (`schedstat`, proc(5)).
