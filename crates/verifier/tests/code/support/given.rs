@@ -22,7 +22,8 @@
 //! @show WHAT                    functions, marks, code, order, live (registers), uses (of the
 //!                               stack), tracks (of pointers to it), stack (what is live of it in
 //!                               the first frame), fastcalls, depth, end (of the log); or, alone,
-//!                               log (of the walk, at level 2) or explanation
+//!                               log (of the walk, at level 2), counts (its last line) or
+//!                               explanation
 //! slot CODE DST SRC OFF IMM     (among the instructions) any slot at all, code in hex
 //! call NAME                     (there, too) the kernel's function of this name
 //! {NAME}                        (there, too) the number of a type of the program's own, or of the

@@ -21,9 +21,12 @@ pub(crate) fn run(text: &str) -> Result<String, String> {
             explanation(explain(program, target, options, &[]))
         }));
     }
-    if given.shown.iter().any(|what| what == "log") {
+    if given.shown.iter().any(|what| what == "log" || what == "counts") {
         let log =
             given.with_program(|program, target, options| verify(program, target, options).log);
+        if given.shown.iter().any(|what| what == "counts") {
+            return Ok(log.lines().last().unwrap_or_default().to_owned());
+        }
         // What comes before the walk, others show; times differ.
         let walk = log.find("\n0: R").map_or(&log[..], |at| &log[at + 1..]);
         let is_timeless = |line: &&str| !line.starts_with("verification time ");

@@ -3,10 +3,11 @@
 //! ```text
 //! struct NAME SIZE MEMBER=TYPE@OFFSET ...     `@OFFSET#TAG`: with a declaration tag
 //! var NAME TYPE
-//! func NAME RETURNS ARGUMENT=TYPE ...
+//! proto NAME RETURNS ARGUMENT=TYPE ...        what a function takes and gives
+//! func NAME RETURNS ARGUMENT=TYPE ...         a function
 //! ```
 //!
-//! A type is `void`, a number's name, the name of what was declared before, `*TYPE` (a pointer), or
+//! A type is `void`, `fn` (any function), a number's name, the name of what was declared before, `*TYPE` (a pointer), or
 //! `[TAG]TYPE` (with a type tag).
 
 use std::collections::HashMap;
@@ -48,7 +49,12 @@ impl Types {
             ["func", name, returns, arguments @ ..] => {
                 self.function(name, returns, arguments, Linkage::Static)
             }
-            _ => Err("struct, var or func".to_owned()),
+            ["proto", name, returns, arguments @ ..] => {
+                let id = self.prototype(returns, arguments)?;
+                self.named.insert((*name).to_owned(), id);
+                Ok(id)
+            }
+            _ => Err("struct, var, proto or func".to_owned()),
         }
     }
 
@@ -90,16 +96,20 @@ impl Types {
         arguments: &[&str],
         linkage: Linkage,
     ) -> Result<TypeId> {
+        let proto = self.prototype(returns, arguments)?;
+        let id = self.builder.func(name, proto, linkage);
+        self.named.insert(name.to_owned(), id);
+        Ok(id)
+    }
+
+    fn prototype(&mut self, returns: &str, arguments: &[&str]) -> Result<TypeId> {
         let returns = self.find(returns)?;
         let mut found = Vec::new();
         for argument in arguments {
             let (name, of) = argument.split_once('=').ok_or("ARGUMENT=TYPE")?;
             found.push((name, self.find(of)?));
         }
-        let proto = self.builder.func_proto(returns, &found);
-        let id = self.builder.func(name, proto, linkage);
-        self.named.insert(name.to_owned(), id);
-        Ok(id)
+        Ok(self.builder.func_proto(returns, &found))
     }
 
     /// A type by its words.
@@ -117,6 +127,10 @@ impl Types {
         }
         if let Some((name, bytes, signed)) = NUMBERS.iter().find(|(name, ..)| *name == text) {
             return Ok(self.builder.int(name, *bytes, *signed));
+        }
+        if text == "fn" {
+            let int = self.builder.int("int", 4, true);
+            return Ok(self.builder.func_proto(int, &[]));
         }
         // A structure that is nowhere else declared.
         Ok(self.id(text).unwrap_or_else(|| self.builder.fwd(text, false)))
