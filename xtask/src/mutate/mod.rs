@@ -43,12 +43,21 @@ const FILES: &[Source] = &[
     Source { path: "domain/value.rs", deep: true },
     Source { path: "check/alu.rs", deep: false },
     Source { path: "check/branch.rs", deep: false },
-    Source { path: "state/register.rs", deep: false },
+    Source { path: "check/exit.rs", deep: false },
+    Source { path: "check/kfunc/graph.rs", deep: false },
+    Source { path: "check/kfunc/irq.rs", deep: false },
+    Source { path: "check/kfunc/iter.rs", deep: false },
+    Source { path: "check/lock.rs", deep: false },
     Source { path: "check/memory.rs", deep: false },
     Source { path: "check/pointer.rs", deep: false },
     Source { path: "check/region.rs", deep: false },
+    Source { path: "check/resources.rs", deep: false },
     Source { path: "check/stack.rs", deep: false },
+    Source { path: "state/register.rs", deep: false },
+    Source { path: "state/stack.rs", deep: false },
     Source { path: "walk/compare.rs", deep: false },
+    Source { path: "walk/prune.rs", deep: false },
+    Source { path: "walk/widen.rs", deep: false },
 ];
 
 /// A mutant.

@@ -92,8 +92,11 @@ pub(super) fn all(text: &str, deep: bool) -> Vec<Site> {
                 if operator == " | " && line[at..].contains(" =>") {
                     continue; // between patterns
                 }
-                // Where a line begins with an operator its operands are not all there.
-                if line.get(whole.start..at).is_some_and(|operand| !operand.trim().is_empty()) {
+                // Where a line begins with an operator its operands are not all there; `move || {` has
+                // none at all.
+                let has_left =
+                    line.get(whole.start..at).is_some_and(|operand| !operand.trim().is_empty());
+                if has_left && at + operator.len() < whole.end {
                     add(operator, to, at, whole);
                 }
             }
