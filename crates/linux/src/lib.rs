@@ -52,6 +52,7 @@ pub use inspect::{Event, EventPipe, Place};
 pub use programs::program_exists;
 pub use signals::Signals;
 pub use statistics::RunStatistics;
+pub use tracefs::Tracefs;
 
 /// The running kernel, by system calls.
 ///

@@ -10,8 +10,9 @@ use bombus_kernel::inspect::KernelSymbol;
 use crate::error::errno_of;
 use crate::sys::{Errno, mount};
 
-/// A tracefs that can be read.
-pub(crate) struct Tracefs {
+/// A tracefs that can be read, for as long as this is kept.
+#[derive(Debug)]
+pub struct Tracefs {
     root: PathBuf,
     /// When nobody has mounted one: ours, which nobody else sees.
     _mount: Option<OwnedFd>,
@@ -22,7 +23,7 @@ const PLACES: &[&str] = &["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 impl Tracefs {
     /// Finds one that this process may read, or makes one of its own if it may.
-    pub(crate) fn find() -> Option<Tracefs> {
+    pub fn find() -> Option<Tracefs> {
         let mounted = PLACES.iter().map(Path::new).find(|place| place.join("events").is_dir());
         if let Some(root) = mounted {
             return Some(Tracefs { root: root.to_owned(), _mount: None });
@@ -30,6 +31,11 @@ impl Tracefs {
         let mount = mount::detached(c"tracefs").ok()?;
         let root = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
         root.join("events").is_dir().then_some(Tracefs { root, _mount: Some(mount) })
+    }
+
+    /// Its directory, for this process.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Every tracepoint as (category, name), sorted.

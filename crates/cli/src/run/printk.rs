@@ -11,11 +11,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bombus_isa::Insn;
+use bombus_linux::Tracefs;
 use bombus_platform::Helper;
 use bombus_spec::ObjectSpec;
-
-/// Where tracefs is; the second is the older place.
-const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// Instances are called `bombus-PID`.
 const PREFIX: &str = "bombus-";
@@ -61,15 +59,17 @@ pub(crate) struct Printk {
     pipe: File,
     /// The beginning of a line.
     rest: Vec<u8>,
+    /// What the instance is in.
+    _tracefs: Tracefs,
 }
 
 impl Printk {
     /// Listens from now on.
     pub(crate) fn open() -> io::Result<Printk> {
-        let tracefs = TRACEFS.iter().map(Path::new).find(|path| path.join("instances").is_dir());
-        let instances = tracefs
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "tracefs is not mounted"))?
-            .join("instances");
+        let missing = "tracefs is not mounted, and may not be";
+        let tracefs =
+            Tracefs::find().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, missing))?;
+        let instances = tracefs.root().join("instances");
         remove_stale(&instances);
         let instance = instances.join(format!("{PREFIX}{}", std::process::id()));
         fs::create_dir(&instance)?;
@@ -82,7 +82,7 @@ impl Printk {
             options.open(instance.join("trace_pipe"))
         };
         match pipe() {
-            Ok(pipe) => Ok(Printk { instance, pipe, rest: Vec::new() }),
+            Ok(pipe) => Ok(Printk { instance, pipe, rest: Vec::new(), _tracefs: tracefs }),
             Err(error) => {
                 let _ = fs::remove_dir(&instance);
                 Err(error)

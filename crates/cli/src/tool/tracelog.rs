@@ -3,19 +3,15 @@
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::time::Duration;
 
 use bombus_kernel::inspect::Inspect;
-use bombus_linux::Signals;
+use bombus_linux::{Signals, Tracefs};
 
 use super::Tool;
 use super::events::{ENDING, Streamed};
 use super::output::{Failed, Output, because, meaning};
 use super::words::Words;
-
-/// Where tracefs is; the second is the older place.
-const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// How long to wait before looking for more: the file cannot be waited for on every kernel.
 const WAIT: Duration = Duration::from_millis(20);
@@ -29,9 +25,8 @@ fn trace_pipe(tool: &Tool) -> Result<Output, Failed> {
     let failed = |what: &str, error: std::io::Error| {
         Failed::new(format!("{what}: {}", meaning(error.raw_os_error().unwrap_or(libc::EIO))))
     };
-    let pipes = TRACEFS.iter().map(|directory| Path::new(directory).join("trace_pipe"));
-    let pipe = pipes.into_iter().find(|pipe| pipe.exists());
-    let pipe = pipe.ok_or_else(|| Failed::new("could not find tracefs"))?;
+    let tracefs = Tracefs::find().ok_or_else(|| Failed::new("could not find tracefs"))?;
+    let pipe = tracefs.root().join("trace_pipe");
     let mut options = OpenOptions::new();
     let pipe = options.read(true).custom_flags(libc::O_NONBLOCK).open(pipe);
     let mut pipe = pipe.map_err(|error| failed("could not open trace pipe", error))?;

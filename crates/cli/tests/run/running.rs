@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use bombus_linux::Tracefs;
 use libtest_mimic::Trial;
 use serde_json::Value;
 
@@ -52,8 +53,9 @@ fn go_to(place: &str, times: u32) -> Result<(), String> {
 fn interrupted() -> Result<(), String> {
     let place = nowhere('i');
     let (mut child, mut out) = start(&place)?;
-    let instance = format!("/sys/kernel/tracing/instances/bombus-{}", child.id());
-    let was_there = std::path::Path::new(&instance).exists();
+    let tracefs = Tracefs::find().ok_or("there is no tracefs")?;
+    let instance = tracefs.root().join(format!("instances/bombus-{}", child.id()));
+    let was_there = instance.exists();
     go_to(&place, 3)?;
     interrupt(&child)?;
     let mut text = String::new();
@@ -63,7 +65,7 @@ fn interrupted() -> Result<(), String> {
     if !status.success() || lines != ["by_serial[1]: -1", "by_serial[2]: -2", "by_serial[3]: -3"] {
         return Err(format!("{status}:\n{text}"));
     }
-    match (was_there, std::path::Path::new(&instance).exists()) {
+    match (was_there, instance.exists()) {
         (true, false) => Ok(()),
         (before, after) => Err(format!("trace buffer: {before} before, {after} after")),
     }
