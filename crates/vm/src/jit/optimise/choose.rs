@@ -20,6 +20,13 @@ pub(super) fn choose(insts: &mut [Inst]) {
         };
         let test = Test { width, cond, negated: false, a, b };
         insts[slot] = Inst::Branch { test, off: off.into() };
+        if let Some(all) = all_over(&insts[slot + 1..], test, off)
+            && targets[slot + 1..slot + 4] == [0, 1, 0]
+        {
+            insts[slot] = Inst::Branch { test, off: all };
+            insts[slot + 2] = Inst::Nop;
+            continue;
+        }
         let over = insts.get(slot + 1).filter(|_| targets[slot + 1] == 0);
         match over.copied() {
             Some(Inst::Op(Op::Goto { off: away })) if off == 1 => {
@@ -39,6 +46,27 @@ pub(super) fn choose(insts: &mut [Inst]) {
             _ => {}
         }
     }
+}
+
+/// The distance of one jump over both operations, where two jumps after each other ask the same.
+fn all_over(after: &[Inst], test: Test, off: i16) -> Option<i32> {
+    let [Inst::Op(over), Inst::Op(again), Inst::Op(Op::Alu { .. }), rest @ ..] = after else {
+        return None;
+    };
+    let second = asks_again(test, *over, *again).filter(|_| off == 1)?;
+    let is_over_one = skips_one(second, rest.first().copied().and_then(Inst::op));
+    is_over_one.then_some(i32::from(second) + 2)
+}
+
+/// The distance of a jump that asks what the one before asked, when what stands between changes nothing
+/// of the answer. Compilers make these of `if` with several statements; to jump over all of them is less
+/// work than to choose each result (so GCC has it).
+#[inline]
+pub(crate) fn asks_again(test: Test, over: Op, again: Op) -> Option<i16> {
+    let Op::Alu { dst: changed, .. } = over else { return None };
+    let Op::JumpIf { width, cond, dst: a, src: b, off } = again else { return None };
+    let is_same = test == Test { width, cond, negated: false, a, b };
+    (is_same && changed != a && b != Operand::Reg(changed)).then_some(off)
 }
 
 /// Whether a jump by this distance does without the next instruction and nothing else: it goes behind

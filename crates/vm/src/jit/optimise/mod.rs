@@ -34,7 +34,7 @@ use std::ops::Range;
 
 use bombus_isa::Op;
 
-pub(crate) use choose::{chosen, skips_one};
+pub(crate) use choose::{asks_again, chosen, skips_one};
 pub use flow::{Block, End, Flow, Step};
 pub use inst::{Address, Inst, Test};
 pub use layout::Placed;

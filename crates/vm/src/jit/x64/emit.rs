@@ -9,7 +9,7 @@ use super::frame::Frame;
 use super::window::may_fuse;
 use super::{HOMES, SCRATCH, X64};
 use crate::Program;
-use crate::jit::optimise::{Test, chosen, skips_one};
+use crate::jit::optimise::{Test, asks_again, chosen, skips_one};
 use crate::jit::{LinkError, MachineCode};
 use crate::native::Linker;
 use crate::program::target;
@@ -250,6 +250,18 @@ impl<'a> Emitter<'a> {
                 }
                 over if self.target.blinding.is_none() => {
                     let test = Test { width, cond, negated: false, a: dst, b: src };
+                    // The next jump will say the same: there at once. (It stays for who comes else.)
+                    if off == 1
+                        && let Some(again) = ops.get(pc + 2)
+                        && let Some(off @ 1..) = asks_again(test, over, *again)
+                    {
+                        let cc = self.compare(width, cond, dst, src);
+                        self.jump(Branch::Jcc(cc), pc + 2, off.into());
+                        return Ok(1);
+                    }
+                    if self.is_asked_again(ops, pc, test) {
+                        return self.single(ops[pc], pc);
+                    }
                     if let Some(inst) = chosen(test, over) {
                         self.fused_instruction(inst);
                         return Ok(2);
@@ -259,6 +271,17 @@ impl<'a> Emitter<'a> {
             }
         }
         self.single(ops[pc], pc)
+    }
+
+    /// Whether the jump at `pc` asks what the one before asked.
+    fn is_asked_again(&self, ops: &[Op], pc: usize, test: Test) -> bool {
+        let before = pc.checked_sub(2).map(|first| &ops[first..=pc]);
+        let Some(&[Op::JumpIf { width, cond, dst: a, src: b, off: 1 }, over, again]) = before
+        else {
+            return false;
+        };
+        test == Test { width, cond, negated: false, a, b }
+            && matches!(asks_again(test, over, again), Some(1..))
     }
 
     /// Emits the instruction at `pc`; gives how many slots it takes.
