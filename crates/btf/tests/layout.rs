@@ -58,7 +58,9 @@ fn clang_agrees_about_sizes_and_offsets() {
     assert!(types > 500 && fields > 2000, "{types} types with {fields} fields are too few");
     let path = std::env::temp_dir().join(format!("bombus-layout-{}.c", std::process::id()));
     std::fs::write(&path, source).unwrap();
-    let args = ["-target", "bpf", "-fsyntax-only", "-Wno-everything", "-ferror-limit=5"];
+    // Lists of variable arguments are what they are where the kernel runs (`__builtin_va_list`).
+    let target = format!("{}-linux-gnu", std::env::consts::ARCH);
+    let args = ["-target", &target, "-fsyntax-only", "-Wno-everything", "-ferror-limit=5"];
     let output = Command::new("clang-19").args(args).arg(&path).output();
     std::fs::remove_file(&path).unwrap();
     match output {
