@@ -7,7 +7,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 
 use crate::workload::Dir;
-use crate::{bombus, installed, running_kernel, trial};
+use crate::{bombus, installed, running_kernel, tracefs, trial};
 
 /// A script with the command that it watches, to which it keeps, so that a machine-wide kernel sees
 /// no more than the embedded one.
@@ -65,7 +65,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             same(&mut tracer, case.script, case)
         }));
         if case.old_form {
-            let needs = running_kernel().and(installed("bpftrace"));
+            let needs = running_kernel().and(installed("bpftrace")).and(tracefs());
             trials.push(trial(&format!("agree/bpftrace/{}", case.name), needs, move || {
                 // Field access by `.` is younger than Debian 12's bpftrace.
                 let mut tracer = Command::new("bpftrace");

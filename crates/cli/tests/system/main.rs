@@ -9,6 +9,7 @@ mod signals;
 mod terminal;
 mod workload;
 
+use std::path::Path;
 use std::process::Command;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -52,6 +53,14 @@ fn installed(program: &str) -> Needs {
         return Ok(());
     }
     Err(format!("{program} is not installed"))
+}
+
+/// A tracefs where others look for it: Bombus makes its own when there is none.
+fn tracefs() -> Needs {
+    match Path::new("/sys/kernel/tracing/events").is_dir() {
+        true => Ok(()),
+        false => Err("tracefs is not mounted".into()),
+    }
 }
 
 /// Root, and a kernel that takes programs.
