@@ -15,6 +15,10 @@ use crate::{Embedded, Target, kernel};
 /// the traced processes stand still.
 const PATIENCE: Duration = Duration::from_millis(20);
 
+/// What the traced processes have to themselves between two rounds of what programs put off, lest a
+/// timer that always starts itself again keeps them from going on.
+const TURN: Duration = Duration::from_micros(50);
+
 impl Tracer for Embedded {
     fn spawn(&self, command: &Command) -> Result<u32> {
         let pid = self.engine.borrow_mut().spawn(command)?;
@@ -60,6 +64,7 @@ impl Tracer for Embedded {
                 return Ok(Wake::Records);
             }
             let put_off = self.core.borrow().workspace.deferred.next_due();
+            let put_off = put_off.map(|due| due.max(Instant::now() + TURN));
             let until = [deadline, flush, timers.next_due(), put_off].into_iter().flatten().min();
             let wake = engine.wait(until, &mut |event, task| {
                 let mut core = self.core.borrow_mut();

@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 use bombus_btf::{Btf, Builder, Linkage, Member};
 use bombus_embedded::{Embedded, Options};
 use bombus_isa::Insn;
-use bombus_kernel::{BtfFd, Kernel, MapFd, MapTypes, ProgLoad, Tracer, UpdateFlag, Wake};
+use bombus_kernel::{BtfFd, Command, Kernel, MapFd, MapTypes, ProgLoad, Tracer, UpdateFlag, Wake};
 use bombus_platform::{MapType, ProgType};
 use bombus_spec::MapSpec;
 use libtest_mimic::{Arguments, Failed, Trial};
 use steps::{Case, Step, parse};
+
+/// How long a traced command may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs of each program: the last are in machine code.
 const RUNS: usize = 40;
@@ -166,6 +169,14 @@ impl Bench {
                     other => Err(format!("{other:?}").into()),
                 }
             }
+            ["traced", ref argv @ ..] => {
+                self.kernel.spawn(&Command { argv: argv.iter().map(Into::into).collect() })?;
+                self.kernel.resume()?;
+                match self.kernel.wait(&[], Some(Instant::now() + PATIENCE))? {
+                    Wake::TargetExited { status: Some(0) } => Ok(()),
+                    other => Err(format!("{other:?}").into()),
+                }
+            }
             _ => Err(format!("unknown operation {}", step.operation).into()),
         }
     }
@@ -232,7 +243,9 @@ fn check(case: &Case) -> Result<(), Failed> {
 }
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // A tracer waits for all children of its process.
+    arguments.test_threads = Some(1);
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kfuncs");
     let mut trials = Vec::new();
     for entry in std::fs::read_dir(directory).expect("the directory of cases") {
