@@ -9,7 +9,7 @@ use bombus_vm::native::{Callee, Environment, Linker};
 use bombus_vm::{Call, Context, Execution, Host, Return, Stack, TrapKind};
 
 use super::programs::Program;
-use super::{Measured, ROUNDS, measure};
+use super::{Measured, measure};
 
 /// Helper that gives 0, and helper that looks up; `vm.h` has their numbers.
 pub(super) const HELPER: i32 = 100;
@@ -19,8 +19,6 @@ pub(super) const LOOKUP: i32 = 101;
 pub(super) struct Engine {
     pub(super) name: &'static str,
     pub(super) measure: fn(&Program) -> Result<Measured, String>,
-    /// How often, each time beside all others.
-    pub(super) rounds: usize,
 }
 
 /// The JIT's tiers, the fast interpreter.
@@ -31,13 +29,13 @@ pub(super) const PEERS: [&str; 2] = ["rbpf JIT", "kernel JIT"];
 
 /// All of them.
 pub(super) const ALL: &[Engine] = &[
-    Engine { name: TIERS[0], measure: jit, rounds: ROUNDS },
-    Engine { name: TIERS[1], measure: optimising_jit, rounds: ROUNDS },
-    Engine { name: PEERS[0], measure: rbpf_jit, rounds: ROUNDS },
-    Engine { name: PEERS[1], measure: super::kernel::jit, rounds: 1 },
-    Engine { name: FAST, measure: fast, rounds: ROUNDS },
-    Engine { name: "our checked interpreter", measure: checked, rounds: ROUNDS },
-    Engine { name: "rbpf interpreter", measure: rbpf_interpreter, rounds: ROUNDS },
+    Engine { name: TIERS[0], measure: jit },
+    Engine { name: TIERS[1], measure: optimising_jit },
+    Engine { name: PEERS[0], measure: rbpf_jit },
+    Engine { name: PEERS[1], measure: super::kernel::jit },
+    Engine { name: FAST, measure: fast },
+    Engine { name: "our checked interpreter", measure: checked },
+    Engine { name: "rbpf interpreter", measure: rbpf_interpreter },
 ];
 
 /// Memory as aligned as that of the machine's own code.

@@ -16,8 +16,8 @@ use super::{Measured, Timing};
 
 /// Nanoseconds that one test run takes, about: the kernel tells the mean of its runs as a whole number.
 const TEST: u64 = 5_000_000;
-/// Test runs; the least counts.
-const TESTS: usize = 20;
+/// Test runs in a round; the least counts.
+const TESTS: usize = 5;
 /// Where the kernel says whether it compiles programs.
 const ENABLED: &str = "/proc/sys/net/core/bpf_jit_enable";
 

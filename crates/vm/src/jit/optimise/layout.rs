@@ -10,8 +10,8 @@ use super::loops::Loops;
 pub struct Placed {
     /// Which.
     pub block: usize,
-    /// A loop begins here that is entered less often than it goes round.
-    pub is_head: bool,
+    /// It goes round to itself.
+    pub is_loop: bool,
     /// Others than the block that stands before it lead here.
     pub is_join: bool,
 }
@@ -33,33 +33,12 @@ pub(super) fn layout(flow: &Flow, loops: &Loops) -> Vec<Placed> {
         let mut block = Some(first);
         while let Some(at) = block {
             let alone = matches!(loops.predecessors[at][..], [from] if chains.before[at] == Some(from as usize));
-            order.push(Placed { block: at, is_head: false, is_join: !alone });
+            let is_loop = flow.blocks[at].end.successors().any(|to| to == at);
+            order.push(Placed { block: at, is_loop, is_join: !alone });
             block = chains.after[at];
         }
     }
-    mark_heads(flow, loops, &mut order);
     order
-}
-
-/// Loops begin where something jumps back to, but not where the code before is as hot.
-fn mark_heads(flow: &Flow, loops: &Loops, order: &mut [Placed]) {
-    let mut places = vec![usize::MAX; flow.blocks.len()];
-    for (place, placed) in order.iter().enumerate() {
-        places[placed.block] = place;
-    }
-    for place in 0..order.len() {
-        for to in flow.blocks[order[place].block].end.successors() {
-            let head = places[to];
-            let falls_in = head.checked_sub(1).is_some_and(|before| {
-                let before = order[before].block;
-                let leads = flow.blocks[before].end.successors().any(|next| next == to);
-                leads && loops.depth[before] >= loops.depth[to]
-            });
-            if head <= place && !falls_in {
-                order[head].is_head = true;
-            }
-        }
-    }
 }
 
 /// Blocks that stand one after the other.

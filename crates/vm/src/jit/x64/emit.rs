@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bombus_isa::{AluOp, Cond, Imm64, Op, Operand, Reg, Width};
 
+use super::aside::BEHIND;
 use super::encode::{Arith, Assembler, Branch, Cc, Gpr, Mem, Unary};
 use super::frame::Frame;
 use super::window::may_fuse;
@@ -77,7 +78,7 @@ pub(super) struct Emitter<'a> {
     pub(super) address: u64,
     pub(super) asm: Assembler,
     /// Offset of each slot's code.
-    offsets: Vec<u32>,
+    pub(super) offsets: Vec<u32>,
     /// Slots that something jumps to, a bit each.
     joins: Vec<u64>,
     /// Branches with 32-bit distances, and the slots that they go to.
@@ -85,6 +86,8 @@ pub(super) struct Emitter<'a> {
     /// Places with the address of a function that takes the environment: distance, slot.
     pub(super) taken: Vec<(usize, usize)>,
     pub(super) cold: Vec<Cold>,
+    /// Slots that will stand behind the function, and the branches to them.
+    pub(super) aside: Vec<(usize, Range<usize>)>,
     pub(super) known: Known,
     pub(super) frame: Frame,
     /// First slot of the function, and where its code begins after the prologue.
@@ -116,6 +119,7 @@ impl<'a> Emitter<'a> {
             branches: Vec::with_capacity(slots / 8),
             taken: Vec::new(),
             cold: Vec::new(),
+            aside: Vec::new(),
             known: Known::default(),
             frame: Frame::default(),
             entry: 0,
@@ -186,8 +190,12 @@ impl<'a> Emitter<'a> {
         let mut pc = function.start;
         while pc < function.end {
             self.arrive(pc);
-            pc += self.instruction(ops, pc)?;
+            pc += match self.put_aside(ops, pc) {
+                Some(slots) => slots,
+                None => self.instruction(ops, pc)?,
+            };
         }
+        self.what_was_put_aside()?;
         self.cold_code();
         Ok(())
     }
@@ -381,7 +389,7 @@ impl<'a> Emitter<'a> {
         }
         if target == self.entry {
             self.asm.branch_to(branch, self.body);
-        } else if target <= pc {
+        } else if target <= pc && self.offsets[target] != BEHIND {
             self.asm.branch_to(branch, self.offsets[target] as usize);
         } else {
             let at = self.asm.branch(branch);

@@ -13,6 +13,7 @@
 
 mod access;
 mod alu;
+mod aside;
 mod call;
 mod emit;
 pub mod encode;

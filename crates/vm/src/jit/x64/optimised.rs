@@ -40,7 +40,7 @@ impl Emitter<'_> {
         let blocks = &code.flow.blocks;
         let mut places = Places { offsets: vec![None; blocks.len()], open: Vec::new() };
         for (index, placed) in code.order.iter().enumerate() {
-            if placed.is_head {
+            if placed.is_loop {
                 self.asm.align(LOOP_ALIGN);
             }
             places.offsets[placed.block] = Some(self.asm.len());
