@@ -478,6 +478,10 @@ impl<'a> Function<'a> {
         };
         let at = self.code.len();
         self.push(Op::JumpIf { width, cond, dst, src, off: 0 });
+        if self.random.once_in(10) {
+            self.way_out();
+            return self.close(at);
+        }
         let count = 1 + self.random.below(4);
         self.statements(count, depth - 1);
         if self.random.once_in(2) {
@@ -495,6 +499,20 @@ impl<'a> Function<'a> {
         } else {
             self.close(at);
         }
+    }
+
+    /// Leaves the function early.
+    fn way_out(&mut self) {
+        for _ in 0..self.random.below(3) {
+            self.computation();
+        }
+        if self.has_element {
+            let reg = self.any();
+            self.code.push(Insn::mov(Reg(0), Reg(reg)));
+        } else {
+            self.alu(AluOp::And, 0, 1);
+        }
+        self.code.push(Insn::exit());
     }
 
     /// Lets the jump at this slot come here.
