@@ -1,6 +1,6 @@
 //! Ways out of a function stand behind it, so that what goes on goes straight on.
 //!
-//! Compilers write `if (found) return …;` in a loop as a jump over the return. The loop goes on more
+//! Compilers write `if (found) return n;` in a loop as a jump over the return. The loop goes on more
 //! often than it ends (the return heuristic of Ball and Larus, "Branch prediction for free", PLDI
 //! 1993), and a jump that is taken costs more than one that is not. The second tier orders all
 //! blocks; this is what the first can tell without a look at the whole.
